@@ -1,0 +1,1 @@
+"""Policies: one method, one file."""

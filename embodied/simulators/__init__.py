@@ -1,0 +1,1 @@
+"""Simulated worlds: scenes, ray-cast cameras, navigation and motion."""

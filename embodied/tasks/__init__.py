@@ -1,0 +1,1 @@
+"""Gymnasium environments, their episodes and their metrics."""

@@ -1,0 +1,1 @@
+"""Procedures that turn episodes into weights."""

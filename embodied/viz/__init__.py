@@ -1,0 +1,1 @@
+"""Reports, maps, videos and recordings."""
