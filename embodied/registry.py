@@ -1,0 +1,54 @@
+"""One table of every name a recipe or a command may use, resolved to code only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from embodied.errors import ConfigError, nearest
+
+# kind -> name -> "module:attribute". A test imports every row.
+TABLE: dict[str, dict[str, str]] = {
+    "policy": {},
+    "task": {},
+    "trainer": {},
+}
+
+
+def names(kind: str) -> list[str]:
+    """Return the names registered under a kind, sorted.
+
+    Raises:
+        ConfigError: unknown kind.
+    """
+    if kind not in TABLE:
+        raise ConfigError(f"unknown registry table '{kind}': {nearest(kind, TABLE)}")
+    return sorted(TABLE[kind])
+
+
+def resolve(kind: str, name: str) -> Any:
+    """Import and return what a name stands for.
+
+    Args:
+        kind: the table, e.g. "policy".
+        name: the row, e.g. "random"; or "module:attribute" for code outside this package.
+
+    Raises:
+        ConfigError: unknown table or name, or a "module:attribute" that does not exist.
+    """
+    known = names(kind)
+    if name in known:
+        target = TABLE[kind][name]
+    elif ":" in name:
+        target = name
+    else:
+        raise ConfigError(f"unknown {kind} '{name}': {nearest(name, known)}")
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if target != name:  # a row of our own table: its failure is a bug or a missing dependency
+            raise
+        raise ConfigError(
+            f"{kind} '{name}' cannot be imported ({error}). Write it as module:attribute."
+        ) from error

@@ -1,0 +1,210 @@
+"""Figures with their uncertainty, and the one JSON schema every evaluation and benchmark writes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embodied.errors import EmbodiedError
+from embodied.files import write_text
+
+PACKAGES = (
+    "embodied-stack",
+    "torch",
+    "numpy",
+    "scipy",
+    "numba",
+    "opencv-python-headless",
+    "gymnasium",
+    "trimesh",
+    "embreex",
+    "open3d",
+)
+Z95 = 1.959963984540054
+
+
+class ResultsError(EmbodiedError):
+    """A results file that cannot be read or a figure that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One published figure.
+
+    Attributes:
+        value: the figure itself.
+        n: how many independent samples (episodes, frames) it rests on.
+        ci95: 95 % confidence interval (low, high).
+        command: the command line that makes it again.
+    """
+
+    value: float
+    n: int
+    ci95: tuple[float, float]
+    command: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.ci95[0]:.3f}, {self.ci95[1]:.3f}]"
+
+
+def summarize(
+    values: ArrayLike, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """Return the mean of some samples and its 95 % confidence interval.
+
+    Samples that are all 0 or 1 (success flags) get the Wilson score interval, which stays honest at
+    0 % and 100 %; all else a seeded percentile bootstrap of the mean.
+
+    Args:
+        values: (N,) numbers, N >= 1, finite.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Raises:
+        ResultsError: no samples, or a NaN or infinite one.
+    """
+    samples = np.asarray(values, np.float64).ravel()
+    if samples.size == 0:
+        raise ResultsError("no samples to summarise: run at least one episode")
+    if not np.isfinite(samples).all():
+        raise ResultsError(
+            f"{int((~np.isfinite(samples)).sum())} of {samples.size} samples are NaN or infinite; "
+            "decide what they count as before averaging"
+        )
+    mean = float(samples.mean())
+    if np.isin(samples, (0.0, 1.0)).all():
+        return mean, wilson(int(samples.sum()), samples.size)
+    if samples.size == 1:
+        return mean, (mean, mean)
+    rng = np.random.default_rng(seed)
+    means = np.concatenate(
+        [
+            samples[rng.integers(samples.size, size=(chunk, samples.size))].mean(axis=1)
+            for chunk in _chunks(resamples, max(1, 2_000_000 // samples.size))
+        ]
+    )
+    low, high = np.percentile(means, [2.5, 97.5])
+    return mean, (float(low), float(high))
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a success rate (E. B. Wilson, 1927)."""
+    rate = successes / trials
+    denominator = 1 + Z95**2 / trials
+    center = (rate + Z95**2 / (2 * trials)) / denominator
+    spread = rate * (1 - rate) / trials + Z95**2 / (4 * trials**2)
+    half = Z95 * math.sqrt(spread) / denominator
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def metric(values: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
+    """Summarise samples into a `Metric`."""
+    mean, interval = summarize(values, seed=seed)
+    return Metric(mean, int(np.size(values)), interval, command)
+
+
+def write_results(
+    path: str | Path,
+    metrics: Mapping[str, Metric],
+    *,
+    seeds: Sequence[int] = (),
+    config_digest: str = "",
+) -> None:
+    """Write metrics under dotted keys, atomically; keys already in the file and not given stay.
+
+    Seeds join those of the file; digest, versions and machine are those of this call.
+
+    Raises:
+        ResultsError: the existing file is not of this schema, or a value is not finite.
+        UnwritableError: the folder cannot be written to.
+    """
+    file = Path(path)
+    before = read_results(file) if file.exists() else {"metrics": {}}
+    stored = before["metrics"]
+    for key, item in metrics.items():
+        numbers = (item.value, *item.ci95)
+        if not all(math.isfinite(x) for x in numbers):
+            raise ResultsError(f"metric '{key}' = {numbers} is not finite and is not published")
+        stored[key] = {
+            "value": float(item.value),
+            "n": int(item.n),
+            "ci95": [float(x) for x in item.ci95],
+            "command": item.command,
+        }
+    content = {
+        "metrics": dict(sorted(stored.items())),
+        "seeds": sorted({int(s) for s in (*before.get("seeds", ()), *seeds)}),
+        "config_digest": config_digest,
+        "versions": versions(),
+        "machine": machine(),
+    }
+    write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Read a results file.
+
+    Raises:
+        ResultsError: missing, not JSON, or without a `metrics` mapping.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"cannot read results from {path}: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("metrics"), dict):
+        raise ResultsError(f'{path} is not a results file: it has no "metrics" mapping')
+    return content
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine: processor, usable cores, memory [GB], operating system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _processor(),
+        "cores": cores,
+        "memory_gb": round(_memory_bytes() / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in lines:
+        if line.lower().startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _chunks(total: int, size: int) -> list[int]:
+    return [min(size, total - start) for start in range(0, total, size)]
