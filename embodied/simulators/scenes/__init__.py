@@ -1,0 +1,66 @@
+"""Scene files of many kinds -> `Scene`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import SceneError, nearest
+from embodied.simulators.base import Scene
+from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, load_mesh
+
+__all__ = ["load_scene"]
+
+Labels = Mapping[str, str] | NDArray[np.int32]
+
+
+def load_scene(
+    path: str | Path, *, up: str | None = None, labels: str | Path | Labels | None = None
+) -> Scene:
+    """Load a scene; what the path is decides how.
+
+    Args:
+        path: a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off).
+        up: the file's own up axis, "y" or "z"; None = the format's default (glTF, COLLADA after its
+            `<up_axis>`: y). habitat-sim takes a bare `.glb` as z up: `up="z"` reproduces that.
+        labels: node names -> categories (a mapping, or a JSON file holding one), or one (instance, mpcat40 class)
+            row per face ((F, 2), or an .npz file with arrays `instance` and `semantic`).
+
+    Raises:
+        SceneError: names the file, the cause and a remedy.
+    """
+    path = Path(path).expanduser()
+    if up not in (None, "y", "z"):
+        raise SceneError(f"up='{up}' is not an axis a scene can stand on; use 'y' or 'z'")
+    if not path.exists():
+        raise SceneError(f"{path}: no such file or directory. Check the path.")
+    table = _read_labels(labels)
+    extension = path.suffix.lower()
+    if extension in MESH_EXTENSIONS:
+        return load_mesh(path, up or "y", table)
+    raise SceneError(
+        f"{path}: unknown scene format '{extension}'; {nearest(extension, MESH_EXTENSIONS)}"
+    )
+
+
+def _read_labels(labels: str | Path | Labels | None) -> Labels | None:
+    if labels is None or isinstance(labels, Mapping | np.ndarray):
+        return labels
+    path = Path(labels)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return np.stack([arrays["instance"], arrays["semantic"]], axis=1).astype(np.int32)
+        table = json.loads(path.read_text())
+    except (OSError, ValueError, KeyError) as cause:
+        raise SceneError(
+            f"{path}: cannot be read as labels ({cause}). Give JSON {{name: category}} or an .npz "
+            "with 'instance' and 'semantic' per face."
+        ) from cause
+    if not isinstance(table, dict):
+        raise SceneError(f"{path}: labels must be a JSON object {{name: category}}")
+    return {str(k): str(v) for k, v in table.items()}
