@@ -1,0 +1,135 @@
+"""Where cameras stand and which way each pixel looks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import SensorError
+from embodied.simulators.base import CameraSpec
+
+TILE = 4
+"""Rays are traced in tiles of TILE columns, so that a packet covers a compact patch of the image."""
+
+
+def camera_poses(
+    positions: NDArray[np.floating],
+    yaw: NDArray[np.floating],
+    camera: CameraSpec,
+    pitch: NDArray[np.floating] | float = 0.0,
+) -> NDArray[np.float64]:
+    """Place an agent's camera in the world.
+
+    Args:
+        positions: (N, 3) feet of the agents [m].
+        yaw: (N,) headings [rad], counter-clockwise about +y.
+        camera: its `position` (in the agent's frame) and `pitch` [deg] apply.
+        pitch: extra tilt [rad], scalar or (N,), positive looks up.
+
+    Returns:
+        (N, 4, 4) camera-to-world transforms.
+    """
+    positions = np.asarray(positions, np.float64).reshape(-1, 3)
+    yaw = np.broadcast_to(np.asarray(yaw, np.float64), len(positions))
+    tilt = np.broadcast_to(np.deg2rad(camera.pitch) + np.asarray(pitch), len(positions))
+    sin, cos, up, level = np.sin(yaw), np.cos(yaw), np.sin(tilt), np.cos(tilt)
+    poses = np.zeros((len(positions), 4, 4))
+    poses[:, 0, 0], poses[:, 2, 0] = cos, -sin
+    poses[:, 0, 1], poses[:, 1, 1], poses[:, 2, 1] = sin * up, level, cos * up
+    poses[:, 0, 2], poses[:, 1, 2], poses[:, 2, 2] = sin * level, -up, cos * level
+    x, y, z = camera.position
+    poses[:, 0, 3] = positions[:, 0] + cos * x + sin * z
+    poses[:, 1, 3] = positions[:, 1] + y
+    poses[:, 2, 3] = positions[:, 2] - sin * x + cos * z
+    poses[:, 3, 3] = 1.0
+    return poses
+
+
+def panorama_poses(
+    pose: NDArray[np.floating], headings: int = 12, elevations: tuple[float, ...] = (-30, 0, 30)
+) -> NDArray[np.float64]:
+    """Turn one camera pose into a panorama (VLN's 12 headings x 3 elevations by default).
+
+    Args:
+        pose: (4, 4) camera-to-world; its position and heading are kept, its tilt is not.
+        headings: views per turn, going right (clockwise) from the pose's heading.
+        elevations: tilts [deg], one ring of headings each.
+
+    Returns:
+        (len(elevations) * headings, 4, 4), elevation-major.
+    """
+    pose = check_poses(np.asarray(pose)[None])[0]
+    start = np.arctan2(pose[0, 2], pose[2, 2])
+    yaw = start - np.arange(headings) * (2 * np.pi / headings)
+    camera = CameraSpec(position=(0.0, 0.0, 0.0))
+    feet = np.broadcast_to(pose[:3, 3], (headings, 3))
+    return np.concatenate([camera_poses(feet, yaw, camera, np.deg2rad(e)) for e in elevations])
+
+
+def check_poses(poses: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return `poses` as finite (N, 4, 4) float64.
+
+    Raises:
+        SensorError: another shape, NaN or infinity.
+    """
+    poses = np.ascontiguousarray(poses, np.float64)
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4):
+        raise SensorError(
+            f"camera poses have shape {poses.shape}; give (N, 4, 4) camera-to-world transforms"
+        )
+    bad = ~np.isfinite(poses).all(axis=(1, 2))
+    if bad.any():
+        raise SensorError(
+            f"camera pose {int(bad.argmax())} of {len(poses)} holds NaN or infinity: "
+            "check the position and heading it was made from"
+        )
+    return poses
+
+
+@lru_cache(maxsize=64)
+def pixel_rays(
+    projection: str, width: int, height: int, hfov: float, lanes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32], float]:
+    """Ray directions in the camera frame, in tile order.
+
+    Pinhole directions reach the plane one metre ahead, so a ray's parameter is depth along the
+    optical axis; equirectangular directions have unit length.
+
+    Returns:
+        directions (T, 3, lanes), pixel index (T, lanes) (-1 outside the image), and the size of a
+        pixel [rad].
+    """
+    rows = lanes // TILE
+    tiles_y, tiles_x = -(-height // rows), -(-width // TILE)
+    y = np.arange(tiles_y * rows).reshape(tiles_y, 1, rows, 1)
+    x = np.arange(tiles_x * TILE).reshape(1, tiles_x, 1, TILE)
+    y, x = (a.reshape(-1, lanes) for a in np.broadcast_arrays(y, x))
+    inside = (y < height) & (x < width)
+    pixel = np.where(inside, y * width + x, -1).astype(np.int32)
+    right = (np.minimum(x, width - 1) + 0.5) / width
+    down = (np.minimum(y, height - 1) + 0.5) / height
+    if projection == "pinhole":
+        half = np.tan(np.deg2rad(hfov) / 2)
+        directions = np.stack(
+            [
+                (2 * right - 1) * half,
+                (1 - 2 * down) * half * height / width,
+                -np.ones_like(right),
+            ],
+            axis=1,
+        )
+        size = 2 * half / width
+    else:
+        longitude, latitude = (right - 0.5) * 2 * np.pi, (0.5 - down) * np.pi
+        directions = np.stack(
+            [
+                np.sin(longitude) * np.cos(latitude),
+                np.sin(latitude),
+                -np.cos(longitude) * np.cos(latitude),
+            ],
+            axis=1,
+        )
+        size = np.pi / height
+    return np.ascontiguousarray(directions, np.float32), pixel, float(size)

@@ -1,0 +1,185 @@
+"""The ray caster: one scene ready to be looked at, alone or many scenes in one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import SensorError
+from embodied.simulators.base import OUTPUTS, CameraSpec, Scene
+from embodied.simulators.raycast import embree, kernels
+from embodied.simulators.raycast.cameras import check_poses, pixel_rays
+from embodied.simulators.raycast.pointers import aligned
+from embodied.simulators.raycast.surface import pack_surface
+
+
+class Hits(NamedTuple):
+    """First hits of N rays.
+
+    Attributes:
+        distance: (N,) float32 ray parameter ([m] for unit directions), inf where nothing is hit.
+        face: (N,) int32, -1 where nothing is hit.
+        uv: (N, 2) float32 barycentric coordinates of the face's second and third corner.
+    """
+
+    distance: NDArray[np.float32]
+    face: NDArray[np.int32]
+    uv: NDArray[np.float32]
+
+
+class RayCaster:
+    """Casts rays into a scene and renders cameras in it.
+
+    Args:
+        scene: the world; its arrays are shared, not copied, where possible.
+        threads: worker threads of `render`; each renders whole images.
+    """
+
+    def __init__(self, scene: Scene, threads: int = 1) -> None:
+        if threads < 1:
+            raise SensorError(f"threads = {threads}: give 1 or more")
+        self.scene = scene
+        self.threads = threads
+        self._surface = pack_surface(scene)
+        self._embree = embree.EmbreeScene(scene.vertices, scene.faces)
+        surface = self._surface
+        self._row = np.zeros(kernels.COLUMNS, np.int64)
+        self._row[kernels.SCENE] = self._embree.handle
+        self._row[kernels.IDS] = surface.ids.ctypes.data
+        self._row[kernels.COLORS] = surface.colors.ctypes.data
+        self._row[kernels.COORDS] = surface.coords.ctypes.data
+        self._row[kernels.TEXTURES] = surface.textures.ctypes.data
+        self._row[kernels.TEXELS] = surface.texels.ctypes.data
+
+    def cast(self, origins: NDArray[np.floating], directions: NDArray[np.floating]) -> Hits:
+        """Return the first hit of each ray.
+
+        Args:
+            origins: (N, 3) [m].
+            directions: (N, 3), any length but zero; distances are in units of it.
+
+        Raises:
+            SensorError: shapes differ, or a ray holds NaN or infinity.
+        """
+        origins = np.ascontiguousarray(origins, np.float32)
+        directions = np.ascontiguousarray(directions, np.float32)
+        if origins.ndim != 2 or origins.shape[1] != 3 or origins.shape != directions.shape:
+            raise SensorError(
+                f"ray origins {origins.shape} and directions {directions.shape} must both be (N, 3)"
+            )
+        if not (np.isfinite(origins).all() and np.isfinite(directions).all()):
+            raise SensorError("a ray's origin or direction holds NaN or infinity")
+        count = len(origins)
+        hits = Hits(
+            np.empty(count, np.float32), np.empty(count, np.int32), np.empty((count, 2), np.float32)
+        )
+        scratch = _scratch()
+        kernels.cast(
+            int(self._row[kernels.SCENE]), origins, directions, *hits, *scratch, _query(False)
+        )
+        return hits
+
+    def render(
+        self, camera: CameraSpec, poses: NDArray[np.floating]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Render one camera at many poses.
+
+        Args:
+            camera: what to render; its `position` and `pitch` are NOT applied (see `camera_poses`).
+            poses: (N, 4, 4) camera-to-world.
+
+        Returns:
+            One array per output: rgb (N, H, W, 3) uint8, depth (N, H, W) float32 [m], semantic and
+            instance (N, H, W) int32 (0 where nothing is hit).
+
+        Raises:
+            SensorError: a pose is not (4, 4) or holds NaN or infinity.
+        """
+        poses = check_poses(poses)
+        return _render(self._row[None], np.zeros(len(poses), np.int64), camera, poses, self.threads)
+
+
+def render_many(
+    casters: Sequence[RayCaster], camera: CameraSpec, poses: NDArray[np.floating]
+) -> dict[str, NDArray[np.generic]]:
+    """Render one camera per caster (scenes may differ or repeat) in one call.
+
+    Args:
+        casters: N ray casters.
+        camera: as in `RayCaster.render`.
+        poses: (N, 4, 4), pose i is in the scene of caster i.
+
+    Returns:
+        As `RayCaster.render`.
+    """
+    poses = check_poses(poses)
+    if len(casters) != len(poses):
+        raise SensorError(f"{len(casters)} ray casters for {len(poses)} poses: give one for each")
+    if not casters:
+        raise SensorError("no ray casters to render with: give at least one")
+    rows = np.stack([caster._row for caster in casters])
+    threads = max(caster.threads for caster in casters)
+    return _render(rows, np.arange(len(poses)), camera, poses, threads)
+
+
+_local = threading.local()
+
+
+def _scratch() -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+    """This thread's packet buffers."""
+    if not hasattr(_local, "scratch"):
+        packet = aligned(kernels.PACKET, np.float32)
+        valid = aligned(kernels.LANES, np.int32)
+        valid[:] = -1
+        _local.scratch = packet, packet.view(np.int32), valid
+    return _local.scratch
+
+
+def _query(coherent: bool) -> NDArray[np.int64]:
+    address = embree.intersect_address(kernels.LANES)
+    return np.array([address, embree.query_arguments(coherent).ctypes.data], np.int64)
+
+
+def _render(
+    rows: NDArray[np.int64],
+    which: NDArray[np.int64],
+    camera: CameraSpec,
+    poses: NDArray[np.float64],
+    threads: int,
+) -> dict[str, NDArray[np.generic]]:
+    count, height, width = len(poses), camera.height, camera.width
+    directions, pixels, pixel_size = pixel_rays(
+        camera.projection, width, height, camera.hfov, kernels.LANES
+    )
+    want = np.array([name in camera.outputs for name in OUTPUTS])
+    flat = {
+        name: np.empty((count, height * width * channels if wanted else 0), kind)
+        for name, wanted, channels, kind in zip(
+            OUTPUTS, want, (3, 1, 1, 1), (np.uint8, np.float32, np.int32, np.int32), strict=True
+        )
+    }
+    query = _query(True)
+
+    def work(first: int, last: int) -> None:
+        kernels.render(
+            first, last, rows, which, poses, directions, pixels, pixel_size, camera.min_depth,
+            camera.max_depth, want, *flat.values(), *_scratch(), query,
+        )  # fmt: skip
+
+    workers = min(threads, count)
+    if workers <= 1:
+        work(0, count)
+    else:
+        cuts = np.linspace(0, count, workers + 1).astype(int)
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, cuts[:-1], cuts[1:]))
+    shape = (count, height, width)
+    return {
+        name: flat[name].reshape(shape + (3,) if name == "rgb" else shape)
+        for name in camera.outputs
+    }

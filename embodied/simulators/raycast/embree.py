@@ -1,0 +1,144 @@
+"""Intel Embree 4 through ctypes, from the shared library inside the `embreex` wheel.
+
+Only the C calls that ray casting needs are bound: one device per process, one scene per mesh with
+buffers shared with numpy, and the addresses of the packet queries for compiled kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import os
+import weakref
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import SceneError
+
+_TRIANGLE, _INDEX_BUFFER, _VERTEX_BUFFER = 0, 0, 1
+_FORMAT_UINT3, _FORMAT_FLOAT3 = 0x5003, 0x9003
+_NO_INSTANCING, _COHERENT = 0xFFFFFFFF, 1 << 16
+_ROBUST_SCENE = 1 << 2
+_QUALITY_MEDIUM = 1
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the Embree library, or None where the `embreex` wheel is absent (then use the numba tracer)."""
+    spec = importlib.util.find_spec("embreex")
+    if spec is None or spec.origin is None:
+        return None
+    site = Path(spec.origin).parent.parent
+    found = sorted(
+        glob.glob(str(site / "embreex.libs" / "*embree4*"))
+        + glob.glob(str(site / "embreex" / ".dylibs" / "*embree4*"))
+    )
+    try:
+        importlib.import_module("embreex.rtcore")  # loads the libraries Embree itself needs
+        embree = ctypes.CDLL(found[0]) if found else None
+    except (ImportError, OSError):
+        return None
+    if embree is None:
+        return None
+    pointer, unsigned, size = ctypes.c_void_p, ctypes.c_uint, ctypes.c_size_t
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "rtcNewDevice": (pointer, [ctypes.c_char_p]),
+        "rtcGetDeviceError": (ctypes.c_int, [pointer]),
+        "rtcNewScene": (pointer, [pointer]),
+        "rtcSetSceneFlags": (None, [pointer, ctypes.c_int]),
+        "rtcSetSceneBuildQuality": (None, [pointer, ctypes.c_int]),
+        "rtcNewGeometry": (pointer, [pointer, ctypes.c_int]),
+        "rtcSetGeometryBuildQuality": (None, [pointer, ctypes.c_int]),
+        "rtcSetSharedGeometryBuffer": (
+            None,
+            [pointer, ctypes.c_int, unsigned, ctypes.c_int, pointer, size, size, size],
+        ),
+        "rtcCommitGeometry": (None, [pointer]),
+        "rtcAttachGeometry": (unsigned, [pointer, pointer]),
+        "rtcReleaseGeometry": (None, [pointer]),
+        "rtcCommitScene": (None, [pointer]),
+        "rtcReleaseScene": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(embree, name)
+        function.restype, function.argtypes = result, arguments
+    return embree
+
+
+@cache
+def _device(process: int) -> int:
+    """One Embree device per process: a forked child must not share its parent's build threads."""
+    embree = library()
+    assert embree is not None  # noqa: S101
+    return int(embree.rtcNewDevice(b"threads=1,set_affinity=0"))
+
+
+@cache
+def intersect_address(lanes: int) -> int:
+    """Address of the packet query for 4, 8 or 16 rays."""
+    embree = library()
+    assert embree is not None  # noqa: S101
+    return int(ctypes.cast(getattr(embree, f"rtcIntersect{lanes}"), ctypes.c_void_p).value or 0)
+
+
+@cache
+def query_arguments(coherent: bool) -> NDArray[np.uint32]:
+    """Memory of one `RTCIntersectArguments` with every feature allowed and no filter."""
+    memory = np.zeros(16, np.uint32)
+    memory[0] = _COHERENT if coherent else 0
+    memory[1] = _NO_INSTANCING
+    return memory
+
+
+class EmbreeScene:
+    """A committed Embree scene over one triangle mesh; freed when garbage-collected.
+
+    Args:
+        vertices: (V, 3) float32 [m].
+        faces: (F, 3) int32.
+        robust: watertight edge tests (slower, no pinholes between neighbouring triangles).
+    """
+
+    def __init__(
+        self, vertices: NDArray[np.float32], faces: NDArray[np.int32], robust: bool = False
+    ) -> None:
+        embree = library()
+        if embree is None:
+            raise SceneError("Embree is not available here: use RayCaster(scene, backend='numba')")
+        # Embree reads 16 bytes at the last vertex: the shared buffer needs a spare row.
+        self._vertices = np.zeros((len(vertices) + 1, 3), np.float32)
+        self._vertices[:-1] = vertices
+        self._faces = np.ascontiguousarray(faces, np.int32)
+        device = _device(os.getpid())
+        handle = embree.rtcNewScene(device)
+        embree.rtcSetSceneFlags(handle, _ROBUST_SCENE if robust else 0)
+        embree.rtcSetSceneBuildQuality(handle, _QUALITY_MEDIUM)
+        geometry = embree.rtcNewGeometry(device, _TRIANGLE)
+        for slot, form, array, count in (
+            (_VERTEX_BUFFER, _FORMAT_FLOAT3, self._vertices, len(vertices)),
+            (_INDEX_BUFFER, _FORMAT_UINT3, self._faces, len(faces)),
+        ):
+            embree.rtcSetSharedGeometryBuffer(
+                geometry, slot, 0, form, array.ctypes.data, 0, 12, count
+            )
+        embree.rtcCommitGeometry(geometry)
+        embree.rtcAttachGeometry(handle, geometry)
+        embree.rtcReleaseGeometry(geometry)
+        embree.rtcCommitScene(handle)
+        error = embree.rtcGetDeviceError(device)
+        if error:
+            raise SceneError(f"Embree could not build the scene (code {error}, {len(faces)} faces)")
+        self.handle = int(handle)
+        self._release = weakref.finalize(
+            self, _free, embree, self.handle, os.getpid(), self._vertices, self._faces
+        )
+
+
+def _free(embree: ctypes.CDLL, handle: int, process: int, *buffers: object) -> None:
+    """Release the scene in the process that built it; `buffers` only outlive it."""
+    if os.getpid() == process:
+        embree.rtcReleaseScene(handle)

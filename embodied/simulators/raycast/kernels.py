@@ -1,0 +1,169 @@
+"""The compiled loops: trace rays in packets and turn hits into images in the same pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types
+
+from embodied.simulators.raycast.pointers import call_intersect, float32_at, int32_at, uint8_at
+from embodied.simulators.raycast.shading import (
+    background,
+    face_color,
+    is_textured,
+    light,
+    texture_color,
+)
+
+LANES = 8
+"""Rays per packet."""
+
+PACKET = 24 * LANES
+"""32-bit words of one ray packet with its hits (21 fields used; see Embree's RTCRayHit layout)."""
+
+# Field numbers of the packet, each LANES wide.
+ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, NORMAL, U, V, FACE, GEOMETRY = (
+    0, 3, 4, 7, 8, 9, 12, 15, 16, 17, 18,
+)  # fmt: skip
+
+# Columns of a scene's address row.
+SCENE, IDS, COLORS, COORDS, TEXTURES, TEXELS = range(6)
+COLUMNS = 8
+
+
+@njit(inline="always")
+def _at(pointer: Any) -> Any:
+    return carray(pointer, (1 << 40,))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+def render(
+    first: int, last: int, rows: Any, which: Any, poses: Any, directions: Any, pixels: Any,
+    pixel_size: float, near: float, far: float, want: Any, rgb: Any, depth: Any, semantic: Any,
+    instance: Any, packet: Any, packet_ids: Any, valid: Any, query: Any,
+) -> None:  # fmt: skip
+    """Render poses[first:last].
+
+    Args:
+        first, last: range of poses of this call.
+        rows: (S, COLUMNS) int64 scene addresses.
+        which: (N,) scene of each pose.
+        poses: (N, 4, 4) float64 camera-to-world.
+        directions, pixels, pixel_size: see `cameras.pixel_rays`.
+        near, far: depth range [m].
+        want: (4,) bool: rgb, depth, semantic, instance asked for.
+        rgb, depth, semantic, instance: (N, H*W*3 or H*W) flat images; unasked ones may be empty.
+        packet, packet_ids: one block of PACKET words seen as float32 and as int32.
+        valid: (LANES,) int32, all -1.
+        query: (2,) int64 addresses of the packet query and of its arguments.
+    """
+    want_rgb, want_depth, want_semantic, want_instance = want[0], want[1], want[2], want[3]
+    valid_at, packet_at = valid.ctypes.data, packet.ctypes.data
+    for lane in range(LANES):
+        packet[NEAR * LANES + lane] = 0.0
+        packet[TIME * LANES + lane] = 0.0
+        packet_ids[MASK * LANES + lane] = -1
+    for n in range(first, last):
+        row = rows[which[n]]
+        ids = _at(int32_at(row[IDS]))
+        colors = _at(uint8_at(row[COLORS]))
+        coords = _at(float32_at(row[COORDS]))
+        textures = _at(int32_at(row[TEXTURES]))
+        texels = _at(uint8_at(row[TEXELS]))
+        pose = poses[n].astype(np.float32)
+        r00, r01, r02 = pose[0, 0], pose[0, 1], pose[0, 2]
+        r10, r11, r12 = pose[1, 0], pose[1, 1], pose[1, 2]
+        r20, r21, r22 = pose[2, 0], pose[2, 1], pose[2, 2]
+        for axis in range(3):
+            for lane in range(LANES):
+                packet[(ORIGIN + axis) * LANES + lane] = pose[axis, 3]
+        for tile in range(len(directions)):
+            for lane in range(LANES):
+                x, y, z = (
+                    directions[tile, 0, lane],
+                    directions[tile, 1, lane],
+                    directions[tile, 2, lane],
+                )
+                packet[DIRECTION * LANES + lane] = r00 * x + r01 * y + r02 * z
+                packet[(DIRECTION + 1) * LANES + lane] = r10 * x + r11 * y + r12 * z
+                packet[(DIRECTION + 2) * LANES + lane] = r20 * x + r21 * y + r22 * z
+                packet[FAR * LANES + lane] = np.inf
+                packet_ids[GEOMETRY * LANES + lane] = -1
+            call_intersect(query[0], valid_at, row[SCENE], packet_at, query[1])
+            for lane in range(LANES):
+                pixel = pixels[tile, lane]
+                if pixel < 0:
+                    continue
+                hit = packet_ids[GEOMETRY * LANES + lane] >= 0
+                t = packet[FAR * LANES + lane]
+                face = types.int64(packet_ids[FACE * LANES + lane])
+                if want_depth:
+                    depth[n, pixel] = max(t, near) if hit and t <= far else 0.0
+                if want_semantic:
+                    semantic[n, pixel] = ids[2 * face] if hit else 0
+                if want_instance:
+                    instance[n, pixel] = ids[2 * face + 1] if hit else 0
+                if want_rgb:
+                    dx, dy, dz = (
+                        packet[DIRECTION * LANES + lane],
+                        packet[(DIRECTION + 1) * LANES + lane],
+                        packet[(DIRECTION + 2) * LANES + lane],
+                    )
+                    if hit:
+                        u, v = packet[U * LANES + lane], packet[V * LANES + lane]
+                        factor, facing = light(
+                            packet[NORMAL * LANES + lane],
+                            packet[(NORMAL + 1) * LANES + lane],
+                            packet[(NORMAL + 2) * LANES + lane],
+                            dx, dy, dz, t,
+                        )  # fmt: skip
+                        red, green, blue = face_color(colors, face, u, v)
+                        if is_textured(colors, face):
+                            footprint = t * types.float32(pixel_size)
+                            footprint /= math.sqrt(max(facing, types.float32(0.05)))
+                            tr, tg, tb = texture_color(
+                                colors, coords, textures, texels, face, u, v, footprint
+                            )
+                            red, green, blue = red * tr, green * tg, blue * tb
+                        red, green, blue = red * factor, green * factor, blue * factor
+                    else:
+                        red, green, blue = background(dx, dy, dz)
+                    half = types.float32(0.5)
+                    rgb[n, 3 * pixel] = types.uint8(red + half)
+                    rgb[n, 3 * pixel + 1] = types.uint8(green + half)
+                    rgb[n, 3 * pixel + 2] = types.uint8(blue + half)
+
+
+@njit(cache=True, nogil=True)
+def cast(
+    scene: int, origins: Any, directions: Any, distance: Any, face: Any, uv: Any, packet: Any,
+    packet_ids: Any, valid: Any, query: Any,
+) -> None:  # fmt: skip
+    """Trace free rays (N, 3) in packets of neighbours in the list."""
+    count = len(origins)
+    for start in range(0, count, LANES):
+        for lane in range(LANES):
+            i = min(start + lane, count - 1)
+            for axis in range(3):
+                packet[(ORIGIN + axis) * LANES + lane] = origins[i, axis]
+                packet[(DIRECTION + axis) * LANES + lane] = directions[i, axis]
+            packet[NEAR * LANES + lane] = 0.0
+            packet[TIME * LANES + lane] = 0.0
+            packet[FAR * LANES + lane] = np.inf
+            packet_ids[MASK * LANES + lane] = -1
+            packet_ids[GEOMETRY * LANES + lane] = -1
+        call_intersect(query[0], valid.ctypes.data, scene, packet.ctypes.data, query[1])
+        for lane in range(min(LANES, count - start)):
+            i = start + lane
+            if packet_ids[GEOMETRY * LANES + lane] >= 0:
+                distance[i] = packet[FAR * LANES + lane]
+                face[i] = packet_ids[FACE * LANES + lane]
+                uv[i, 0] = packet[U * LANES + lane]
+                uv[i, 1] = packet[V * LANES + lane]
+            else:
+                distance[i] = np.inf
+                face[i] = -1
+                uv[i, 0] = 0.0
+                uv[i, 1] = 0.0

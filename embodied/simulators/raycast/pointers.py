@@ -1,0 +1,59 @@
+"""Raw addresses inside numba kernels.
+
+Kernels take addresses as integers, so that one compiled (and cached) kernel serves many scenes whose
+arrays differ, and can call a C function without storing its address in the cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+_BYTE_POINTER = ir.IntType(8).as_pointer()
+
+
+@intrinsic
+def call_intersect(
+    typing_context: Any, function: Any, valid: Any, scene: Any, rays: Any, arguments: Any
+) -> Any:
+    """Call `rtcIntersectN(valid, scene, rays, arguments)` at address `function`."""
+    signature = types.void(types.intp, types.intp, types.intp, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE_POINTER] * 4)
+        target = builder.inttoptr(values[0], kind.as_pointer())
+        builder.call(target, [builder.inttoptr(v, _BYTE_POINTER) for v in values[1:]])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _pointer_to(element: Any) -> Any:
+    @intrinsic
+    def cast(typing_context: Any, address: Any) -> Any:
+        signature = types.CPointer(element)(types.intp)
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+        return signature, generate
+
+    return cast
+
+
+int32_at = _pointer_to(types.int32)
+uint8_at = _pointer_to(types.uint8)
+float32_at = _pointer_to(types.float32)
+
+
+def aligned(count: int, dtype: type, boundary: int = 64) -> NDArray[Any]:
+    """Return (count,) zeros whose address is a multiple of `boundary` bytes (packet queries need it)."""
+    size = np.dtype(dtype).itemsize
+    raw = np.zeros(count * size + boundary, np.uint8)
+    start = -raw.ctypes.data % boundary
+    return raw[start : start + count * size].view(dtype)

@@ -1,0 +1,139 @@
+"""Colour of a hit: corner colours times texture, lit so that shape reads. All functions are compiled.
+
+Light is applied to sRGB values by a factor that stands for a power-law response: (c^g L)^(1/g) = c L^(1/g).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numba import njit, types
+
+from embodied.simulators.raycast.surface import TEXTURED, VARIED
+
+KEY_LIGHT = (0.48, 0.74, 0.47)
+"""Direction towards the distant key light (unit length): high, and different for every wall heading."""
+
+
+@njit(inline="always", fastmath=True)
+def light(
+    nx: float, ny: float, nz: float, dx: float, dy: float, dz: float, distance: float
+) -> tuple[float, float]:
+    """Return the light factor in [0, 1] and |cos| of the angle between normal and ray."""
+    one = types.float32(1.0)
+    length = one / math.sqrt(nx * nx + ny * ny + nz * nz + types.float32(1e-30))
+    toward = one / math.sqrt(dx * dx + dy * dy + dz * dz)
+    facing = (nx * dx + ny * dy + nz * dz) * length * toward
+    if facing > 0:  # two-sided: the side seen is the side lit
+        length = -length
+        facing = -facing
+    nx, ny, nz = nx * length, ny * length, nz * length
+    key = (
+        nx * types.float32(KEY_LIGHT[0])
+        + ny * types.float32(KEY_LIGHT[1])
+        + nz * types.float32(KEY_LIGHT[2])
+    )
+    sky = types.float32(0.60) + types.float32(0.10) * ny + types.float32(0.16) * key
+    head = types.float32(-0.24) * facing
+    fade = one / (one + types.float32(0.015) * distance)
+    return min((sky + head) * fade + types.float32(0.02), one), -facing
+
+
+@njit(inline="always", fastmath=True)
+def background(dx: float, dy: float, dz: float) -> tuple[float, float, float]:
+    """Sky colour (0-255) along a ray: pale at the horizon, blue above, grey below."""
+    up = dy / math.sqrt(dx * dx + dy * dy + dz * dz)
+    if up > 0:
+        blend = types.float32(up)
+        return (
+            types.float32(214.0) - types.float32(92.0) * blend,
+            types.float32(228.0) - types.float32(60.0) * blend,
+            types.float32(240.0) - types.float32(18.0) * blend,
+        )
+    blend = types.float32(-up)
+    return (
+        types.float32(214.0) - types.float32(110.0) * blend,
+        types.float32(228.0) - types.float32(122.0) * blend,
+        types.float32(240.0) - types.float32(128.0) * blend,
+    )
+
+
+@njit(inline="always", fastmath=True)
+def face_color(colors: Any, face: int, u: float, v: float) -> tuple[float, float, float]:
+    """Interpolate the corner colours (0-255) of a face at barycentric (u, v)."""
+    base = face * 12
+    if colors[base + 9] & VARIED == 0:
+        return (
+            types.float32(colors[base]),
+            types.float32(colors[base + 1]),
+            types.float32(colors[base + 2]),
+        )
+    w = types.float32(1.0) - u - v
+    return (
+        w * colors[base] + u * colors[base + 3] + v * colors[base + 6],
+        w * colors[base + 1] + u * colors[base + 4] + v * colors[base + 7],
+        w * colors[base + 2] + u * colors[base + 5] + v * colors[base + 8],
+    )
+
+
+@njit(inline="always", fastmath=True)
+def texture_color(
+    colors: Any,
+    coords: Any,
+    textures: Any,
+    texels: Any,
+    face: int,
+    u: float,
+    v: float,
+    footprint: float,
+) -> tuple[float, float, float]:
+    """Sample a face's texture (factors in [0, 1]): bilinear, repeating, in the nearest mip level.
+
+    Args:
+        colors, coords, textures, texels: the arrays of `Surface`, flat.
+        face: textured face.
+        u, v: barycentric coordinates.
+        footprint: size of the pixel on the surface [m].
+    """
+    one, half = types.float32(1.0), types.float32(0.5)
+    slot = 4 * (types.int64(colors[face * 12 + 10]) + 256 * types.int64(colors[face * 12 + 11]))
+    offset = types.int64(textures[slot])
+    log_w, log_h, levels = textures[slot + 1], textures[slot + 2], textures[slot + 3]
+    w = one - u - v
+    at = face * 8
+    s = w * coords[at] + u * coords[at + 2] + v * coords[at + 4]
+    t = w * coords[at + 1] + u * coords[at + 3] + v * coords[at + 5]
+    span = footprint * coords[at + 6]
+    level = 0
+    while span > types.float32(1.42) and level < levels - 1:
+        offset += types.int64(1) << (max(log_w, 0) + max(log_h, 0))
+        log_w, log_h = log_w - 1, log_h - 1
+        span *= half
+        level += 1
+    log_w, log_h = max(log_w, 0), max(log_h, 0)
+    width, height = types.int64(1) << log_w, types.int64(1) << log_h
+    x = s * width - half
+    y = (one - t) * height - half
+    floor_x, floor_y = math.floor(x), math.floor(y)
+    fx, fy = x - floor_x, y - floor_y
+    x0, y0 = types.int64(floor_x) & (width - 1), types.int64(floor_y) & (height - 1)
+    x1, y1 = (x0 + 1) & (width - 1), (y0 + 1) & (height - 1)
+    a = 4 * (offset + (y0 << log_w) + x0)
+    b = 4 * (offset + (y0 << log_w) + x1)
+    c = 4 * (offset + (y1 << log_w) + x0)
+    d = 4 * (offset + (y1 << log_w) + x1)
+    scale = types.float32(1.0 / 255.0)
+    wa, wb = (one - fx) * (one - fy) * scale, fx * (one - fy) * scale
+    wc, wd = (one - fx) * fy * scale, fx * fy * scale
+    return (
+        wa * texels[a] + wb * texels[b] + wc * texels[c] + wd * texels[d],
+        wa * texels[a + 1] + wb * texels[b + 1] + wc * texels[c + 1] + wd * texels[d + 1],
+        wa * texels[a + 2] + wb * texels[b + 2] + wc * texels[c + 2] + wd * texels[d + 2],
+    )
+
+
+@njit(inline="always", fastmath=True)
+def is_textured(colors: Any, face: int) -> bool:
+    """Tell whether a face has a texture."""
+    return colors[face * 12 + 9] & TEXTURED != 0
