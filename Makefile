@@ -1,0 +1,59 @@
+# make demo   train, evaluate and show a navigation agent in houses it has never seen
+# make test   run the tests            make lint    ruff and mypy
+# make bench  print the benchmarks     make clean   remove .venv and caches
+#
+# Everything is installed into .venv with the tested versions of configs/constraints.txt; a second
+# call reuses it. PYTHON picks the interpreter. TORCH_INDEX picks the PyTorch build: CPU by default,
+# e.g. TORCH_INDEX=https://download.pytorch.org/whl/cu130 for an NVIDIA GPU.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_VERSION := 2.13.0
+CONSTRAINTS := configs/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
+	"$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/base.stamp
+	@$(BIN)/embodied demo $(ARGS)
+
+test: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+bench: $(VENV)/bench.stamp
+	@for name in sim maps nav step; do $(BIN)/embodied bench $$name $(ARGS) || exit 1; done
+
+# A stamp is written only after its installation succeeded, so an interrupted one starts over.
+$(VENV)/base.stamp: setup.py $(CONSTRAINTS)
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(NEW_ENOUGH)'; then \
+		echo "error: Python 3.11 or newer is needed and was not found. Install it, or name one:" \
+			"make $(or $(firstword $(MAKECMDGOALS)),demo) PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@echo "Installing into $(VENV) (the first time only) ..."
+	@"$(PYTHON)" -m venv $(VENV) || { echo "error: '$(PYTHON) -m venv' failed; on Debian or" \
+		"Ubuntu install the package python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(PIP) --retries 1 install "torch==$(TORCH_VERSION)" -c $(CONSTRAINTS) \
+		--extra-index-url $(TORCH_INDEX)
+	@$(PIP) install -e . -c $(CONSTRAINTS)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/base.stamp
+	@$(PIP) install -e ".[dev,viz]" -c $(CONSTRAINTS)
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/base.stamp
+	@$(PIP) install -e ".[bench]" -c $(CONSTRAINTS)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

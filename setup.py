@@ -1,0 +1,94 @@
+"""Packaging: what is installed, and what each optional part needs."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+PACKAGES = [
+    "embodied",
+    "embodied.cli",
+    "embodied.nn",
+    "embodied.policies",
+    "embodied.simulators",
+    "embodied.simulators.houses",
+    "embodied.simulators.navmesh",
+    "embodied.simulators.raycast",
+    "embodied.simulators.scenes",
+    "embodied.tasks",
+    "embodied.tasks.datasets",
+    "embodied.training",
+    "embodied.viz",
+    "maps",
+    "robots",
+]
+
+REQUIREMENTS = [
+    "av>=12",
+    "embreex>=4.4",
+    "gymnasium>=1.0",
+    "jinja2>=3.1",
+    "lxml>=5",
+    "networkx>=3",
+    "numba>=0.60",
+    "numpy>=1.26",
+    "opencv-python-headless>=4.9",
+    "pillow>=10",
+    "pycollada>=0.8",
+    "pydantic>=2.7",
+    "pyyaml>=6",
+    "safetensors>=0.4",
+    "scikit-image>=0.22",
+    "scipy>=1.11",
+    "shapely>=2",
+    "tensorboard>=2.16",
+    "torch>=2.4",
+    "tqdm>=4.66",
+    "trimesh>=4.4",
+]
+
+EXTRAS = {
+    "viz": ["rerun-sdk>=0.22"],  # embodied view
+    "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
+    "ktx": ["opengl-basisu>=0.1.0a1"],  # Basis-compressed HM3D textures
+    "bullet": ["pybullet>=3.2"],
+    "habitat": ["habitat-lab"],
+    "dev": [
+        "hypothesis>=6",
+        "mypy>=1.11",
+        "pytest>=8",
+        "pytest-xdist>=3",
+        "ruff>=0.6",
+        "types-PyYAML",
+        "types-tqdm",
+    ],
+}
+
+setup(
+    name="embodied-stack",
+    version="0.1.0",
+    description="Embodied navigation and manipulation: simulate, train, evaluate, show and deploy",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="Embodied contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # Recipes live in configs/ for the reader and travel inside the package for the user.
+    packages=[*PACKAGES, "embodied.recipes"],
+    package_dir={"embodied.recipes": "configs"},
+    package_data={
+        "embodied": ["py.typed", "viz/*.html", "viz/*.css"],
+        "embodied.recipes": ["*/*.yaml"],
+        "maps": ["py.typed"],
+        "robots": ["py.typed"],
+    },
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["embodied = embodied.cli.main:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Operating System :: POSIX :: Linux",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
