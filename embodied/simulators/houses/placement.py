@@ -1,0 +1,223 @@
+"""Find places for furniture in a room so that doors stay free and the floor stays one piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.simulators.houses.layout import Rect
+
+CELL = 0.05  # resolution of the occupancy check [m]
+CLEARANCE = 0.3  # half of the free passage that is kept [m]
+YAW = {"z0": 0.0, "z1": np.pi, "x0": np.pi / 2, "x1": -np.pi / 2}
+"""Heading of an object standing with its back to each wall: its front (+z) looks into the room."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place found: floor rectangle, the back's centre point and the heading [rad]."""
+
+    rect: Rect
+    x: float
+    z: float
+    yaw: float
+    wall: str
+
+
+@dataclass
+class Space:
+    """The floor of one room while it is being furnished.
+
+    Args:
+        inner: rectangle between the wall faces [m].
+        anchors: (x, z) points that must stay connected: one in front of every door [m].
+        keep: rectangles nothing may stand in (passages, open door leaves).
+        windows: rectangles along the walls that only low things may stand in front of.
+    """
+
+    inner: Rect
+    anchors: list[tuple[float, float]]
+    keep: list[Rect]
+    windows: list[Rect]
+    taken: list[Rect] = field(default_factory=list)
+    high: list[Rect] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        x0, z0, x1, z1 = self.inner
+        self._shape = (int(np.ceil((z1 - z0) / CELL)), int(np.ceil((x1 - x0) / CELL)))
+        self._free = np.zeros(self._shape, np.uint8)
+        i = int(CLEARANCE / CELL)
+        self._free[i : self._shape[0] - i, i : self._shape[1] - i] = 1
+        self.connected()
+
+    def _block(self, grid: NDArray[np.uint8], rect: Rect) -> None:
+        x0, z0 = self.inner[:2]
+        a = max(int(np.floor((rect[0] - CLEARANCE - x0) / CELL)), 0)
+        b = max(int(np.ceil((rect[2] + CLEARANCE - x0) / CELL)), 0)
+        c = max(int(np.floor((rect[1] - CLEARANCE - z0) / CELL)), 0)
+        d = max(int(np.ceil((rect[3] + CLEARANCE - z0) / CELL)), 0)
+        grid[c:d, a:b] = 0
+
+    def _joined(self, grid: NDArray[np.uint8]) -> bool:
+        count, labels = cv2.connectedComponents(grid, connectivity=4)
+        if count < 2:
+            return False
+        x0, z0 = self.inner[:2]
+        seen = set()
+        for x, z in self.anchors:
+            row = min(max(int((z - z0) / CELL), 0), self._shape[0] - 1)
+            col = min(max(int((x - x0) / CELL), 0), self._shape[1] - 1)
+            seen.add(int(labels[row, col]))
+        if 0 in seen or len(seen) > 1:
+            return False
+        # A pocket of floor behind furniture is an island no agent can reach.
+        sizes = np.bincount(labels.ravel(), minlength=count)[1:]
+        main = seen.pop() - 1 if seen else int(sizes.argmax())
+        return bool(sizes[main] >= 0.97 * sizes.sum())
+
+    def connected(self) -> bool:
+        """Return whether all doors of the room still reach each other."""
+        return self._joined(self._free)
+
+    def block(self, rect: Rect) -> bool:
+        """Occupy floor if the room stays in one piece; return whether it was done."""
+        grid = self._free.copy()
+        self._block(grid, rect)
+        if not self._joined(grid):
+            return False
+        self._free = grid
+        self.taken.append(rect)
+        return True
+
+    def overlaps(self, rects: NDArray, tall: bool, margin: float = 0.0) -> NDArray[np.bool_]:
+        """Return which of (K, 4) rectangles collide with something already there."""
+        others = self.taken + self.keep + (self.windows if tall else [])
+        if not others:
+            return np.zeros(len(rects), bool)
+        o = np.array(others)[None]
+        r = rects[:, None]
+        apart = (
+            (r[..., 0] >= o[..., 2] + margin - 1e-6)
+            | (r[..., 2] <= o[..., 0] - margin + 1e-6)
+            | (r[..., 1] >= o[..., 3] + margin - 1e-6)
+            | (r[..., 3] <= o[..., 1] - margin + 1e-6)
+        )
+        return ~apart.all(axis=1)
+
+    def against_wall(
+        self,
+        rng: np.random.Generator,
+        width: float,
+        depth: float,
+        *,
+        tall: bool = False,
+        corner: float = 0.0,
+        middle: float = 0.0,
+        gap: float = 0.01,
+        walls: tuple[str, ...] = ("z0", "z1", "x0", "x1"),
+        front: float = 0.0,
+        solid: bool = True,
+        facing: Spot | None = None,
+    ) -> Spot | None:
+        """Find a place with the back to a wall and occupy it.
+
+        Args:
+            rng: random source.
+            width, depth: floor size [m].
+            tall: may not stand in front of a window.
+            corner, middle: preference for corners or for the middle of a wall.
+            gap: distance between back and wall [m].
+            walls: the walls to try.
+            front: free floor wanted in front [m], checked but not occupied.
+            solid: takes floor away (False for wall-mounted things that only need a free wall).
+            facing: prefer to stand opposite to this spot.
+
+        Returns:
+            The spot, or None when nothing fits.
+        """
+        x0, z0, x1, z1 = self.inner
+        rects, fronts, centers, sides, scores = [], [], [], [], []
+        for wall in walls:
+            lo, hi = (x0, x1) if wall[0] == "z" else (z0, z1)
+            if hi - lo < width + 0.02:
+                continue
+            steps = np.linspace(lo + width / 2 + 0.01, hi - width / 2 - 0.01, 11)
+            share = np.abs(np.linspace(-1, 1, 11))
+            score = rng.random(11) + corner * (share == 1) + middle * (1 - share)
+            a, b = steps - width / 2, steps + width / 2
+            inward = 1 if wall[1] == "0" else -1
+            line = {"z0": z0, "z1": z1, "x0": x0, "x1": x1}[wall]
+            edges = (line + inward * gap, line + inward * (gap + depth))
+            far = line + inward * (gap + depth + front)
+            for box, outer in ((rects, edges[1]), (fronts, far)):
+                p, q = min(edges[0], outer), max(edges[0], outer)
+                full = np.full(11, p), np.full(11, q)
+                box.append(
+                    np.stack([a, full[0], b, full[1]] if wall[0] == "z" else
+                             [full[0], a, full[1], b], axis=1)
+                )  # fmt: skip
+            back = np.full(11, edges[0])
+            centers.append(np.stack([steps, back] if wall[0] == "z" else [back, steps], axis=1))
+            if facing is not None:
+                opposite = facing.wall[0] == wall[0] and facing.wall != wall
+                along = centers[-1][:, 0 if wall[0] == "z" else 1]
+                aim = facing.x if wall[0] == "z" else facing.z
+                score = score + (4.0 - 2.0 * np.abs(along - aim) if opposite else 0.0)
+            scores.append(score)
+            sides += [wall] * 11
+        if not rects:
+            return None
+        box = np.concatenate(rects)
+        bad = self.overlaps(box, tall)
+        if front:
+            bad |= self.overlaps(np.concatenate(fronts), False)
+        score = np.where(bad, -np.inf, np.concatenate(scores))
+        center = np.concatenate(centers)
+        inside = (np.concatenate(fronts)[:, [2, 3]] <= [x1, z1]).all(axis=1)
+        score = np.where(inside, score, -np.inf)
+        for k in np.argsort(-score, kind="stable")[:6].tolist():
+            if not np.isfinite(score[k]):
+                return None
+            rect: Rect = tuple(box[k].tolist())
+            spot = Spot(rect, *center[k].tolist(), YAW[sides[k]], sides[k])
+            if not solid:
+                self.taken.append(rect)
+                return spot
+            if self.block(rect):
+                return spot
+        return None
+
+    def free_standing(
+        self, rng: np.random.Generator, width: float, depth: float, margin: float = 0.6
+    ) -> Spot | None:
+        """Find a place in the open, as central as possible, and occupy it."""
+        x0, z0, x1, z1 = self.inner
+        boxes, turned = [], []
+        for w, d, turn in ((width, depth, False), (depth, width, True)):
+            if x1 - x0 < w + 2 * margin or z1 - z0 < d + 2 * margin:
+                continue
+            xs = np.linspace(x0 + margin + w / 2, x1 - margin - w / 2, 7)
+            zs = np.linspace(z0 + margin + d / 2, z1 - margin - d / 2, 7)
+            gx, gz = (g.ravel() for g in np.meshgrid(xs, zs))
+            boxes.append(np.stack([gx - w / 2, gz - d / 2, gx + w / 2, gz + d / 2], axis=1))
+            turned += [turn] * len(gx)
+        if not boxes:
+            return None
+        box = np.concatenate(boxes)
+        middle = (box[:, :2] + box[:, 2:]) / 2
+        score = -np.linalg.norm(middle - [(x0 + x1) / 2, (z0 + z1) / 2], axis=1)
+        score = np.where(
+            self.overlaps(box, False, 0.05), -np.inf, score + 0.3 * rng.random(len(box))
+        )
+        for k in np.argsort(-score, kind="stable")[:6].tolist():
+            if not np.isfinite(score[k]):
+                return None
+            rect: Rect = tuple(box[k].tolist())
+            if self.block(rect):
+                x, z = middle[k].tolist()
+                yaw = (np.pi / 2 if turned[k] else 0.0) + (np.pi if rng.random() < 0.5 else 0.0)
+                return Spot(rect, x, z, yaw, "")
+        return None

@@ -1,0 +1,272 @@
+"""Walls, floors, ceilings, doors and windows of a floor plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embodied.simulators.houses.layout import HEIGHT, WALL, Opening, Plan, Rect, walls
+from embodied.simulators.houses.mesh_builder import MeshBuilder, Point
+
+CASING = 0.05  # door frame width inside the hole [m]
+LEAF = 0.04  # door leaf thickness [m]
+
+
+@dataclass(frozen=True)
+class RoomStyle:
+    """Material ids of one room's surfaces."""
+
+    wall: int
+    floor: int
+    ceiling: int
+    trim: int
+
+
+@dataclass(frozen=True)
+class ShellStyle:
+    """Material ids shared by the whole shell."""
+
+    outside: int
+    frame: int
+    leaf: int
+    handle: int
+    entrance: int
+    view: int
+    cap: int
+
+
+def corner(axis: int, along: float, y: float, across: float) -> Point:
+    """Return the world point `along` a wall of this axis and `across` it [m]."""
+    return (along, y, across) if axis == 0 else (across, y, along)
+
+
+def wall_box(
+    builder: MeshBuilder,
+    axis: int,
+    along: tuple[float, float],
+    height: tuple[float, float],
+    across: tuple[float, float],
+    material: int,
+) -> None:
+    """Add a box given by its extent along a wall, in height and across the wall [m]."""
+    builder.box(
+        corner(axis, along[0], height[0], across[0]),
+        corner(axis, along[1], height[1], across[1]),
+        material,
+    )
+
+
+def face(
+    builder: MeshBuilder,
+    axis: int,
+    line: float,
+    facing: int,
+    span: tuple[float, float],
+    height: tuple[float, float],
+    material: int,
+) -> None:
+    """Add an upright rectangle on a wall line, seen from its `facing` (+1/-1) side."""
+    lo, hi = span
+    forward = (facing > 0) == (axis == 0)
+    start, length = (lo, hi - lo) if forward else (hi, lo - hi)
+    builder.panel(
+        corner(axis, start, height[0], line),
+        corner(axis, length, 0.0, 0.0),
+        (0.0, height[1] - height[0], 0.0),
+        material,
+    )
+
+
+def level(builder: MeshBuilder, rect: Rect, y: float, up: bool, material: int) -> None:
+    """Add a horizontal rectangle seen from above (`up`) or below."""
+    x0, z0, x1, z1 = rect
+    if up:
+        builder.panel((x0, y, z1), (x1 - x0, 0.0, 0.0), (0.0, 0.0, z0 - z1), material)
+    else:
+        builder.panel((x0, y, z0), (x1 - x0, 0.0, 0.0), (0.0, 0.0, z1 - z0), material)
+
+
+def pieces(
+    span: tuple[float, float], openings: list[Opening], base: float, top: float
+) -> list[tuple[float, float, float, float]]:
+    """Cut openings out of a wall face: return (lo, hi, bottom, top) rectangles [m]."""
+    out, start = [], span[0]
+    for hole in sorted(openings, key=lambda o: o.lo):
+        lo, hi = max(hole.lo, span[0]), min(hole.hi, span[1])
+        if lo > start:
+            out.append((start, lo, base, top))
+        if hole.bottom > 0:
+            out.append((lo, hi, base, base + hole.bottom))
+        if base + hole.top < top:
+            out.append((lo, hi, base + hole.top, top))
+        start = hi
+    if start < span[1]:
+        out.append((start, span[1], base, top))
+    return out
+
+
+def build_shell(
+    builder: MeshBuilder,
+    plan: Plan,
+    members: list[int],
+    base: float,
+    rooms: list[RoomStyle],
+    style: ShellStyle,
+) -> None:
+    """Add the shell of one storey whose floor lies at `base` [m]."""
+    top = base + HEIGHT
+    holes = [o for o in plan.openings if o.kind != "entrance"]
+    for i in members:
+        _room(builder, plan, i, base, rooms[i], holes)
+    outer = [w for w in walls(plan.rooms, members)]
+    for wall in outer:
+        owner = next(r for r in wall.rooms if r is not None)
+        cut = [o for o in holes if o.rooms == wall.rooms and o.axis == wall.axis
+               and o.line == wall.line and wall.lo <= o.lo <= wall.hi]  # fmt: skip
+        builder.start("wall", "wall", owner)
+        span = (wall.lo - WALL / 2, wall.hi + WALL / 2)
+        if None in wall.rooms:
+            facing = -1 if wall.rooms[0] is None else 1
+            line = wall.line + facing * WALL / 2
+            for lo, hi, y0, y1 in pieces(span, cut, base, top):
+                face(builder, wall.axis, line, facing, (lo, hi), (y0, y1), style.outside)
+        half = WALL / 2
+        rect = (
+            (span[0], wall.line - half, span[1], wall.line + half)
+            if wall.axis == 0
+            else (wall.line - half, span[0], wall.line + half, span[1])
+        )
+        level(builder, rect, top, True, style.cap)
+    for opening in plan.openings:
+        owner = next(r for r in opening.rooms if r is not None)
+        if owner not in members:
+            continue
+        if opening.kind == "window":
+            _window(builder, opening, base, owner, style)
+        elif opening.kind == "entrance":
+            _entrance(builder, opening, base, owner, style)
+        else:
+            _doorway(builder, opening, base, owner, style)
+
+
+def _room(
+    builder: MeshBuilder, plan: Plan, i: int, base: float, style: RoomStyle, holes: list[Opening]
+) -> None:
+    room = plan.rooms[i]
+    x0, z0, x1, z1 = room.inner
+    builder.start("floor", "floor", i)
+    level(builder, room.inner, base, True, style.floor)
+    for o in holes:
+        if o.rooms[0] == i and o.rooms[1] is not None:
+            half = WALL / 2
+            rect = (
+                (o.lo, o.line - half, o.hi, o.line + half)
+                if o.axis == 0
+                else (o.line - half, o.lo, o.line + half, o.hi)
+            )
+            level(builder, rect, base, True, style.floor)
+    builder.start("ceiling", "ceiling", i)
+    level(builder, room.inner, base + HEIGHT, False, style.ceiling)
+    builder.start("wall", "wall", i)
+    for axis, line, facing in ((0, z0, 1), (0, z1, -1), (1, x0, 1), (1, x1, -1)):
+        span = (x0, x1) if axis == 0 else (z0, z1)
+        centre = line - facing * WALL / 2
+        cut = [o for o in holes if o.axis == axis and i in o.rooms and abs(o.line - centre) < 1e-6]
+        for lo, hi, y0, y1 in pieces(span, cut, base, base + HEIGHT):
+            face(builder, axis, line, facing, (lo, hi), (y0, y1), style.wall)
+            if y0 == base:
+                # Skirting board: tells wall from floor in any light.
+                edge = (line, line + facing * 0.012)
+                wall_box(builder, axis, (lo, hi), (base, base + 0.08),
+                         (min(edge), max(edge)), style.trim)  # fmt: skip
+
+
+def _frame(
+    builder: MeshBuilder, o: Opening, base: float, material: int, width: float, lip: float
+) -> None:
+    """Add the lining of a hole, `width` wide and `lip` proud of both wall faces."""
+    across = (o.line - WALL / 2 - lip, o.line + WALL / 2 + lip)
+    y0, y1 = base + o.bottom, base + o.top
+    wall_box(builder, o.axis, (o.lo - 0.02, o.lo + width), (y0, y1), across, material)
+    wall_box(builder, o.axis, (o.hi - width, o.hi + 0.02), (y0, y1), across, material)
+    wall_box(builder, o.axis, (o.lo - 0.02, o.hi + 0.02), (y1 - width, y1 + 0.02), across, material)
+    if o.bottom > 0:
+        sill = (across[0] - 0.03, across[1] + 0.03)
+        wall_box(
+            builder, o.axis, (o.lo - 0.04, o.hi + 0.04), (y0 - 0.02, y0 + 0.03), sill, material
+        )
+
+
+def _window(builder: MeshBuilder, o: Opening, base: float, owner: int, style: ShellStyle) -> None:
+    builder.start("window", "window", owner)
+    _frame(builder, o, base, style.frame, 0.05, 0.012)
+    facing = 1 if o.rooms[0] is None else -1
+    lo, hi, y0, y1 = o.lo + 0.05, o.hi - 0.05, base + o.bottom + 0.03, base + o.top - 0.05
+    for side in (1, -1):
+        line = o.line - facing * 0.02 + side * 0.004
+        forward = (side > 0) == (o.axis == 0)
+        a, b = (lo, hi) if forward else (hi, lo)
+        builder.quad(
+            (corner(o.axis, a, y0, line), corner(o.axis, b, y0, line),
+             corner(o.axis, b, y1, line), corner(o.axis, a, y1, line)),
+            style.view, ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),
+        )  # fmt: skip
+    across = (o.line - 0.03 - facing * 0.02, o.line + 0.03 - facing * 0.02)
+    if hi - lo > 0.8:
+        middle = (lo + hi) / 2
+        wall_box(builder, o.axis, (middle - 0.025, middle + 0.025), (y0, y1), across, style.frame)
+
+
+def _doorway(builder: MeshBuilder, o: Opening, base: float, owner: int, style: ShellStyle) -> None:
+    builder.start("door", "door frame", owner)
+    _frame(builder, o, base, style.frame, CASING, 0.015)
+    leaf = leaf_rect(o)
+    if leaf is None:
+        return
+    builder.start("door", "door", owner)
+    x0, z0, x1, z1 = leaf
+    builder.box((x0, base + 0.01, z0), (x1, base + 2.04, z1), style.leaf)
+    # Panels and handle, proud of both faces of the leaf (which is thin across the wall's axis).
+    side = -1 if o.rooms[1] is None else 1
+    far = o.line + side * (WALL / 2 + 0.02 + o.hi - o.lo - 2 * CASING)
+    along = (x0, x1) if o.axis == 0 else (z0, z1)
+    near, handle = sorted((o.line + side * (WALL / 2 + 0.14), far - side * 0.12)), far - side * 0.08
+    cross = 1 - o.axis
+    for bottom, top in ((0.2, 0.9), (1.1, 1.9)):
+        wall_box(builder, cross, (near[0], near[1]), (base + bottom, base + top),
+                 (along[0] - 0.008, along[1] + 0.008), style.leaf)  # fmt: skip
+    wall_box(builder, cross, (handle - 0.05, handle + 0.05), (base + 0.99, base + 1.02),
+             (along[0] - 0.05, along[1] + 0.05), style.handle)  # fmt: skip
+
+
+def leaf_rect(o: Opening) -> Rect | None:
+    """Return where the open leaf of a door stands: square to the wall beside the passage, in the high-side room."""
+    if o.kind != "door":
+        return None
+    start = o.line + WALL / 2 + 0.02
+    end = start + o.hi - o.lo - 2 * CASING
+    # At the jamb nearer to the corner of the room, never inside the clear width.
+    lo, hi = (o.lo + CASING - LEAF, o.lo + CASING) if _hinge_low(o) else (
+        o.hi - CASING, o.hi - CASING + LEAF)  # fmt: skip
+    return (lo, start, hi, end) if o.axis == 0 else (start, lo, end, hi)
+
+
+def _hinge_low(o: Opening) -> bool:
+    return int(np.floor(o.lo * 1000)) % 2 == 0
+
+
+def _entrance(builder: MeshBuilder, o: Opening, base: float, owner: int, style: ShellStyle) -> None:
+    builder.start("door", "entrance door", owner)
+    for side in (1, -1):
+        face_line = o.line + side * WALL / 2
+        for lo, hi, y0, y1, depth, material in (
+            (o.lo, o.hi, 0.0, 2.1, 0.02, style.frame),
+            (o.lo + 0.06, o.hi - 0.06, 0.0, 2.04, 0.03, style.entrance),
+            (o.lo + 0.2, o.hi - 0.2, 0.2, 0.85, 0.038, style.entrance),
+            (o.lo + 0.2, o.hi - 0.2, 1.1, 1.9, 0.038, style.entrance),
+            (o.lo + 0.1, o.lo + 0.14, 0.95, 1.1, 0.08, style.handle),
+        ):
+            across = sorted((face_line, face_line + side * depth))
+            wall_box(builder, o.axis, (lo, hi), (base + y0, base + y1),
+                     (across[0], across[1]), material)  # fmt: skip
