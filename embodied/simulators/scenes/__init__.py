@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from embodied.errors import SceneError, nearest
 from embodied.simulators.base import Scene
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, load_mesh
+from embodied.simulators.scenes.unpack import ARCHIVE_SUFFIXES, is_archive
+from embodied.simulators.scenes.world import WORLD_EXTENSIONS, find_world, load_world
 
 __all__ = ["load_scene"]
 
@@ -24,7 +26,8 @@ def load_scene(
     """Load a scene; what the path is decides how.
 
     Args:
-        path: a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off).
+        path: a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off), an SDF world (.world, an archive
+            holding one, or its folder).
         up: the file's own up axis, "y" or "z"; None = the format's default (glTF, COLLADA after its
             `<up_axis>`: y). habitat-sim takes a bare `.glb` as z up: `up="z"` reproduces that.
         labels: node names -> categories (a mapping, or a JSON file holding one), or one (instance, mpcat40 class)
@@ -39,12 +42,27 @@ def load_scene(
     if not path.exists():
         raise SceneError(f"{path}: no such file or directory. Check the path.")
     table = _read_labels(labels)
+    if path.is_dir():
+        world = find_world(path)
+        if world is None:
+            raise SceneError(
+                f"{path}: a folder without a *.world file or a single archive of one. "
+                "Name the scene file inside it."
+            )
+        path = world
     extension = path.suffix.lower()
+    if extension in WORLD_EXTENSIONS or is_archive(path):
+        return load_world(path, _names(table, path))
     if extension in MESH_EXTENSIONS:
-        return load_mesh(path, up or "y", table)
-    raise SceneError(
-        f"{path}: unknown scene format '{extension}'; {nearest(extension, MESH_EXTENSIONS)}"
-    )
+        return load_mesh(path, up, table)
+    known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *ARCHIVE_SUFFIXES)
+    raise SceneError(f"{path}: unknown scene format '{extension}'; {nearest(extension, known)}")
+
+
+def _names(labels: Labels | None, path: Path) -> Mapping[str, str] | None:
+    if isinstance(labels, np.ndarray):
+        raise SceneError(f"{path}: labels per face belong to single meshes; give names here")
+    return labels
 
 
 def _read_labels(labels: str | Path | Labels | None) -> Labels | None:

@@ -15,6 +15,13 @@ from embodied.simulators.categories import MPCAT40
 Z_UP_TO_Y_UP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], np.float64)
 """(x, y, z) -> (x, z, -y): a file whose z axis points up, into our y-up frame."""
 
+UP_ROTATIONS: dict[str, NDArray[np.float64]] = {
+    "x": np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64),
+    "y": np.eye(4),
+    "z": Z_UP_TO_Y_UP,
+}
+"""A file's up axis -> the (4, 4) rotation into our y-up frame."""
+
 
 @dataclass
 class MeshPart:
@@ -61,7 +68,7 @@ class SceneBuilder:
         self._material_ids: list[int] = []
 
     def add_object(self, category: str | None, name: str, room: int | None = None) -> int:
-        """Register an instance and return its id; an unknown category is appended to the scene's."""
+        """Register an instance and return its id; new categories are appended to mpcat40."""
         self.objects.append(SceneObject(category or "unlabeled", name, room=room))
         return len(self.objects) - 1
 

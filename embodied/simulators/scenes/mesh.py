@@ -1,4 +1,4 @@
-"""Mesh files through trimesh: whole scene graph, textures, vertex colours, units and axes. Nothing is merged or repaired."""
+"""Mesh files through trimesh: scene graph, textures, vertex colours, units and axes. Nothing is merged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,7 +17,7 @@ from trimesh.resolvers import Resolver
 
 from embodied.errors import SceneError, nearest
 from embodied.simulators.base import Material, Scene
-from embodied.simulators.scenes.builder import Z_UP_TO_Y_UP, MeshPart, SceneBuilder
+from embodied.simulators.scenes.builder import UP_ROTATIONS, MeshPart, SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.textures import decode_compressed, to_rgb
 
@@ -31,9 +32,13 @@ class Beside(Resolver):
         self.missing: list[str] = []
 
     def get(self, key: str) -> bytes:
-        """Return a referenced file's bytes; tolerates backslashes, %20 and folders that moved."""
+        """Return a referenced file's bytes; tolerates backslashes, %20 and folders that moved up or down."""
         name = unquote(key.removeprefix("file://")).replace("\\", "/").strip()
-        for candidate in (self.folder / name, self.folder / Path(name).name):
+        inner = re.sub(r"^(\.{1,2}/)+", "", name)
+        bases = [self.folder, *list(self.folder.absolute().parents)[:3]]
+        short = Path(name).name
+        moved = (self.folder / short, self.folder.parent / "materials" / "textures" / short)
+        for candidate in (self.folder / name, *(b / inner for b in bases), *moved):
             if candidate.is_file():
                 return candidate.read_bytes()
         self.missing.append(name)
@@ -53,13 +58,13 @@ class Beside(Resolver):
 
 
 def load_mesh(
-    path: Path, up: str = "y", labels: Mapping[str, str] | NDArray[np.int32] | None = None
+    path: Path, up: str | None = None, labels: Mapping[str, str] | NDArray[np.int32] | None = None
 ) -> Scene:
     """Load one mesh file as a scene.
 
     Args:
         path: a file with one of `MESH_EXTENSIONS`.
-        up: the file's own up axis, "y" or "z".
+        up: the file's own up axis, "y" or "z"; None = COLLADA's `<up_axis>`, else y.
         labels: names of nodes -> categories, or (F, 2) instance and mpcat40 class id of every face.
 
     Raises:
@@ -67,7 +72,7 @@ def load_mesh(
     """
     parts = read_parts(path)
     builder = SceneBuilder(path.stem)
-    transform = Z_UP_TO_Y_UP if up == "z" else None
+    transform = UP_ROTATIONS[up or file_up(path)]
     if isinstance(labels, np.ndarray):
         add_labelled_faces(builder, parts, labels, transform, path)
         return builder.build()
@@ -110,10 +115,14 @@ def add_labelled_faces(
         start += len(part.faces)
 
 
-def read_parts(path: Path) -> list[MeshPart]:
-    """Read every triangle mesh of a file with its node's transform applied, in metres, file axes.
+def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
+    """Read every triangle mesh of a file with its node's transform applied, in metres, in the file's axes.
 
-    COLLADA's `<unit>` and `<up_axis>` are honoured: its parts come out y up.
+    COLLADA's `<unit>` is honoured; `file_up` tells its up axis. Names of missing textures are appended to
+    `missing`, or warned about when it is None.
+
+    Raises:
+        SceneError: unknown format, missing or damaged file, or no triangles in it.
     """
     extension = path.suffix.lower()
     if extension not in MESH_EXTENSIONS:
@@ -135,7 +144,7 @@ def read_parts(path: Path) -> list[MeshPart]:
             process=False,
             **({"maintain_order": True, "split_objects": True} if extension == ".obj" else {}),
         )
-        parts = list(_scene_parts(loaded, decoded))
+        parts = list(_scene_parts(loaded, decoded, extension in (".glb", ".gltf")))
     except (
         Exception
     ) as cause:  # a parser meets arbitrary bytes and raises whatever its libraries raise
@@ -147,20 +156,30 @@ def read_parts(path: Path) -> list[MeshPart]:
         raise SceneError(
             f"{path}: holds no triangles. Export it with its faces, not only points or lines."
         )
-    if resolver.missing:
-        warnings.warn(
-            f"{path}: missing files {', '.join(sorted(set(resolver.missing))[:5])}; "
-            "those surfaces are shown in their base colour",
-            stacklevel=2,
-        )
+    if missing is not None:
+        missing.extend(resolver.missing)
+    elif resolver.missing:
+        warn_missing(path, resolver.missing)
     if extension == ".dae":
-        transform = _collada_transform(data)
-        parts = [p.moved(transform) for p in parts]
+        unit = re.search(rb"<unit\b[^>]*\bmeter\s*=\s*[\"']([^\"']+)", data[:20000])
+        scale = np.diag([*[float(unit.group(1)) if unit else 1.0] * 3, 1.0])
+        parts = [p.moved(scale) for p in parts]
     return parts
 
 
+def warn_missing(path: Path, names: list[str]) -> None:
+    """Warn that a scene's textures were not found."""
+    unique = sorted(set(names))
+    more = f" and {len(unique) - 5} more" if len(unique) > 5 else ""
+    warnings.warn(
+        f"{path}: missing files {', '.join(unique[:5])}{more}; "
+        "those surfaces are shown in their base colour",
+        stacklevel=3,
+    )
+
+
 def _scene_parts(
-    loaded: trimesh.Scene, decoded: Mapping[str, NDArray[np.uint8]]
+    loaded: trimesh.Scene, decoded: Mapping[str, NDArray[np.uint8]], linear: bool
 ) -> Iterator[MeshPart]:
     geometries: dict[str, MeshPart] = {}
     textures: dict[int, NDArray[np.uint8]] = {}
@@ -170,7 +189,7 @@ def _scene_parts(
         if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
             continue
         if key not in geometries:
-            geometries[key] = _part(mesh, decoded, textures)
+            geometries[key] = _part(mesh, decoded, textures, linear)
         part = geometries[key].moved(np.asarray(transform, np.float64))
         name = str(node)
         if mesh.metadata.get("from_gltf_primitive"):  # primitives of one node belong together
@@ -184,15 +203,16 @@ def _part(
     mesh: trimesh.Trimesh,
     decoded: Mapping[str, NDArray[np.uint8]],
     textures: dict[int, NDArray[np.uint8]],
+    linear: bool,
 ) -> MeshPart:
     # float32 is what the scene stores; converting here halves the memory while loading
     vertices = np.asarray(mesh.vertices, np.float32)
     faces = np.asarray(mesh.faces, np.int32)
-    visual = mesh.visual
+    visual: Any = mesh.visual
     uv = colors = None
     material = Material()
     if visual.kind == "texture":
-        material = _material(visual.material, decoded, textures)
+        material = _material(visual.material, decoded, textures, linear)
         uv = None if visual.uv is None else np.asarray(visual.uv, np.float32)
         if uv is None or len(uv) != len(vertices):
             uv, material = None, Material(material.color)
@@ -204,7 +224,8 @@ def _part(
     elif visual.kind == "face":
         colors = np.repeat(_color_bytes(visual.face_colors), 3, axis=0)
         material = Material((1.0, 1.0, 1.0))
-        vertices, faces = vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
+        vertices = vertices[faces].reshape(-1, 3)
+        faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
     return MeshPart(vertices, faces, uv, colors, material)
 
 
@@ -220,6 +241,7 @@ def _material(
     source: object,
     decoded: Mapping[str, NDArray[np.uint8]],
     textures: dict[int, NDArray[np.uint8]],
+    linear: bool,
 ) -> Material:
     image = getattr(source, "baseColorTexture", None) or getattr(source, "image", None)
     texture = decoded.get(str(getattr(source, "name", "")))
@@ -230,6 +252,8 @@ def _material(
     if isinstance(source, trimesh.visual.material.PBRMaterial):
         factor = source.baseColorFactor
         color = np.ones(3) if factor is None else _unit(factor)
+        if linear:  # glTF's factors are linear light, images and our colours sRGB
+            color = np.where(color <= 0.0031308, 12.92 * color, 1.055 * color ** (1 / 2.4) - 0.055)
     else:  # Phong diffuse: exporters write 0.8 or 0 beside a texture, which is not a tint
         color = np.ones(3) if texture is not None else _unit(getattr(source, "diffuse", (180,) * 3))
     return Material((float(color[0]), float(color[1]), float(color[2])), texture)
@@ -240,15 +264,10 @@ def _unit(color: object) -> NDArray[np.float64]:
     return values / 255.0 if values.dtype.kind in "ui" else np.clip(values, 0.0, 1.0)
 
 
-def _collada_transform(data: bytes) -> NDArray[np.float64]:
-    """Return the (4, 4) transform of `<unit meter>` and `<up_axis>` to metres, y up."""
-    head = data[:20000].decode("utf-8", "replace")
-    unit = re.search(r"<unit\b[^>]*\bmeter\s*=\s*[\"']([^\"']+)", head)
-    axis = re.search(r"<up_axis>\s*([XYZ])_UP", head)
-    scale = np.diag([*[float(unit.group(1)) if unit else 1.0] * 3, 1.0])
-    if axis is None or axis.group(1) == "Y":
-        return scale
-    if axis.group(1) == "Z":
-        return Z_UP_TO_Y_UP @ scale
-    x_up = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-    return x_up @ scale
+def file_up(path: Path) -> str:
+    """Return the up axis a mesh file declares: COLLADA's `<up_axis>`, y for everything else."""
+    if path.suffix.lower() != ".dae":
+        return "y"
+    with path.open("rb") as file:
+        axis = re.search(rb"<up_axis>\s*([XYZ])_UP", file.read(20000))
+    return axis.group(1).decode().lower() if axis else "y"

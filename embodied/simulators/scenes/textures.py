@@ -25,6 +25,8 @@ _EXTENSIONS = ("KHR_texture_basisu", "GOOGLE_texture_basis")
 
 def to_rgb(image: Image) -> NDArray[np.uint8]:
     """Decode a PIL image to (H, W, 3) uint8, first row = top."""
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # PIL warns about the direct way
     return np.ascontiguousarray(np.asarray(image.convert("RGB")))
 
 
