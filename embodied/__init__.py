@@ -1,0 +1,7 @@
+"""Embodied: agents that perceive, remember, navigate and manipulate, in simulation and on robots."""
+
+from embodied.tasks.registration import register_environments
+
+__version__ = "0.1.0"
+
+register_environments()

@@ -1,0 +1,27 @@
+"""Names of the environments. Light: nothing is imported until an environment is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.envs.registration import register, registry
+
+ENVIRONMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "embodied/PointNav-v0": ("PointNavEnv", {"task": "pointnav"}),
+    "embodied/ObjectNav-v0": ("ObjectNavEnv", {"task": "objectnav"}),
+    "embodied/ImageNav-v0": ("ImageNavEnv", {"task": "imagenav", "success_distance": 1.0}),
+    "embodied/Explore-v0": ("ExploreEnv", {"task": "explore"}),
+}
+"""id -> (class, settings that differ from `NavigationConfig`'s defaults)."""
+
+
+def register_environments() -> None:
+    """Register every environment with Gymnasium; a second call changes nothing."""
+    for name, (entry, settings) in ENVIRONMENTS.items():
+        if name not in registry:
+            register(
+                id=name,
+                entry_point=f"embodied.tasks.navigation:{entry}",
+                vector_entry_point="embodied.tasks.vector:NavigationVectorEnv",
+                kwargs=settings,
+            )
