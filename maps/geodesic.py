@@ -155,6 +155,36 @@ def neighbours(links):
 
 
 @njit(cache=True)
+def _inherits(anchor, table, closed, root, corner, cell):
+    """Tell whether the cells before this one, seen from the same corner, prove it visible without a walk.
+
+    The two neighbours between which the sight line passes span with the corner a triangle narrower than a
+    cell: no obstacle fits in it without cutting one of its free sides.
+    """
+    dx = anchor[corner, 0] - anchor[cell, 0]
+    dz = anchor[corner, 1] - anchor[cell, 1]
+    wide = abs(dx)
+    deep = abs(dz)
+    if wide < 1.5 and deep < 1.5:
+        return False
+    side_x = 2 if dx > 0 else 0
+    side_z = 1 if dz > 0 else 3
+    # Diagonal k lies between sides k and k + 1.
+    if dx > 0:
+        diagonal = 5 if dz > 0 else 6
+    else:
+        diagonal = 4 if dz > 0 else 7
+    if wide != deep:
+        before = table[cell, side_x if wide > deep else side_z]
+        if before < 0 or not closed[before] or root[before] != corner:
+            return False
+        if wide == 0 or deep == 0:
+            return True
+    before = table[cell, diagonal]
+    return before >= 0 and closed[before] and root[before] == corner
+
+
+@njit(cache=True)
 def any_angle(column, row, height, links, table, source_cell, source_xyz, limit):
     """Distances from the sources to all cells within `limit` [cells]; see `Field`."""
     count = len(column)
@@ -189,16 +219,19 @@ def any_angle(column, row, height, links, table, source_cell, source_xyz, limit)
         if key > limit:
             break
         best = root[cell]
-        seen = walk(
-            column,
-            row,
-            links,
-            start[best],
-            anchor[best, 0],
-            anchor[best, 1],
-            anchor[cell, 0],
-            anchor[cell, 1],
-        )
+        if _inherits(anchor, table, closed, root, best, cell):
+            seen = cell
+        else:
+            seen = walk(
+                column,
+                row,
+                links,
+                start[best],
+                anchor[best, 0],
+                anchor[best, 1],
+                anchor[cell, 0],
+                anchor[cell, 1],
+            )
         if seen != cell:
             # The corner inherited from a neighbour is hidden: try every finished neighbour and its corner.
             value = np.inf

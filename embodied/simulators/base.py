@@ -214,6 +214,8 @@ class AgentSpec:
         look: angle of one look up/down [deg].
         sliding: slide along obstacles instead of stopping at them.
         cell_size, cell_height: resolution of the navigation grid [m].
+        navmesh: "surface" keeps the feet on the geometry; "habitat" repeats habitat-sim exactly: heights
+            rounded up to whole `cell_height`, and without sliding an agent that touches a wall stays stuck.
     """
 
     radius: float = 0.2
@@ -226,8 +228,11 @@ class AgentSpec:
     sliding: bool = True
     cell_size: float = 0.05
     cell_height: float = 0.2
+    navmesh: Literal["surface", "habitat"] = "surface"
 
     def __post_init__(self) -> None:
+        if self.navmesh not in ("surface", "habitat"):
+            raise SensorError(f"agent navmesh '{self.navmesh}' must be 'surface' or 'habitat'")
         for name in ("radius", "height", "forward", "turn", "cell_size", "cell_height"):
             if getattr(self, name) <= 0:
                 raise SensorError(f"agent {name} = {getattr(self, name)} must be positive")

@@ -6,7 +6,6 @@ Points are (x, y, z) in metres, y up, y = the height of the floor under the agen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,8 +40,6 @@ class PathFinder:
         vertices: (V, 3) [m], y up.
         faces: (F, 3) int; counter-clockwise seen from the walkable side.
         agent: body and grid resolution.
-        heights: "surface" puts points on the geometry itself; "cells" rounds heights up to whole cells as
-            Habitat's navigation mesh does (its agents hover up to one `cell_height` above the floor).
 
     Raises:
         NavigationError: when nothing in the scene can be walked on.
@@ -53,14 +50,11 @@ class PathFinder:
         vertices: ArrayLike,
         faces: ArrayLike,
         agent: AgentSpec | None = None,
-        heights: Literal["surface", "cells"] = "surface",
     ) -> None:
         self.agent = agent or AgentSpec()
         vertices32 = np.ascontiguousarray(vertices, np.float32)
         faces32 = np.ascontiguousarray(faces, np.int32)
         self._check_mesh(vertices32, faces32)
-        if heights not in ("surface", "cells"):
-            raise NavigationError(f"heights '{heights}' is unknown; allowed: surface, cells")
         low, high = vertices32.min(axis=0), vertices32.max(axis=0)
         self.bounds: Points = np.stack([low, high]).astype(np.float64)
         cell, tall = np.float32(self.agent.cell_size), np.float32(self.agent.cell_height)
@@ -69,7 +63,7 @@ class PathFinder:
         self._width = max(1, int((high[0] - low[0]) / cell + np.float32(0.5)))
         self._depth = max(1, int((high[2] - low[2]) / cell + np.float32(0.5)))
         ground, level = self._build(vertices32, faces32, low, high, cell, tall)
-        chosen = ground if heights == "surface" else level * tall + low[1]
+        chosen = ground if self.agent.navmesh == "surface" else level * tall + low[1]
         self._height = chosen.astype(np.float32)
         scaled = (self._height / cell).astype(np.float32)
         self._graph = geodesic.CellGraph(self._column, self._row, scaled, self._links)
@@ -376,25 +370,40 @@ class PathFinder:
         wanted = self._points(targets, "targets")
         if given.shape != wanted.shape:
             raise NavigationError(f"positions {given.shape} and targets {wanted.shape} must agree")
-        nodes = self._nearest(given)
-        if (nodes < 0).any() or not np.isfinite(wanted).all():
-            bad = np.flatnonzero((nodes < 0) | ~np.isfinite(wanted).all(axis=1))[0]
-            raise NavigationError(
-                f"agent {bad} at {given[bad].tolist()} stands outside the navigable area (inside a wall, off "
-                "the floor or NaN); place it with sample() or snap()"
-            )
-        begin = self._to_cells(self.snap(given))[:, :2]
-        end = self._to_cells(wanted)[:, :2]
-        last, place = motion.step_many(
-            self._column, self._row, self._links, nodes, begin.copy(), end.copy(), sliding
+        result, collided = self._move(given, wanted, sliding)
+        lost = np.flatnonzero(collided < 0)
+        if len(lost):
+            place = self.snap(given[lost])
+            bad = ~(np.isfinite(place).all(axis=1) & np.isfinite(wanted[lost]).all(axis=1))
+            if bad.any():
+                agent = lost[bad][0]
+                raise NavigationError(
+                    f"agent {agent} at {given[agent].tolist()} going to {wanted[agent].tolist()} stands "
+                    "outside the navigable area (inside a wall, off the floor) or has a NaN coordinate; "
+                    "place it with sample() or snap()"
+                )
+            result[lost], collided[lost] = self._move(place, wanted[lost], sliding)
+        return result, collided > 0
+
+    def _move(
+        self, positions: Points, targets: Points, sliding: bool
+    ) -> tuple[Points, NDArray[np.int8]]:
+        return motion.step_many(
+            self._start,
+            self._width,
+            self._depth,
+            self._height,
+            self._column,
+            self._row,
+            self._links,
+            self._low,
+            self._cell,
+            positions,
+            targets,
+            0.5,
+            sliding,
+            self.agent.navmesh == "habitat",
         )
-        result = np.empty_like(given)
-        result[:, 0] = self._low[0] + place[:, 0] * self._cell
-        result[:, 2] = self._low[2] + place[:, 1] * self._cell
-        result[:, 1] = self._height[last]
-        asked = np.linalg.norm((wanted - given)[:, [0, 2]], axis=1)
-        moved = np.linalg.norm((result - given)[:, [0, 2]], axis=1)
-        return result, moved + 1e-5 < asked
 
 
 class DistanceField:

@@ -82,28 +82,122 @@ def advance(column, row, links, node, x0, z0, x1, z1):
 
 
 @njit(cache=True)
-def step_many(column, row, links, nodes, starts, ends, sliding):
-    """Move points over the cells. starts, ends: (N, 2) [cells]. Returns nodes (N,), places (N, 2)."""
-    out = np.empty((len(nodes), 2))
-    last = np.empty(len(nodes), np.int32)
-    for i in range(len(nodes)):
-        node = nodes[i]
-        x = starts[i, 0]
-        z = starts[i, 1]
-        goal_x = ends[i, 0]
-        goal_z = ends[i, 1]
-        for _ in range(12):
-            node, x, z, axis = advance(column, row, links, node, x, z, goal_x, goal_z)
-            if axis == 0 or not sliding:
-                break
-            if axis == 1:
-                goal_x = x
+def slide(column, row, links, node, x0, z0, x1, z1):
+    """Find the reachable place nearest to the end of a blocked step [cells].
+
+    Reachable are the cells linked to the start inside the circle around the step (Detour's rule for moving
+    along a surface): on a slanted wall this gives the smooth sliding that axis by axis clipping does not.
+    """
+    middle_x = (x0 + x1) / 2
+    middle_z = (z0 + z1) / 2
+    radius = np.sqrt((x1 - x0) ** 2 + (z1 - z0) ** 2) / 2 + 0.02
+    left = int(np.floor(middle_x - radius)) - 1
+    near = int(np.floor(middle_z - radius)) - 1
+    side_length = int(2 * radius) + 4
+    seen = np.zeros((side_length, side_length), np.bool_)
+    stack = np.empty(side_length * side_length, np.int32)
+    stack[0] = node
+    top = 1
+    seen[row[node] - near, column[node] - left] = True
+    best = node
+    best_x = x0
+    best_z = z0
+    shortest = np.inf
+    while top > 0:
+        top -= 1
+        here = stack[top]
+        x = min(max(x1, column[here] + CLEARANCE), column[here] + 1 - CLEARANCE)
+        z = min(max(z1, row[here] + CLEARANCE), row[here] + 1 - CLEARANCE)
+        gap = (x - x1) ** 2 + (z - z1) ** 2
+        if gap < shortest:
+            shortest = gap
+            best = here
+            best_x = x
+            best_z = z
+        for side in range(4):
+            other = links[here, side]
+            if other < 0:
+                continue
+            r = row[other] - near
+            c = column[other] - left
+            if r < 0 or c < 0 or r >= side_length or c >= side_length or seen[r, c]:
+                continue
+            # The shared edge must come within the circle.
+            edge_x = column[here] + (1 if side == 2 else 0)
+            edge_z = row[here] + (1 if side == 1 else 0)
+            if side == 0 or side == 2:
+                ez = min(max(middle_z, row[here]), row[here] + 1)
+                d = (edge_x - middle_x) ** 2 + (ez - middle_z) ** 2
             else:
-                goal_z = z
-        out[i, 0] = x
-        out[i, 1] = z
-        last[i] = node
-    return last, out
+                ex = min(max(middle_x, column[here]), column[here] + 1)
+                d = (ex - middle_x) ** 2 + (edge_z - middle_z) ** 2
+            if d > radius * radius:
+                continue
+            seen[r, c] = True
+            stack[top] = other
+            top += 1
+    return best, best_x, best_z
+
+
+@njit(cache=True)
+def touches(column, row, links, node, x, z, margin):
+    """Tell whether (x, z) [cells] in `node` is within `margin` of a wall."""
+    return (
+        (links[node, 0] < 0 and x - column[node] <= margin)
+        or (links[node, 2] < 0 and column[node] + 1 - x <= margin)
+        or (links[node, 3] < 0 and z - row[node] <= margin)
+        or (links[node, 1] < 0 and row[node] + 1 - z <= margin)
+    )
+
+
+@njit(cache=True)
+def step_many(
+    start,
+    width,
+    depth,
+    height,
+    column,
+    row,
+    links,
+    low,
+    cell,
+    positions,
+    targets,
+    reach,
+    sliding,
+    sticky,
+):
+    """Move world points (N, 3) towards targets (N, 3).
+
+    Returns:
+        places (N, 3) [m]. collided (N,): 1 moved less than asked, 0 not, -1 the start is off the surface.
+    """
+    places = positions.copy()
+    collided = np.zeros(len(positions), np.int8)
+    for i in range(len(positions)):
+        x = (positions[i, 0] - low[0]) / cell
+        z = (positions[i, 2] - low[2]) / cell
+        goal_x = (targets[i, 0] - low[0]) / cell
+        goal_z = (targets[i, 2] - low[2]) / cell
+        node = -1
+        if np.isfinite(x + z + goal_x + goal_z + positions[i, 1]):
+            node = locate(start, width, depth, height, x, positions[i, 1], z, reach)
+        if node < 0:
+            collided[i] = -1
+            continue
+        if sticky and not sliding and touches(column, row, links, node, x, z, 0.01):
+            end, end_x, end_z, axis = node, x, z, 1
+        else:
+            end, end_x, end_z, axis = advance(column, row, links, node, x, z, goal_x, goal_z)
+            if axis != 0 and sliding:
+                end, end_x, end_z = slide(column, row, links, node, x, z, goal_x, goal_z)
+        places[i, 0] = low[0] + end_x * cell
+        places[i, 1] = height[end]
+        places[i, 2] = low[2] + end_z * cell
+        asked = np.sqrt((goal_x - x) ** 2 + (goal_z - z) ** 2)
+        moved = np.sqrt((end_x - x) ** 2 + (end_z - z) ** 2)
+        collided[i] = moved + 1e-5 / cell < asked
+    return places, collided
 
 
 @njit(cache=True)
