@@ -1,0 +1,48 @@
+"""What every policy is: observations of N agents in, N actions out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError
+
+STOP, FORWARD, LEFT, RIGHT, LOOK_UP, LOOK_DOWN = range(6)
+"""Discrete actions, numbered as in Habitat's navigation tasks."""
+
+Observations = Mapping[str, NDArray[Any]]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Acts for a batch of independent episodes."""
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Choose one action per agent.
+
+        Args:
+            observations: each entry (N, ...), as the vector environments give them.
+            first: (N,) whether this is the first step of an episode: forget what came before.
+
+        Returns:
+            (N,) discrete actions.
+        """
+        ...
+
+
+def require(observations: Observations, *keys: str) -> list[NDArray[Any]]:
+    """Return the named observations.
+
+    Raises:
+        ConfigError: one is missing; the message says which and what there is.
+    """
+    missing = [key for key in keys if key not in observations]
+    if missing:
+        raise ConfigError(
+            f"the policy needs the observations {', '.join(keys)}, but the task gives "
+            f"{', '.join(sorted(observations))}: add {', '.join(missing)} to the task's camera outputs"
+        )
+    return [observations[key] for key in keys]
