@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embodied.errors import SceneError, nearest
 from embodied.simulators.base import Scene
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, load_mesh
+from embodied.simulators.scenes.procthor import HOUSE_EXTENSIONS, load_house, split_index
 from embodied.simulators.scenes.unpack import ARCHIVE_SUFFIXES, is_archive
 from embodied.simulators.scenes.world import WORLD_EXTENSIONS, find_world, load_world
 
@@ -27,7 +28,7 @@ def load_scene(
 
     Args:
         path: a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off), an SDF world (.world, an archive
-            holding one, or its folder).
+            holding one, or its folder), or a ProcTHOR house (.json, `houses.jsonl.gz#12`).
         up: the file's own up axis, "y" or "z"; None = the format's default (glTF, COLLADA after its
             `<up_axis>`: y). habitat-sim takes a bare `.glb` as z up: `up="z"` reproduces that.
         labels: node names -> categories (a mapping, or a JSON file holding one), or one (instance, mpcat40 class)
@@ -39,6 +40,7 @@ def load_scene(
     path = Path(path).expanduser()
     if up not in (None, "y", "z"):
         raise SceneError(f"up='{up}' is not an axis a scene can stand on; use 'y' or 'z'")
+    path, index = split_index(path)
     if not path.exists():
         raise SceneError(f"{path}: no such file or directory. Check the path.")
     table = _read_labels(labels)
@@ -55,7 +57,9 @@ def load_scene(
         return load_world(path, _names(table, path))
     if extension in MESH_EXTENSIONS:
         return load_mesh(path, up, table)
-    known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *ARCHIVE_SUFFIXES)
+    if path.name.lower().endswith(HOUSE_EXTENSIONS):
+        return load_house(path, index, _names(table, path))
+    known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *HOUSE_EXTENSIONS, *ARCHIVE_SUFFIXES)
     raise SceneError(f"{path}: unknown scene format '{extension}'; {nearest(extension, known)}")
 
 
