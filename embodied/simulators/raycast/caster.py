@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SensorError
+from embodied.errors import SensorError, nearest
 from embodied.simulators.base import OUTPUTS, CameraSpec, Scene
-from embodied.simulators.raycast import embree, kernels
+from embodied.simulators.raycast import embree, kernels, packet
+from embodied.simulators.raycast.bvh import STACK, build_bvh
 from embodied.simulators.raycast.cameras import check_poses, pixel_rays
 from embodied.simulators.raycast.pointers import aligned
 from embodied.simulators.raycast.surface import pack_surface
+
+
+BACKENDS = ("auto", "embree", "numba")
 
 
 class Hits(NamedTuple):
@@ -36,25 +42,49 @@ class RayCaster:
     """Casts rays into a scene and renders cameras in it.
 
     Args:
-        scene: the world; its arrays are shared, not copied, where possible.
+        scene: the world.
         threads: worker threads of `render`; each renders whole images.
+        backend: "embree", "numba" (no native library, slower) or "auto": Embree where its wheel is
+            installed.
+
+    Attributes:
+        scene: the world given.
+        backend: the tracer in use, "embree" or "numba".
     """
 
-    def __init__(self, scene: Scene, threads: int = 1) -> None:
+    def __init__(self, scene: Scene, threads: int = 1, backend: str = "auto") -> None:
         if threads < 1:
             raise SensorError(f"threads = {threads}: give 1 or more")
+        if backend not in BACKENDS:
+            raise SensorError(f"unknown ray tracer '{backend}': {nearest(backend, BACKENDS)}")
+        if backend == "auto":
+            backend = "numba" if embree.library() is None else "embree"
         self.scene = scene
         self.threads = threads
-        self._surface = pack_surface(scene)
-        self._embree = embree.EmbreeScene(scene.vertices, scene.faces)
-        surface = self._surface
-        self._row = np.zeros(kernels.COLUMNS, np.int64)
-        self._row[kernels.SCENE] = self._embree.handle
-        self._row[kernels.IDS] = surface.ids.ctypes.data
-        self._row[kernels.COLORS] = surface.colors.ctypes.data
-        self._row[kernels.COORDS] = surface.coords.ctypes.data
-        self._row[kernels.TEXTURES] = surface.textures.ctypes.data
-        self._row[kernels.TEXELS] = surface.texels.ctypes.data
+        self.backend = backend
+        surface = pack_surface(scene)
+        self._row = np.zeros(packet.COLUMNS, np.int64)
+        for column, array in (
+            (packet.IDS, surface.ids),
+            (packet.COLORS, surface.colors),
+            (packet.COORDS, surface.coords),
+            (packet.TEXTURES, surface.textures),
+            (packet.TEXELS, surface.texels),
+        ):
+            self._row[column] = array.ctypes.data
+        tracer: object
+        if backend == "embree":
+            tracer = native = embree.EmbreeScene(scene.vertices, scene.faces)
+            self._row[packet.SCENE] = native.handle
+        else:
+            tracer = tree = build_bvh(scene.vertices, scene.faces)
+            self._row[packet.NODES] = tree.nodes.ctypes.data
+            self._row[packet.TRIANGLES] = tree.triangles.ctypes.data
+        self._owned = surface, tracer  # the row holds addresses only: these keep the memory alive
+
+    def __reduce__(self) -> tuple[type[RayCaster], tuple[Scene, int, str]]:
+        """Travel between processes as the scene; the tree is built again on arrival."""
+        return RayCaster, (self.scene, self.threads, self.backend)
 
     def cast(self, origins: NDArray[np.floating], directions: NDArray[np.floating]) -> Hits:
         """Return the first hit of each ray.
@@ -78,10 +108,7 @@ class RayCaster:
         hits = Hits(
             np.empty(count, np.float32), np.empty(count, np.int32), np.empty((count, 2), np.float32)
         )
-        scratch = _scratch()
-        kernels.cast(
-            int(self._row[kernels.SCENE]), origins, directions, *hits, *scratch, _query(False)
-        )
+        kernels.cast(self._row, origins, directions, *hits, *_scratch(), _query(False))
         return hits
 
     def render(
@@ -130,19 +157,28 @@ def render_many(
 _local = threading.local()
 
 
-def _scratch() -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
-    """This thread's packet buffers."""
+def _scratch() -> tuple[NDArray[np.generic], ...]:
+    """This thread's packet (as float32 and as int32), valid mask and traversal stack."""
     if not hasattr(_local, "scratch"):
-        packet = aligned(kernels.PACKET, np.float32)
-        valid = aligned(kernels.LANES, np.int32)
+        words = aligned(packet.PACKET, np.float32)
+        valid = aligned(packet.LANES, np.int32)
         valid[:] = -1
-        _local.scratch = packet, packet.view(np.int32), valid
+        _local.scratch = words, words.view(np.int32), valid, np.zeros(STACK, np.int32)
     return _local.scratch
 
 
 def _query(coherent: bool) -> NDArray[np.int64]:
-    address = embree.intersect_address(kernels.LANES)
+    """Addresses of Embree's packet query and of its arguments."""
+    if embree.library() is None:
+        return np.zeros(2, np.int64)
+    address = embree.intersect_address(packet.LANES)
     return np.array([address, embree.query_arguments(coherent).ctypes.data], np.int64)
+
+
+@cache
+def _pool(process: int, workers: int) -> ThreadPoolExecutor:
+    """Worker threads of this process (a forked child does not have its parent's)."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="raycast")
 
 
 def _render(
@@ -154,7 +190,7 @@ def _render(
 ) -> dict[str, NDArray[np.generic]]:
     count, height, width = len(poses), camera.height, camera.width
     directions, pixels, pixel_size = pixel_rays(
-        camera.projection, width, height, camera.hfov, kernels.LANES
+        camera.projection, width, height, camera.hfov, packet.LANES
     )
     want = np.array([name in camera.outputs for name in OUTPUTS])
     flat = {
@@ -176,8 +212,7 @@ def _render(
         work(0, count)
     else:
         cuts = np.linspace(0, count, workers + 1).astype(int)
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, cuts[:-1], cuts[1:]))
+        list(_pool(os.getpid(), workers).map(work, cuts[:-1], cuts[1:]))
     shape = (count, height, width)
     return {
         name: flat[name].reshape(shape + (3,) if name == "rgb" else shape)

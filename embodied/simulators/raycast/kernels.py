@@ -8,6 +8,29 @@ from typing import Any
 import numpy as np
 from numba import carray, njit, types
 
+from embodied.simulators.raycast.bvh import trace
+from embodied.simulators.raycast.packet import (
+    COLORS,
+    COORDS,
+    DIRECTION,
+    FACE,
+    FAR,
+    GEOMETRY,
+    IDS,
+    LANES,
+    MASK,
+    NEAR,
+    NODES,
+    NORMAL,
+    ORIGIN,
+    SCENE,
+    TEXELS,
+    TEXTURES,
+    TIME,
+    TRIANGLES,
+    U,
+    V,
+)
 from embodied.simulators.raycast.pointers import call_intersect, float32_at, int32_at, uint8_at
 from embodied.simulators.raycast.shading import (
     background,
@@ -17,32 +40,35 @@ from embodied.simulators.raycast.shading import (
     texture_color,
 )
 
-LANES = 8
-"""Rays per packet."""
-
-PACKET = 24 * LANES
-"""32-bit words of one ray packet with its hits (21 fields used; see Embree's RTCRayHit layout)."""
-
-# Field numbers of the packet, each LANES wide.
-ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, NORMAL, U, V, FACE, GEOMETRY = (
-    0, 3, 4, 7, 8, 9, 12, 15, 16, 17, 18,
-)  # fmt: skip
-
-# Columns of a scene's address row.
-SCENE, IDS, COLORS, COORDS, TEXTURES, TEXELS = range(6)
-COLUMNS = 8
-
 
 @njit(inline="always")
 def _at(pointer: Any) -> Any:
     return carray(pointer, (1 << 40,))
 
 
+@njit(inline="always")
+def _trace(row: Any, packet: Any, packet_ids: Any, valid: Any, stack: Any, query: Any) -> None:
+    """Find the nearest hits with the tracer the scene was built for."""
+    if row[SCENE] != 0:
+        call_intersect(query[0], valid.ctypes.data, row[SCENE], packet.ctypes.data, query[1])
+    else:
+        trace(
+            _at(float32_at(row[NODES])),
+            _at(int32_at(row[NODES])),
+            _at(float32_at(row[TRIANGLES])),
+            _at(int32_at(row[TRIANGLES])),
+            packet,
+            packet_ids,
+            stack,
+        )
+
+
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 def render(
     first: int, last: int, rows: Any, which: Any, poses: Any, directions: Any, pixels: Any,
     pixel_size: float, near: float, far: float, want: Any, rgb: Any, depth: Any, semantic: Any,
-    instance: Any, packet: Any, packet_ids: Any, valid: Any, query: Any,
+    instance: Any,
+    packet: Any, packet_ids: Any, valid: Any, stack: Any, query: Any,
 ) -> None:  # fmt: skip
     """Render poses[first:last].
 
@@ -57,10 +83,10 @@ def render(
         rgb, depth, semantic, instance: (N, H*W*3 or H*W) flat images; unasked ones may be empty.
         packet, packet_ids: one block of PACKET words seen as float32 and as int32.
         valid: (LANES,) int32, all -1.
+        stack: (bvh.STACK,) int32 scratch.
         query: (2,) int64 addresses of the packet query and of its arguments.
     """
     want_rgb, want_depth, want_semantic, want_instance = want[0], want[1], want[2], want[3]
-    valid_at, packet_at = valid.ctypes.data, packet.ctypes.data
     for lane in range(LANES):
         packet[NEAR * LANES + lane] = 0.0
         packet[TIME * LANES + lane] = 0.0
@@ -91,7 +117,7 @@ def render(
                 packet[(DIRECTION + 2) * LANES + lane] = r20 * x + r21 * y + r22 * z
                 packet[FAR * LANES + lane] = np.inf
                 packet_ids[GEOMETRY * LANES + lane] = -1
-            call_intersect(query[0], valid_at, row[SCENE], packet_at, query[1])
+            _trace(row, packet, packet_ids, valid, stack, query)
             for lane in range(LANES):
                 pixel = pixels[tile, lane]
                 if pixel < 0:
@@ -138,8 +164,8 @@ def render(
 
 @njit(cache=True, nogil=True)
 def cast(
-    scene: int, origins: Any, directions: Any, distance: Any, face: Any, uv: Any, packet: Any,
-    packet_ids: Any, valid: Any, query: Any,
+    row: Any, origins: Any, directions: Any, distance: Any, face: Any, uv: Any, packet: Any,
+    packet_ids: Any, valid: Any, stack: Any, query: Any,
 ) -> None:  # fmt: skip
     """Trace free rays (N, 3) in packets of neighbours in the list."""
     count = len(origins)
@@ -154,7 +180,7 @@ def cast(
             packet[FAR * LANES + lane] = np.inf
             packet_ids[MASK * LANES + lane] = -1
             packet_ids[GEOMETRY * LANES + lane] = -1
-        call_intersect(query[0], valid.ctypes.data, scene, packet.ctypes.data, query[1])
+        _trace(row, packet, packet_ids, valid, stack, query)
         for lane in range(min(LANES, count - start)):
             i = start + lane
             if packet_ids[GEOMETRY * LANES + lane] >= 0:

@@ -34,8 +34,8 @@ def light(
         + ny * types.float32(KEY_LIGHT[1])
         + nz * types.float32(KEY_LIGHT[2])
     )
-    sky = types.float32(0.60) + types.float32(0.10) * ny + types.float32(0.16) * key
-    head = types.float32(-0.24) * facing
+    sky = types.float32(0.70) + types.float32(0.05) * ny + types.float32(0.15) * key
+    head = types.float32(-0.22) * facing
     fade = one / (one + types.float32(0.015) * distance)
     return min((sky + head) * fade + types.float32(0.02), one), -facing
 
