@@ -108,9 +108,7 @@ class Canvas:
         blend = np.linspace(0.0, 1.0, max(1, len(corners) - 1))
         thick = max(1, round(width))
         for (a, b), t in zip(zip(corners[:-1], corners[1:], strict=True), blend, strict=False):
-            color = tuple(
-                round((1 - t) * p + t * q) for p, q in zip(start, end, strict=True)
-            )
+            color = tuple(round((1 - t) * p + t * q) for p, q in zip(start, end, strict=True))
             cv2.line(self.image, a.tolist(), b.tolist(), color, thick, cv2.LINE_AA, _SHIFT)
 
     def goal(self, point: ArrayLike) -> None:
@@ -153,7 +151,12 @@ class Canvas:
             thick = max(1, round(2 * unit)) + extra
             cv2.polylines(self.image, [corners], False, color, thick, cv2.LINE_AA, _SHIFT)
             cv2.putText(
-                self.image, *label, 0.75 * unit, color, max(1, round(1.6 * unit)) + extra, cv2.LINE_AA
+                self.image,
+                *label,
+                0.75 * unit,
+                color,
+                max(1, round(1.6 * unit)) + extra,
+                cv2.LINE_AA,
             )
 
     def _mark(self) -> float:

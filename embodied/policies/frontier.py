@@ -1,0 +1,241 @@
+"""Explore with a map and nothing else: go where the known floor ends.
+
+Frontier exploration after Yamauchi (CIRA 1997). The next frontier is the nearest, the largest, or the
+one that promises most unknown area for its cost (the rate a next-best-view planner maximises,
+Gonzalez-Banos and Latombe, IJRR 2002). A target is kept until it is seen, gets unreachable or a
+clearly better one appears, so the agent does not dither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError, nearest
+from embodied.policies.base import STOP, Observations, require
+from embodied.policies.mapper import BodyConfig, Mapper
+from maps.frontiers import Frontier, FrontierTracker, extract
+
+EXPLORERS = ("nearest", "largest", "information")
+
+
+@dataclass(frozen=True)
+class FrontierConfig:
+    """How to explore.
+
+    Attributes:
+        explorer: "nearest", "largest" or "information".
+        body: the agent and its camera.
+        min_information: frontiers that promise less unknown area are left alone [m^2].
+        min_cells: shorter frontiers are noise.
+        sight: how far from reachable floor a frontier may lie and still be looked at [m].
+        switch: a new target must score this many times better than the present one.
+        replan: steps between looks at all frontiers.
+        patience: steps without getting nearer after which a target is given up.
+    """
+
+    explorer: str = "information"
+    body: BodyConfig = field(default_factory=BodyConfig)
+    min_information: float = 0.15
+    min_cells: int = 4
+    sight: float = 0.6
+    switch: float = 1.4
+    replan: int = 4
+    patience: int = 16
+
+    def __post_init__(self) -> None:
+        if self.explorer not in EXPLORERS:
+            raise ConfigError(
+                f"unknown explorer '{self.explorer}': {nearest(self.explorer, EXPLORERS)}"
+            )
+        if self.replan < 1 or self.patience < 1 or self.switch < 1:
+            raise ConfigError("replan and patience must be at least 1, switch at least 1.0")
+
+
+class Explorer:
+    """The exploring agent of one episode.
+
+    Attributes:
+        mapper: its map, pose and path.
+        frontiers: as of the last look, with identities.
+        target: the frontier it is heading for, or None.
+        finished: whether it has run out of frontiers.
+    """
+
+    def __init__(self, config: FrontierConfig) -> None:
+        self.config = config
+        self.mapper = Mapper(config.body)
+        self._tracker = FrontierTracker()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        body = self.config.body
+        self.mapper.reset()
+        self._tracker.reset()
+        self.frontiers: list[Frontier] = []
+        self.target: Frontier | None = None
+        self.finished = False
+        self._spins = int(np.ceil(max(0.0, 360 - body.hfov) / body.turn))
+        self._age = 0
+        self._stalled = 0
+        self._closest = np.inf
+        self._given_up: list[NDArray[np.float64]] = []
+
+    def observe(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
+        """Take in one observation."""
+        self.mapper.observe(depth, pose)
+
+    def act(self) -> int:
+        """Choose the next action."""
+        if self._spins > 0:
+            self._spins -= 1
+            return self.mapper.spin()
+        for _ in range(4):
+            if self._stale():
+                self._look()
+            if self.target is None:
+                self.finished = True
+                self.mapper.rest()
+                return STOP
+            action = self._approach(self.target)
+            if action is not None:
+                self._age += 1
+                return action
+            self._give_up(self.target)
+        return self.mapper.spin()
+
+    # -- choosing ---------------------------------------------------------------------------------------------
+
+    def _stale(self) -> bool:
+        if self.target is None or self._age >= self.config.replan or self.mapper.bumped:
+            return True
+        return self._alive(self.target) < 0.3
+
+    def _alive(self, frontier: Frontier) -> float:
+        """Share of a frontier's cells that still border the unknown."""
+        grid = self.mapper.grid
+        cells = frontier.cells - np.array(grid.first)
+        around = cells[:, None] + np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
+        inside = grid.contains(around)
+        around = np.where(inside[..., None], around, 0)
+        unknown = ~grid.explored[around[..., 0], around[..., 1]] | ~inside
+        return float(unknown.any(axis=1).mean())
+
+    def _look(self) -> None:
+        """Find all frontiers and choose one."""
+        mapper, config = self.mapper, self.config
+        mapper.plan()
+        grid = mapper.grid
+        rows, columns = mapper.window
+        found = extract(
+            grid.free[rows, columns],
+            ~grid.explored[rows, columns],
+            grid.cell_size,
+            first=mapper.first,
+            min_cells=config.min_cells,
+        )
+        found = [f for f in found if f.information >= config.min_information]
+        self.frontiers = self._tracker.update(found)
+        self._age = 0
+        best, best_score, kept = None, 0.0, None
+        reach = self._reach()
+        for frontier in self.frontiers:
+            if any(np.hypot(*(np.array(frontier.target) - p)) < 0.5 for p in self._given_up):
+                continue
+            distance = float(reach[self._local(frontier.target)])
+            if not np.isfinite(distance):
+                continue
+            score = self._score(frontier, distance)
+            if self.target is not None and frontier.identity == self.target.identity:
+                kept, score = frontier, score * config.switch
+            if score > best_score:
+                best, best_score = frontier, score
+        if best is None or kept is None or best.identity != kept.identity:
+            self._stalled, self._closest = 0, np.inf
+        self.target = best
+        if best is not None:
+            self._head_for(best)
+
+    def _score(self, frontier: Frontier, distance: float) -> float:
+        explorer = self.config.explorer
+        if explorer == "largest":
+            return frontier.size
+        turns = abs(self.mapper.bearing((frontier.target[0], 0.0, frontier.target[1])))
+        cost = 1.0 + distance + 0.4 * turns
+        if explorer == "nearest":
+            return 1.0 / cost
+        return (frontier.information + 0.5) / cost
+
+    def _reach(self) -> NDArray[np.float32]:
+        """The cost field widened by `sight`: a frontier beside reachable floor counts as reached."""
+        field = self.mapper.field
+        width = 2 * int(self.config.sight / self.config.body.cell_size) + 1
+        return cv2.erode(field, np.ones((width, width), np.uint8))  # type: ignore[return-value]
+
+    def _local(self, point: tuple[float, float]) -> tuple[int, int]:
+        return self.mapper.cell((point[0], 0.0, point[1]))
+
+    def _head_for(self, frontier: Frontier) -> None:
+        """Plan a path to the cheapest reachable cell near the frontier's target."""
+        field = self.mapper.field
+        row, column = self._local(frontier.target)
+        reach = int(self.config.sight / self.config.body.cell_size)
+        low_row, low_column = max(0, row - reach), max(0, column - reach)
+        part = field[low_row : row + reach + 1, low_column : column + reach + 1]
+        grid_row, grid_column = np.indices(part.shape)
+        gap = np.hypot(grid_row + low_row - row, grid_column + low_column - column)
+        # as near the frontier as the body gets, cheaply
+        merit = np.where(np.isfinite(part), part + 2.0 * gap * self.config.body.cell_size, np.inf)
+        at = np.unravel_index(int(np.argmin(merit)), merit.shape)
+        self.mapper.set_path((int(at[0]) + low_row, int(at[1]) + low_column))
+
+    # -- going ------------------------------------------------------------------------------------------------
+
+    def _approach(self, frontier: Frontier) -> int | None:
+        """Walk to the frontier and face it; None when nothing more can be done there."""
+        left = self.mapper.remaining()
+        if left < self._closest - 0.1:
+            self._closest, self._stalled = left, 0
+        else:
+            self._stalled += 1
+        if self._stalled > self.config.patience:
+            return None
+        if left > 0.6 * self.config.body.forward:
+            return self.mapper.follow()
+        return self.mapper.turn_to(
+            (frontier.target[0], self.mapper.position[1], frontier.target[1])
+        )
+
+    def _give_up(self, frontier: Frontier) -> None:
+        self._given_up.append(np.array(frontier.target))
+        self.target = None
+        self._stalled, self._closest = 0, np.inf
+
+
+class FrontierPolicy:
+    """Explore in every environment of a batch; needs the observations "depth" and "pose".
+
+    Args:
+        config: how to explore, or the name of an explorer.
+    """
+
+    def __init__(self, config: FrontierConfig | str = "information") -> None:
+        self.config = FrontierConfig(explorer=config) if isinstance(config, str) else config
+        self.agents: list[Explorer] = []
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Choose one action per agent; see `Policy`."""
+        depth, pose = require(observations, "depth", "pose")
+        while len(self.agents) < len(first):
+            self.agents.append(Explorer(self.config))
+        actions = np.empty(len(first), np.int64)
+        for index, agent in enumerate(self.agents[: len(first)]):
+            if first[index]:
+                agent.reset()
+            agent.observe(depth[index], pose[index])
+            actions[index] = agent.act()
+        return actions
