@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NONE, FLOOR, OBSTACLE, ABOVE, BELOW, FAR = 0, 1, 2, 3, 4, 5
+FLAT = -(2**31)  # row of FLOOR pixels on the floor plane itself
+_PLANE = 0.03  # [m] tolerance of that plane
 _SURFACE = 0.05  # [m] height change between two pixels that still is one horizontal surface
 _GAP = 0.5  # [m] longest gap bridged between two such pixels
 
@@ -25,7 +27,8 @@ def bounds_of_view(
     """Classify each pixel and find the ground box in view.
 
     Returns:
-        kinds (H, W), lattice rows and columns (H, W) of OBSTACLE pixels, box (4,) = x0, z0, x1, z1 [m].
+        kinds (H, W), lattice rows and columns (H, W) of OBSTACLE pixels and of
+        FLOOR pixels off the plane, box (4,) = x0, z0, x1, z1 [m].
     """
     height, width = depth.shape
     kinds = np.zeros((height, width), np.uint8)
@@ -59,6 +62,11 @@ def bounds_of_view(
                     kinds[i, j] = BELOW
                 elif y <= low:
                     kinds[i, j] = FLOOR
+                    if abs(y) < _PLANE:
+                        rows[i, j] = FLAT
+                    else:
+                        rows[i, j] = int(np.floor((pz + dz) * inverse))
+                        columns[i, j] = int(np.floor((px + dx) * inverse))
                 elif y < high:
                     kinds[i, j] = OBSTACLE
                     rows[i, j] = int(np.floor((pz + dz) * inverse))
@@ -141,6 +149,16 @@ def integrate_view(
                                 stamp,
                             )
 
+    # steps, sills and carpets lie beside the floor plane the sweep below looks at
+    for i in range(height):
+        for j in range(width):
+            if kinds[i, j] == FLOOR and rows[i, j] != FLAT:
+                row, column = rows[i, j] - first_row, columns[i, j] - first_column
+                if stamp[row, column] != frame:
+                    stamp[row, column] = frame
+                    seen[row, column] = 1
+                    log_odds[row, column] = max(log_odds[row, column] + weights[1], weights[2])
+
     px, py, pz = pose[0, 3], pose[1, 3] - floor, pose[2, 3]
     row0 = int(np.floor(box[1] / cell)) - first_row
     row1 = int(np.floor(box[3] / cell)) - first_row
@@ -183,10 +201,12 @@ def integrate_view(
                 continue
             d = depth[i, j]
             if kind == FLOOR:
-                # half a pixel of floor, plus a cell: the footprint this pixel stands for
-                if forward > d + 0.75 * d * d / (focal * max(py, 0.1)) + cell:
-                    continue
-                if i > 0 and kinds[i - 1, j] == OBSTACLE and depth[i - 1, j] < forward:
+                # The pixel stands for the floor up to where the pixel above it lands. A wall above
+                # lands no farther, so nothing behind it is taken for seen.
+                bound = d + 0.75 * d * d / (focal * max(py, 0.1)) + cell
+                if i > 0 and kinds[i - 1, j] != NONE:
+                    bound = min(bound, max(d, depth[i - 1, j]))
+                if forward > bound:
                     continue
             elif forward > d:
                 continue
