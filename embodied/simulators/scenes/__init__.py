@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from embodied.errors import SceneError, nearest
 from embodied.simulators.base import Scene
+from embodied.simulators.scenes.habitat import CONFIG_EXTENSIONS, load_habitat
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, load_mesh
-from embodied.simulators.scenes.procthor import HOUSE_EXTENSIONS, load_house, split_index
+from embodied.simulators.scenes.procthor import HOUSE_EXTENSIONS, load_house
+from embodied.simulators.scenes.semantics import load_scan, semantic_files
 from embodied.simulators.scenes.unpack import ARCHIVE_SUFFIXES, is_archive
 from embodied.simulators.scenes.world import WORLD_EXTENSIONS, find_world, load_world
 
@@ -40,7 +42,8 @@ def load_scene(
     path = Path(path).expanduser()
     if up not in (None, "y", "z"):
         raise SceneError(f"up='{up}' is not an axis a scene can stand on; use 'y' or 'z'")
-    path, index = split_index(path)
+    path, _, selected = str(path).partition("#") if not path.exists() else (path, "", "")
+    path = Path(path)
     if not path.exists():
         raise SceneError(f"{path}: no such file or directory. Check the path.")
     table = _read_labels(labels)
@@ -53,14 +56,24 @@ def load_scene(
             )
         path = world
     extension = path.suffix.lower()
+    if path.name.lower().endswith(CONFIG_EXTENSIONS):
+        return load_habitat(path, selected or None, _names(table, path), up)
     if extension in WORLD_EXTENSIONS or is_archive(path):
         return load_world(path, _names(table, path))
     if extension in MESH_EXTENSIONS:
+        if table is None and semantic_files(path) is not None:
+            return load_scan(path, up)
         return load_mesh(path, up, table)
     if path.name.lower().endswith(HOUSE_EXTENSIONS):
-        return load_house(path, index, _names(table, path))
+        return load_house(path, _index(selected, path), _names(table, path))
     known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *HOUSE_EXTENSIONS, *ARCHIVE_SUFFIXES)
     raise SceneError(f"{path}: unknown scene format '{extension}'; {nearest(extension, known)}")
+
+
+def _index(selected: str, path: Path) -> int:
+    if selected and not selected.isdigit():
+        raise SceneError(f"{path}: '#{selected}' is not the number of a house; give '#0', '#1', ...")
+    return int(selected or 0)
 
 
 def _names(labels: Labels | None, path: Path) -> Mapping[str, str] | None:

@@ -61,12 +61,6 @@ _FLOORS = {
 }  # fmt: skip
 
 
-def split_index(path: Path) -> tuple[Path, int]:
-    """Split `houses.jsonl.gz#12` into the file and the house's index (0 when none is given)."""
-    head, mark, tail = str(path).rpartition("#")
-    return (Path(head), int(tail)) if mark and tail.isdigit() else (path, 0)
-
-
 def load_house(
     path: Path,
     index: int = 0,
