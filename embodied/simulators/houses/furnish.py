@@ -1,73 +1,233 @@
-"""Choose and place the furniture of a room."""
+"""Tools to furnish one room: stand things on the floor, hang them on walls, put them on other things."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from embodied.simulators.houses.layout import WALL, Plan, Rect
-from embodied.simulators.houses.mesh_builder import MeshBuilder
-from embodied.simulators.houses.placement import Space
+from embodied.simulators.houses import decor
+from embodied.simulators.houses.layout import HEIGHT, WALL, Plan, Rect
+from embodied.simulators.houses.placement import WALLS, YAW, Space, Spot
 from embodied.simulators.houses.shell import leaf_rect
+from embodied.simulators.houses.style import Look
+from embodied.simulators.houses.textures import texture
+
+SILL = 0.92  # things higher than this are not put in front of a window [m]
 
 
-def room_space(plan: Plan, i: int) -> Space:
-    """Return the empty floor of room `i` with its doors and windows."""
-    anchors, keep, windows = [], [], []
-    x0, z0, x1, z1 = plan.rooms[i].inner
-    for o in plan.openings:
-        if i not in o.rooms:
-            continue
-        side = 1 if o.rooms[1] == i else -1
-        wall_face = o.line + side * WALL / 2
-        depth = 0.35 if o.kind == "window" else 0.95
-        near, far = sorted((wall_face, wall_face + side * depth))
-        pad = 0.0 if o.kind == "window" else 0.1
-        rect: Rect = (
-            (o.lo - pad, near, o.hi + pad, far)
-            if o.axis == 0
-            else (near, o.lo - pad, far, o.hi + pad)
-        )
-        if o.kind == "window":
-            windows.append(rect)
-            continue
-        keep.append(rect)
-        if o.kind != "entrance":
-            middle, step = (o.lo + o.hi) / 2, wall_face + side * 0.34
-            anchors.append((middle, step) if o.axis == 0 else (step, middle))
-        leaf = leaf_rect(o)
-        if leaf and side == 1:
-            keep.append(leaf)
-    return Space((x0, z0, x1, z1), anchors, keep, windows)
+class Furnisher:
+    """One room while it is being furnished.
 
+    Args:
+        look: materials of the house.
+        plan: the house.
+        index: the room.
+        base: height of its floor [m].
+        rng: random source.
+        blocked: rectangles nothing may stand in besides passages (a stair and its landing).
+    """
 
-SIMPLE: dict[str, list[tuple[str, str, float, float, float, bool]]] = {
-    "living room": [("sofa", "sofa", 2.0, 0.9, 0.8, False), ("chest_of_drawers", "tv stand", 1.4, 0.4, 0.5, False),
-                    ("shelving", "bookshelf", 0.9, 0.3, 1.9, True), ("plant", "plant", 0.4, 0.4, 1.0, False)],
-    "kitchen": [("counter", "kitchen counter", 2.0, 0.6, 0.9, False), ("appliances", "refrigerator", 0.6, 0.6, 1.8, True),
-                ("table", "table", 1.2, 0.8, 0.75, False), ("chair", "chair", 0.45, 0.45, 0.9, False)],
-    "bedroom": [("bed", "bed", 1.6, 2.0, 0.55, False), ("cabinet", "wardrobe", 1.2, 0.6, 2.0, True),
-                ("chest_of_drawers", "dresser", 0.9, 0.45, 0.9, False)],
-    "bathroom": [("toilet", "toilet", 0.4, 0.65, 0.8, False), ("sink", "sink", 0.6, 0.45, 0.85, False),
-                 ("bathtub", "bathtub", 1.6, 0.7, 0.55, False)],
-    "dining room": [("cabinet", "sideboard", 1.4, 0.4, 0.85, False), ("plant", "plant", 0.4, 0.4, 1.0, False)],
-    "office": [("table", "desk", 1.3, 0.7, 0.75, False), ("shelving", "bookshelf", 0.9, 0.3, 1.9, True),
-               ("chair", "chair", 0.5, 0.5, 0.9, False)],
-    "laundry room": [("appliances", "washing machine", 0.6, 0.6, 0.85, False)],
-    "gym": [("gym_equipment", "treadmill", 0.8, 1.7, 1.3, False)],
-    "closet": [("shelving", "shelf", 1.0, 0.4, 1.9, True)],
-    "hallway": [("plant", "plant", 0.3, 0.3, 0.9, False)],
-}  # fmt: skip
+    def __init__(
+        self, look: Look, plan: Plan, index: int, base: float, rng: np.random.Generator,
+        blocked: tuple[Rect, ...] = (),
+    ) -> None:  # fmt: skip
+        self.look, self.builder, self.rng = look, look.builder, rng
+        self.index, self.base = index, base
+        self.category = plan.rooms[index].category
+        self.inner = plan.rooms[index].inner
+        x0, z0, x1, z1 = self.inner
+        self.size = (x1 - x0, z1 - z0)
+        self.area = self.size[0] * self.size[1]
+        self.openings = [o for o in plan.openings if index in o.rooms]
+        self.windows: list[tuple[str, float, float, float, float]] = []
+        # What each wall carries: (wall, from, to, bottom, top) [m].
+        self.mounted: list[tuple[str, float, float, float, float]] = []
+        self.space = self._space(blocked)
 
+    def _space(self, blocked: tuple[Rect, ...]) -> Space:
+        anchors: list[tuple[float, float]] = []
+        keep: list[Rect] = list(blocked)
+        windows: list[Rect] = []
+        for o in self.openings:
+            side = 1 if o.rooms[1] == self.index else -1
+            wall_face = o.line + side * WALL / 2
+            wall = ("z" if o.axis == 0 else "x") + ("0" if side == 1 else "1")
+            depth = 0.35 if o.kind == "window" else 0.95
+            near, far = sorted((wall_face, wall_face + side * depth))
+            pad = 0.0 if o.kind == "window" else 0.1
+            lo, hi = o.lo - pad, o.hi + pad
+            rect: Rect = (lo, near, hi, far) if o.axis == 0 else (near, lo, far, hi)
+            bottom = 0.0 if o.bottom == 0 else o.bottom - 0.05
+            self.mounted.append((wall, lo - 0.05, hi + 0.05, bottom, o.top + 0.05))
+            if o.kind == "window":
+                windows.append(rect)
+                self.windows.append((wall, o.lo, o.hi, o.bottom, o.top))
+                continue
+            keep.append(rect)
+            if o.kind != "entrance":
+                middle, step = (o.lo + o.hi) / 2, wall_face + side * 0.34
+                anchors.append((middle, step) if o.axis == 0 else (step, middle))
+            leaf = leaf_rect(o)
+            if leaf and side == 1:
+                keep.append(leaf)
+        return Space(self.inner, anchors, keep, windows)
 
-def furnish(
-    builder: MeshBuilder, plan: Plan, i: int, base: float, rng: np.random.Generator
-) -> Space:
-    """Furnish room `i`."""
-    space = room_space(plan, i)
-    for category, name, w, d, h, tall in SIMPLE[plan.rooms[i].category]:
-        spot = space.against_wall(rng, w, d, tall=tall)
-        if spot:
-            builder.start(category, name, i, (spot.x, base, spot.z), spot.yaw)
-            color = tuple(float(c) for c in rng.uniform(0.3, 0.9, 3))
-            builder.box((-w / 2, 0.0, 0.0), (w / 2, h, d), builder.material(color))
-    return space
+    def chance(self, share: float) -> bool:
+        """Return True with this probability."""
+        return bool(self.rng.random() < share)
+
+    def between(self, low: float, high: float) -> float:
+        """Draw a number."""
+        return float(self.rng.uniform(low, high))
+
+    def stand(
+        self, category: str, name: str, w: float, d: float, h: float, *, corner: float = 0.0,
+        middle: float = 0.0, front: float = 0.0, gap: float = 0.015, facing: Spot | None = None,
+        walls: tuple[str, ...] = WALLS,
+    ) -> Spot | None:  # fmt: skip
+        """Begin an object with its back to a wall; None (and no object) when nothing fits."""
+        spot = self.space.against_wall(
+            self.rng, w, d, tall=h > SILL, corner=corner, middle=middle, gap=gap, front=front,
+            facing=facing, walls=walls,
+        )  # fmt: skip
+        if spot is None:
+            return None
+        self.carry(spot, w, 0.0, h)
+        self.on(spot, category, name)
+        return spot
+
+    def carry(self, spot: Spot, w: float, bottom: float, top: float) -> None:
+        """Note that the wall behind a spot is covered from `bottom` to `top` [m]."""
+        along = spot.x if spot.wall[0] == "z" else spot.z
+        self.mounted.append((spot.wall, along - w / 2, along + w / 2, bottom, top))
+
+    def on(
+        self, spot: Spot, category: str, name: str, x: float = 0.0, y: float = 0.0, z: float = 0.0,
+        yaw: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Begin an object at an offset in a spot's own frame."""
+        cos, sin = math.cos(spot.yaw), math.sin(spot.yaw)
+        origin = (spot.x + cos * x + sin * z, self.base + y, spot.z - sin * x + cos * z)
+        self.builder.start(category, name, self.index, origin, spot.yaw + yaw)
+
+    def free(self, w: float, d: float, margin: float = 0.62) -> Spot | None:
+        """Find floor in the open; the spot's point is the middle of the rectangle's back edge."""
+        spot = self.space.free_standing(self.rng, w, d, margin)
+        if spot is None:
+            return None
+        back = d / 2
+        return Spot(spot.rect, spot.x - math.sin(spot.yaw) * back, spot.z - math.cos(spot.yaw) * back,
+                    spot.yaw, "")  # fmt: skip
+
+    def wall_free(self, wall: str, lo: float, hi: float, bottom: float, top: float) -> bool:
+        """Return whether a piece of wall carries nothing yet."""
+        x0, z0, x1, z1 = self.inner
+        start, end = (x0, x1) if wall[0] == "z" else (z0, z1)
+        return start <= lo and hi <= end and not any(
+            w == wall and lo < b and hi > a and bottom < t and top > u
+            for w, a, b, u, t in self.mounted
+        )  # fmt: skip
+
+    def hang(
+        self, category: str, name: str, w: float, bottom: float, top: float, *,
+        above: Spot | None = None, origin: float | None = None, tries: int = 8,
+    ) -> Spot | None:  # fmt: skip
+        """Begin a wall-mounted object, above a spot or anywhere; its origin lies at `origin` [m] (default: middle)."""
+        x0, z0, x1, z1 = self.inner
+        for _ in range(1 if above else tries):
+            wall = above.wall if above else WALLS[int(self.rng.integers(4))]
+            if above:
+                along = above.x if wall[0] == "z" else above.z
+            else:
+                lo, hi = (x0, x1) if wall[0] == "z" else (z0, z1)
+                if hi - lo < w + 0.2:
+                    continue
+                along = self.between(lo + w / 2 + 0.1, hi - w / 2 - 0.1)
+            if not self.wall_free(wall, along - w / 2, along + w / 2, bottom, top):
+                continue
+            self.mounted.append((wall, along - w / 2 - 0.06, along + w / 2 + 0.06, bottom, top))
+            return self.at_wall(
+                wall, along, category, name, (bottom + top) / 2 if origin is None else origin
+            )
+        return None
+
+    def at_wall(self, wall: str, along: float, category: str, name: str, y: float) -> Spot:
+        """Begin an object on a wall at a position along it and a height [m]."""
+        x0, z0, x1, z1 = self.inner
+        line = {"z0": z0, "z1": z1, "x0": x0, "x1": x1}[wall]
+        x, z = (along, line) if wall[0] == "z" else (line, along)
+        spot = Spot((x, z, x, z), x, z, YAW[wall], wall)
+        self.on(spot, category, name, y=y)
+        return spot
+
+    def pictures(self, count: int) -> None:
+        """Hang framed pictures at eye level."""
+        for _ in range(count):
+            w, h = ((0.5, 0.7), (0.8, 0.6), (1.1, 0.75), (0.4, 0.4))[int(self.rng.integers(4))]
+            if self.hang("picture", "picture", w + 0.1, 1.6 - h / 2, 1.6 + h / 2):
+                frame = (self.look.wood, self.look.dark, self.look.black)[int(self.rng.integers(3))]
+                decor.picture(self.look, w, h, frame)
+
+    def ceiling_lamp(self, drop: float = 0.5, over: Spot | None = None, depth: float = 0.0) -> None:
+        """Hang a lamp from the ceiling, over a spot's middle or in the middle of the room."""
+        x0, z0, x1, z1 = self.inner
+        x, z = (x0 + x1) / 2, (z0 + z1) / 2
+        if over:
+            x = over.x + math.sin(over.yaw) * depth / 2
+            z = over.z + math.cos(over.yaw) * depth / 2
+        kind = int(self.rng.integers(3)) if over else (3, 3, 2, 0, 1)[int(self.rng.integers(5))]
+        name = ("pendant lamp", "globe lamp", "chandelier", "ceiling lamp")[kind]
+        self.builder.start("lighting", name, self.index, (x, self.base + HEIGHT, z))
+        decor.pendant(self.look, drop if over else 0.25, kind, self.look.accent())
+
+    def dress_windows(self, style: str) -> None:
+        """Put curtains or blinds on every window."""
+        cloth = self.builder.material(self.look.color("accents"), texture("folds"), 1.0)
+        light = self.builder.material(self.look.color("walls"), texture("folds"), 1.0)
+        material = cloth if self.chance(0.5) else light
+        for wall, lo, hi, bottom, top in self.windows:
+            if style == "blinds":
+                self.at_wall(wall, (lo + hi) / 2, "blinds", "blinds", top - 0.45)
+                decor.blinds(self.look, hi - lo + 0.06, 0.47, self.look.white)
+                continue
+            panel = 0.22 + 0.14 * (hi - lo)
+            for middle in (lo - panel * 0.35, hi + panel * 0.35):
+                a, b = middle - panel / 2, middle + panel / 2
+                x0, z0, x1, z1 = self.inner
+                start, end = (x0, x1) if wall[0] == "z" else (z0, z1)
+                if a < start or b > end:
+                    continue
+                others = [
+                    m for m in self.mounted if not (m[0] == wall and m[1] <= lo and m[2] >= hi)
+                ]
+                covered = [m[4] for m in others if m[0] == wall and a < m[2] and b > m[1]]
+                foot = max(covered, default=0.03)
+                if foot > 1.0:
+                    continue
+                foot = 0.03 if foot < 0.1 else max(foot + 0.05, bottom - 0.1)
+                spot = self.at_wall(wall, middle, "curtain", "curtain", foot)
+                decor.curtain(self.look, panel, top + 0.12 - foot, material, True)
+                self.carry(spot, panel, foot, top + 0.15)
+
+    def corner_plant(self, share: float = 0.7) -> None:
+        """Put a potted plant into a corner."""
+        if not self.chance(share):
+            return
+        w, h = self.between(0.34, 0.5), self.between(0.7, 1.5)
+        if self.stand("plant", "potted plant", w, w, h, corner=2.0, gap=0.08):
+            decor.plant(self.look, w, h)
+
+    def rug(self, spot: Spot, w: float, d: float, z: float) -> None:
+        """Lay a rug at an offset in front of a spot, cut to the room."""
+        cos, sin = abs(math.cos(spot.yaw)), abs(math.sin(spot.yaw))
+        x = spot.x + math.sin(spot.yaw) * z
+        y = spot.z + math.cos(spot.yaw) * z
+        x0, z0, x1, z1 = self.inner
+        reach = min(x - x0, x1 - x, 9), min(y - z0, z1 - y, 9)
+        along, across = (reach[0], reach[1]) if cos > sin else (reach[1], reach[0])
+        w, d = min(w, 2 * along - 0.3), min(d, 2 * across - 0.3)
+        if w < 0.8 or d < 0.6:
+            return
+        self.on(spot, "floor", "rug", z=z)
+        decor.rug(self.look, w, d, self.look.image("rug", 16))

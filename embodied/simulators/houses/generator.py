@@ -6,10 +6,20 @@ import numpy as np
 
 from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
-from embodied.simulators.houses.furnish import furnish
+from embodied.simulators.houses import rooms as dry
+from embodied.simulators.houses import wetrooms as wet
+from embodied.simulators.houses.furnish import Furnisher
 from embodied.simulators.houses.layout import plan_house
 from embodied.simulators.houses.mesh_builder import MeshBuilder
-from embodied.simulators.houses.shell import RoomStyle, ShellStyle, build_shell
+from embodied.simulators.houses.shell import build_shell
+from embodied.simulators.houses.style import Look
+
+FURNISH = {
+    "living room": dry.living_room, "kitchen": wet.kitchen, "bedroom": dry.bedroom,
+    "bathroom": wet.bathroom, "dining room": dry.dining_room, "office": dry.office,
+    "laundry room": wet.laundry_room, "gym": dry.gym, "closet": dry.closet, "hallway": dry.hallway,
+}  # fmt: skip
+"""Furnishing function of every room type."""
 
 SPLITS = ("train", "val", "test")
 
@@ -46,19 +56,13 @@ def generate_house(
     low, high = (rooms, rooms) if isinstance(rooms, int) else rooms
     plan = plan_house(int(rng.integers(low, high + 1)), floors, rng)
     builder = MeshBuilder(textures)
-    white = builder.material((0.92, 0.91, 0.88))
-    wood = builder.material((0.6, 0.45, 0.3))
-    sky = builder.material((0.65, 0.8, 0.95))
-    metal = builder.material((0.7, 0.7, 0.72))
-    styles = []
-    for _ in plan.rooms:
-        tint = tuple(float(c) for c in rng.uniform(0.75, 0.95, 3))
-        styles.append(RoomStyle(builder.material(tint), wood, white, white))
-    shell = ShellStyle(white, white, wood, metal, wood, sky, metal)
+    look = Look(builder, rng)
+    styles = [look.room(r.category) for r in plan.rooms]
+    shell = look.shell()
     members = list(range(len(plan.rooms)))
     build_shell(builder, plan, members, 0.0, styles, shell)
     for i in members:
-        furnish(builder, plan, i, 0.0, rng)
+        FURNISH[plan.rooms[i].category](Furnisher(look, plan, i, 0.0, rng))
     arrays = builder.arrays()
     objects = builder.scene_objects(arrays["vertices"], arrays["faces"], arrays["face_object"])
     rooms_out = []

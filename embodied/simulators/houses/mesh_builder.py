@@ -82,6 +82,11 @@ class MeshBuilder:
         self._frames.append((cos, sin, *origin))
         return len(self.objects) - 1
 
+    def replace_frame(self, origin: Point, yaw: float) -> None:
+        """Give the current object another frame."""
+        cos, sin = round(math.cos(yaw), 12), round(math.sin(yaw), 12)
+        self._frames[-1] = (cos, sin, *origin)
+
     def box(self, lo: Point, hi: Point, material: int) -> None:
         """Add an axis-aligned box between two corners [m] of the object's frame."""
         self._boxes.append((*lo, *hi))

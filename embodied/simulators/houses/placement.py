@@ -12,6 +12,9 @@ from embodied.simulators.houses.layout import Rect
 
 CELL = 0.05  # resolution of the occupancy check [m]
 CLEARANCE = 0.3  # half of the free passage that is kept [m]
+WALLS = ("z0", "z1", "x0", "x1")
+_STEPS = np.linspace(0.0, 1.0, 11)
+_SHARE = np.abs(2 * _STEPS - 1)
 YAW = {"z0": 0.0, "z1": np.pi, "x0": np.pi / 2, "x1": -np.pi / 2}
 """Heading of an object standing with its back to each wall: its front (+z) looks into the room."""
 
@@ -43,7 +46,6 @@ class Space:
     keep: list[Rect]
     windows: list[Rect]
     taken: list[Rect] = field(default_factory=list)
-    high: list[Rect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         x0, z0, x1, z1 = self.inner
@@ -51,7 +53,13 @@ class Space:
         self._free = np.zeros(self._shape, np.uint8)
         i = int(CLEARANCE / CELL)
         self._free[i : self._shape[0] - i, i : self._shape[1] - i] = 1
-        self.connected()
+        self._sides = (
+            np.array([x0, x0, z0, z0]),
+            np.array([x1, x1, z1, z1]),
+            np.array([z0, z1, x0, x1]),
+            np.array([1.0, -1.0, 1.0, -1.0]),
+            np.array([True, True, False, False]),
+        )
 
     def _block(self, grid: NDArray[np.uint8], rect: Rect) -> None:
         x0, z0 = self.inner[:2]
@@ -107,6 +115,15 @@ class Space:
         )
         return ~apart.all(axis=1)
 
+    def overlaps_one(self, rect: Rect) -> bool:
+        """Return whether one rectangle collides with something already there."""
+        return bool(self.overlaps(np.array([rect]), False)[0])
+
+    def inside(self, rect: Rect) -> bool:
+        """Return whether a rectangle lies in the room."""
+        x0, z0, x1, z1 = self.inner
+        return x0 <= rect[0] and z0 <= rect[1] and rect[2] <= x1 and rect[3] <= z1
+
     def against_wall(
         self,
         rng: np.random.Generator,
@@ -117,9 +134,8 @@ class Space:
         corner: float = 0.0,
         middle: float = 0.0,
         gap: float = 0.01,
-        walls: tuple[str, ...] = ("z0", "z1", "x0", "x1"),
+        walls: tuple[str, ...] = WALLS,
         front: float = 0.0,
-        solid: bool = True,
         facing: Spot | None = None,
     ) -> Spot | None:
         """Find a place with the back to a wall and occupy it.
@@ -132,60 +148,39 @@ class Space:
             gap: distance between back and wall [m].
             walls: the walls to try.
             front: free floor wanted in front [m], checked but not occupied.
-            solid: takes floor away (False for wall-mounted things that only need a free wall).
             facing: prefer to stand opposite to this spot.
 
         Returns:
             The spot, or None when nothing fits.
         """
-        x0, z0, x1, z1 = self.inner
-        rects, fronts, centers, sides, scores = [], [], [], [], []
-        for wall in walls:
-            lo, hi = (x0, x1) if wall[0] == "z" else (z0, z1)
-            if hi - lo < width + 0.02:
-                continue
-            steps = np.linspace(lo + width / 2 + 0.01, hi - width / 2 - 0.01, 11)
-            share = np.abs(np.linspace(-1, 1, 11))
-            score = rng.random(11) + corner * (share == 1) + middle * (1 - share)
-            a, b = steps - width / 2, steps + width / 2
-            inward = 1 if wall[1] == "0" else -1
-            line = {"z0": z0, "z1": z1, "x0": x0, "x1": x1}[wall]
-            edges = (line + inward * gap, line + inward * (gap + depth))
-            far = line + inward * (gap + depth + front)
-            for box, outer in ((rects, edges[1]), (fronts, far)):
-                p, q = min(edges[0], outer), max(edges[0], outer)
-                full = np.full(11, p), np.full(11, q)
-                box.append(
-                    np.stack([a, full[0], b, full[1]] if wall[0] == "z" else
-                             [full[0], a, full[1], b], axis=1)
-                )  # fmt: skip
-            back = np.full(11, edges[0])
-            centers.append(np.stack([steps, back] if wall[0] == "z" else [back, steps], axis=1))
-            if facing is not None:
-                opposite = facing.wall[0] == wall[0] and facing.wall != wall
-                along = centers[-1][:, 0 if wall[0] == "z" else 1]
-                aim = facing.x if wall[0] == "z" else facing.z
-                score = score + (4.0 - 2.0 * np.abs(along - aim) if opposite else 0.0)
-            scores.append(score)
-            sides += [wall] * 11
-        if not rects:
-            return None
-        box = np.concatenate(rects)
+        chosen = [WALLS.index(w) for w in walls]
+        lo, hi, line, inward, along_x = (a[chosen, None] for a in self._sides)
+        room = hi - lo - width - 0.02
+        along = lo + width / 2 + 0.01 + np.maximum(room, 0.0) * _STEPS
+        near, far = line + inward * gap, line + inward * (gap + depth)
+        reach = line + inward * (gap + depth + front)
+        flat = np.broadcast_to(along_x, along.shape).ravel()
+        box = _wall_rects(along, width, near, far, flat)
+        score = rng.random(along.shape) + corner * (_SHARE == 1) + middle * (1 - _SHARE)
+        if facing is not None:
+            opposite = [w[0] == facing.wall[0] and w != facing.wall for w in walls]
+            aim = np.where(along_x, facing.x, facing.z)
+            score = score + np.where(opposite, 4.0, 0.0)[:, None] - 2.0 * np.abs(along - aim)
         bad = self.overlaps(box, tall)
         if front:
-            bad |= self.overlaps(np.concatenate(fronts), False)
-        score = np.where(bad, -np.inf, np.concatenate(scores))
-        center = np.concatenate(centers)
-        inside = (np.concatenate(fronts)[:, [2, 3]] <= [x1, z1]).all(axis=1)
-        score = np.where(inside, score, -np.inf)
+            zone = _wall_rects(along, width, near, reach, flat)
+            bad |= self.overlaps(zone, False)
+            bad |= ((zone[:, :2] < self.inner[:2]) | (zone[:, 2:] > self.inner[2:])).any(axis=1)
+        score = np.where(bad | np.repeat(room.ravel() < 0, len(_STEPS)), -np.inf, score.ravel())
+        back = np.broadcast_to(near, along.shape)
+        center = np.stack([np.where(along_x, along, back), np.where(along_x, back, along)], axis=-1)
+        center = center.reshape(-1, 2)
+        sides = [w for w in walls for _ in _STEPS]
         for k in np.argsort(-score, kind="stable")[:6].tolist():
             if not np.isfinite(score[k]):
                 return None
             rect: Rect = tuple(box[k].tolist())
             spot = Spot(rect, *center[k].tolist(), YAW[sides[k]], sides[k])
-            if not solid:
-                self.taken.append(rect)
-                return spot
             if self.block(rect):
                 return spot
         return None
@@ -221,3 +216,17 @@ class Space:
                 yaw = (np.pi / 2 if turned[k] else 0.0) + (np.pi if rng.random() < 0.5 else 0.0)
                 return Spot(rect, x, z, yaw, "")
         return None
+
+
+def _wall_rects(
+    along: NDArray, width: float, near: NDArray, far: NDArray, flat: NDArray
+) -> NDArray:
+    """Return (K, 4) rectangles from extents along walls and across them; `flat` marks walls along x."""
+    a, b = (along - width / 2).ravel(), (along + width / 2).ravel()
+    shape = along.shape
+    c = np.broadcast_to(np.minimum(near, far), shape).ravel()
+    d = np.broadcast_to(np.maximum(near, far), shape).ravel()
+    return np.stack(
+        [np.where(flat, a, c), np.where(flat, c, a), np.where(flat, b, d), np.where(flat, d, b)],
+        axis=1,
+    )
