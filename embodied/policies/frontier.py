@@ -84,10 +84,17 @@ class Explorer:
         self._stalled = 0
         self._closest = np.inf
         self._given_up: list[NDArray[np.float64]] = []
+        self._least = self.config.min_information
 
     def observe(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
         """Take in one observation."""
         self.mapper.observe(depth, pose)
+
+    def retry(self) -> None:
+        """Take up again the frontiers that were given up or promised little."""
+        self._given_up = []
+        self._least = 0.2 * self._least
+        self.finished = False
 
     def act(self) -> int:
         """Choose the next action."""
@@ -138,7 +145,7 @@ class Explorer:
             first=mapper.first,
             min_cells=config.min_cells,
         )
-        found = [f for f in found if f.information >= config.min_information]
+        found = [f for f in found if f.information >= self._least]
         self.frontiers = self._tracker.update(found)
         self._age = 0
         best, best_score, kept = None, 0.0, None
