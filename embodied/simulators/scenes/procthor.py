@@ -1,7 +1,7 @@
-"""ProcTHOR house JSON -> floors, walls with their openings, and a box of the right size for every object.
+"""ProcTHOR house JSON -> floors, walls with their openings, and a thing of the right size for every object.
 
-Unity's frame is left-handed (y up, z away); ours is its mirror image in z. Objects are boxes because the meshes
-are part of AI2-THOR's player, but sizes, classes, rooms and the way through the house are the real ones.
+Unity's frame is left-handed (y up, z away); ours is its mirror image in z. Objects are made of boxes because their
+meshes are part of AI2-THOR's player, but sizes, classes, rooms and the way through the house are the real ones.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from embodied.errors import SceneError
 from embodied.simulators.base import Material, Room, Scene
+from embodied.simulators.scenes.box_furniture import pieces
 from embodied.simulators.scenes.builder import SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40, words
 from embodied.simulators.scenes.shapes import box, contains, flat_polygon
@@ -224,7 +225,8 @@ def _add_thing(
     )  # fmt: skip
     owner = builder.add_object(category, " ".join(words(kind)), room)
     color = _COLORS.get(category, (0.68, 0.60, 0.52))
-    builder.add(box(size, material=Material(_tint(color, asset))), owner, transform)
+    for piece in pieces(" ".join(words(kind)), category, size, _tint(color, asset)):
+        builder.add(piece, owner, transform)
 
 
 def _size(entry: Mapping[str, Any] | None, kind: str, category: str) -> tuple[float, float, float]:
