@@ -66,8 +66,9 @@ class PathFinder:
         chosen = ground if self.agent.navmesh == "surface" else level * tall + low[1]
         self._height = chosen.astype(np.float32)
         scaled = (self._height / cell).astype(np.float32)
-        self._graph = geodesic.CellGraph(self._column, self._row, scaled, self._links)
-        self._table = geodesic.neighbours(self._links)
+        self._ways = geodesic.Wayfinder(
+            geodesic.CellGraph(self._column, self._row, scaled, self._links)
+        )
         self._centers = np.stack(
             [
                 self._low[0] + (self._column + 0.5) * self._cell,
@@ -322,10 +323,7 @@ class PathFinder:
                 "area; use sample() or snap() to get goals that can be reached"
             )
         xyz = self._to_cells(place[ok])
-        values = geodesic.any_angle(
-            *self._graph, self._table, nodes[ok], xyz, max_distance / self._cell
-        )
-        return DistanceField(self, geodesic.Field(*values))
+        return DistanceField(self, self._ways.field(nodes[ok], xyz, max_distance / self._cell))
 
     def _to_cells(self, points: Points) -> Points:
         scaled = points / self._cell

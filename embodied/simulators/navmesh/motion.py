@@ -203,7 +203,6 @@ def step_many(
 @njit(cache=True)
 def field_at(start, width, depth, height, low, cell, distance, root, anchor, points, reach):
     """Distances [m] at world points from a cached field; -1 where the point is off the surface."""
-    count = len(distance)
     result = np.empty(len(points))
     for i in range(len(points)):
         x = (points[i, 0] - low[0]) / cell
@@ -221,6 +220,5 @@ def field_at(start, width, depth, height, low, cell, distance, root, anchor, poi
         dx = anchor[far, 0] - x
         dz = anchor[far, 1] - z
         dy = anchor[far, 2] - height[node] / cell
-        base = distance[far] if far < count else 0.0
-        result[i] = (base + np.sqrt(dx * dx + dz * dz + dy * dy)) * cell
+        result[i] = (distance[far] + np.sqrt(dx * dx + dz * dz + dy * dy)) * cell
     return result
