@@ -10,6 +10,7 @@ from embodied.simulators.houses import decor
 from embodied.simulators.houses.layout import HEIGHT, WALL, Plan, Rect
 from embodied.simulators.houses.placement import WALLS, YAW, Space, Spot
 from embodied.simulators.houses.shell import leaf_rect
+from embodied.simulators.houses.stairs import Stair
 from embodied.simulators.houses.style import Look
 from embodied.simulators.houses.textures import texture
 
@@ -25,12 +26,12 @@ class Furnisher:
         index: the room.
         base: height of its floor [m].
         rng: random source.
-        blocked: rectangles nothing may stand in besides passages (a stair and its landing).
+        stair: the stair whose foot (or, upstairs, hole and head) lies in this room.
     """
 
     def __init__(
         self, look: Look, plan: Plan, index: int, base: float, rng: np.random.Generator,
-        blocked: tuple[Rect, ...] = (),
+        stair: Stair | None = None,
     ) -> None:  # fmt: skip
         self.look, self.builder, self.rng = look, look.builder, rng
         self.index, self.base = index, base
@@ -43,11 +44,11 @@ class Furnisher:
         self.windows: list[tuple[str, float, float, float, float]] = []
         # What each wall carries: (wall, from, to, bottom, top) [m].
         self.mounted: list[tuple[str, float, float, float, float]] = []
-        self.space = self._space(blocked)
+        self.space = self._space(stair)
 
-    def _space(self, blocked: tuple[Rect, ...]) -> Space:
+    def _space(self, stair: Stair | None) -> Space:
         anchors: list[tuple[float, float]] = []
-        keep: list[Rect] = list(blocked)
+        keep: list[Rect] = []
         windows: list[Rect] = []
         for o in self.openings:
             side = 1 if o.rooms[1] == self.index else -1
@@ -69,9 +70,18 @@ class Furnisher:
                 middle, step = (o.lo + o.hi) / 2, wall_face + side * 0.34
                 anchors.append((middle, step) if o.axis == 0 else (step, middle))
             leaf = leaf_rect(o)
-            if leaf and side == 1:
+            if leaf and side == o.swing:
                 keep.append(leaf)
-        return Space(self.inner, anchors, keep, windows)
+        if stair:
+            upper = self.base > 0
+            anchors.append(stair.landing(upper))
+            keep.append(stair.landing_rect(upper))
+            if not upper:
+                self.mounted.append(("x0", stair.rect[1] - 0.3, stair.rect[3] + 0.3, 0.0, HEIGHT))
+        space = Space(self.inner, anchors, keep, windows)
+        if stair:
+            space.occupy(stair.rect)
+        return space
 
     def chance(self, share: float) -> bool:
         """Return True with this probability."""

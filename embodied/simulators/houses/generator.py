@@ -9,7 +9,10 @@ from embodied.simulators.base import Room, Scene
 from embodied.simulators.houses import rooms as dry
 from embodied.simulators.houses import wetrooms as wet
 from embodied.simulators.houses.furnish import Furnisher
-from embodied.simulators.houses.layout import plan_house
+from embodied.simulators.houses.detail import tessellate
+from embodied.simulators.houses.layout import Plan
+from embodied.simulators.houses.plan import plan_house
+from embodied.simulators.houses.stairs import STOREY, Stair, build_stair
 from embodied.simulators.houses.mesh_builder import MeshBuilder
 from embodied.simulators.houses.shell import build_shell
 from embodied.simulators.houses.style import Look
@@ -21,6 +24,7 @@ FURNISH = {
 }  # fmt: skip
 """Furnishing function of every room type."""
 
+MAX_ROOMS = 12
 SPLITS = ("train", "val", "test")
 
 
@@ -51,24 +55,84 @@ def generate_house(
     textures: bool = True,
     floors: int = 1,
 ) -> Scene:
-    """Generate a furnished house; the same arguments give the same arrays."""
-    rng = np.random.Generator(np.random.PCG64(seed))
+    """Generate a furnished house; the same arguments give the same arrays.
+
+    Args:
+        seed: any non-negative integer; see `split_seeds` for disjoint sets.
+        rooms: number of rooms in all, or an inclusive range to draw from, within 1 to 12. A house of two floors
+            has at least 4 (a stair hall and a room on each).
+        triangles: about how many triangles to use: surfaces are tessellated up to it. None keeps the light
+            house (2k to 30k).
+        textures: give surfaces their patterns; False leaves plain colours.
+        floors: 1 or 2.
+
+    Returns:
+        A scene in one connected piece: every room is reached by an agent of radius 0.2 m.
+
+    Raises:
+        SceneError: an argument out of range, or fewer triangles asked than the house needs.
+    """
     low, high = (rooms, rooms) if isinstance(rooms, int) else rooms
-    plan = plan_house(int(rng.integers(low, high + 1)), floors, rng)
-    builder = MeshBuilder(textures)
-    look = Look(builder, rng)
-    styles = [look.room(r.category) for r in plan.rooms]
-    shell = look.shell()
-    members = list(range(len(plan.rooms)))
-    build_shell(builder, plan, members, 0.0, styles, shell)
-    for i in members:
-        FURNISH[plan.rooms[i].category](Furnisher(look, plan, i, 0.0, rng))
+    if floors not in (1, 2):
+        raise SceneError(f"floors={floors}: a house has 1 or 2 floors")
+    if not 1 <= low <= high <= MAX_ROOMS:
+        raise SceneError(f"rooms={rooms}: give a number or a rising range within 1 to {MAX_ROOMS}")
+    if seed < 0:
+        raise SceneError(f"house seed {seed} must not be negative")
+    if high < 2 * floors and floors > 1:
+        raise SceneError(f"rooms={rooms} are too few for two floors: allow at least 4")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    count = int(rng.integers(max(low, 4 if floors == 2 else 1), high + 1))
+    plan, stair = plan_house(count, floors, rng)
+    draw = int(rng.integers(2**62))
+    builder = _build(plan, stair, draw, MeshBuilder(textures))
+    if triangles is not None and builder.triangle_count() > triangles:
+        builder = _build(plan, stair, draw, MeshBuilder(textures, segments=6, soft=False))
     arrays = builder.arrays()
-    objects = builder.scene_objects(arrays["vertices"], arrays["faces"], arrays["face_object"])
+    objects = builder.scene_objects()
+    if triangles is not None:
+        made = builder.triangle_count()
+        if made > 1.1 * triangles:
+            raise SceneError(
+                f"house {seed} with {count} rooms needs {made} triangles, more than the {triangles} asked for: "
+                "ask for more triangles or fewer rooms"
+            )
+        if made < 0.95 * triangles:
+            arrays = tessellate(arrays, triangles)
     rooms_out = []
     for room in plan.rooms:
         x0, z0, x1, z1 = room.inner
         polygon = np.array([[x0, z0], [x1, z0], [x1, z1], [x0, z1]])
-        rooms_out.append(Room(room.category, polygon, 0.0))
-    return Scene(f"house-{seed}", materials=tuple(builder.materials), objects=tuple(objects),
-                 rooms=tuple(rooms_out), **arrays)  # type: ignore[arg-type]  # fmt: skip
+        rooms_out.append(Room(room.category, polygon, room.storey * STOREY))
+    return Scene(
+        f"house-{seed}", materials=tuple(builder.materials), objects=tuple(objects),
+        rooms=tuple(rooms_out), **arrays,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _build(plan: Plan, stair: Stair | None, seed: int, builder: MeshBuilder) -> MeshBuilder:
+    """Fill a builder; the same seed makes the same choices at any level of detail."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    look = Look(builder, rng)
+    styles = [look.room(r.category) for r in plan.rooms]
+    shell = look.shell()
+    for storey in sorted({r.storey for r in plan.rooms}):
+        members = [i for i, r in enumerate(plan.rooms) if r.storey == storey]
+        base = storey * STOREY
+        build_shell(builder, plan, members, base, styles, shell, stair.rect if stair else None)
+        for i in members:
+            category = plan.rooms[i].category
+            here = stair if category == "hallway" else None
+            FURNISH[category](Furnisher(look, plan, i, base, rng, here))
+    if stair:
+        halls = [i for i, r in enumerate(plan.rooms) if r.category == "hallway"]
+        build_stair(
+            builder,
+            stair,
+            (halls[0], halls[1]),
+            look.wood,
+            look.trim,
+            look.dark,
+            styles[halls[1]].wall,
+        )
+    return builder

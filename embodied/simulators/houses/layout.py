@@ -30,6 +30,8 @@ class Opening:
         kind: "door" (with a leaf), "arch" (without), "window" or "entrance" (closed front door).
         rooms: the room on the low side and on the high side of the wall; None is outdoors.
         lo, hi: extent along the wall [m]; bottom, top: height above the floor [m].
+        swing: side (+1 high, -1 low) of the room the leaf opens into.
+        hinge_low: the leaf hangs at the `lo` jamb.
     """
 
     kind: str
@@ -39,7 +41,9 @@ class Opening:
     hi: float
     rooms: tuple[int | None, int | None]
     bottom: float = 0.0
-    top: float = 2.05
+    top: float = 2.1
+    swing: int = 1
+    hinge_low: bool = True
 
 
 @dataclass
@@ -60,11 +64,10 @@ class RoomPlan:
 
 @dataclass
 class Plan:
-    """All rooms and openings of a house; `stairs` is the stair's rectangle and rising sign along z, if any."""
+    """All rooms and openings of a house."""
 
     rooms: list[RoomPlan]
     openings: list[Opening] = field(default_factory=list)
-    stairs: tuple[Rect, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -245,19 +248,30 @@ def connect(rooms: list[RoomPlan], members: list[int], rng: np.random.Generator)
                 continue
         leader[find(a)] = find(b)
         joined.add((a, b))
-        openings.append(_door(wall, "arch" if social and rng.random() < 0.7 else "door", rng))
+        # A leaf would block a hallway; elsewhere it opens into the larger room.
+        space = [0.0 if rooms[i].category == "hallway" else _area(rooms[i].rect) for i in (a, b)]
+        swing = 1 if space[1] > space[0] else -1
+        kind = "arch" if social and rng.random() < 0.7 else "door"
+        openings.append(_door(wall, kind, swing, rng))
     outer = [w for w in stretches if None in w.rooms]
     return openings + _outer_openings(rooms, outer, rng)
 
 
-def _door(wall: Wall, kind: str, rng: np.random.Generator) -> Opening:
+def _area(rect: Rect) -> float:
+    return (rect[2] - rect[0]) * (rect[3] - rect[1])
+
+
+def _door(wall: Wall, kind: str, swing: int, rng: np.random.Generator) -> Opening:
     lo, hi = wall.lo + WALL / 2 + 0.05, wall.hi - WALL / 2 - 0.05
     width = 1.0 if kind == "door" else float(np.clip((hi - lo) * 0.5, 1.0, 1.9))
     # Near a corner more often than not: it leaves longer walls for furniture.
     free = hi - lo - width
     share = float(rng.choice([0.05, 0.95, 0.5], p=[0.4, 0.4, 0.2]))
     start = lo + min(max(free * share, min(0.15, free / 2)), max(free - 0.15, free / 2))
-    return Opening(kind, wall.axis, wall.line, start, start + width, wall.rooms, 0.0, 2.1)
+    return Opening(
+        kind, wall.axis, wall.line, start, start + width, wall.rooms, swing=swing,
+        hinge_low=start - lo < free / 2,
+    )  # fmt: skip
 
 
 def _outer_openings(
@@ -300,10 +314,3 @@ def _outer_openings(
                         wall.rooms, bottom, top)
             )  # fmt: skip
     return found
-
-
-def plan_house(count: int, floors: int, rng: np.random.Generator) -> Plan:
-    """Plan a house with `count` rooms in total."""
-    rooms = arrange(program(count, rng), rng)
-    orient(rooms, rng)
-    return Plan(rooms, connect(rooms, list(range(len(rooms))), rng))

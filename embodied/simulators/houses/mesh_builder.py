@@ -54,6 +54,7 @@ class MeshBuilder:
         self._quads: list[tuple[Point, ...]] = []
         self._quad_uv: list[tuple[tuple[float, float], ...]] = []
         self._quad_ids: list[tuple[int, int]] = []
+        self._extents: list[tuple[NDArray, NDArray, NDArray]] = []
 
     def material(
         self, color: Color, texture: NDArray[np.uint8] | None = None, scale: float = 1.0
@@ -170,6 +171,7 @@ class MeshBuilder:
         frames = np.array(self._frames)
         scales = np.array(self._scales)
         offset = 0
+        self._extents = []
         vertices, faces, owners, materials, uvs = [], [], [], [], []
         for points, triangles, ids, uv, metric in parts:
             # points (P, K, 3), triangles (T, 3) of one part, ids (P, 2), uv (P, T, 3, 2)
@@ -178,6 +180,7 @@ class MeshBuilder:
             world[..., 0] = cos * points[..., 0] + sin * points[..., 2] + x
             world[..., 1] = points[..., 1] + y
             world[..., 2] = cos * points[..., 2] - sin * points[..., 0] + z
+            self._extents.append((ids[:, 0], world.min(axis=1), world.max(axis=1)))
             count, size = points.shape[:2]
             vertices.append(world.reshape(-1, 3))
             index = triangles[None] + (offset + size * np.arange(count))[:, None, None]
@@ -197,16 +200,13 @@ class MeshBuilder:
             "uv": np.concatenate(uvs) if self.textured else None,
         }
 
-    def scene_objects(
-        self, vertices: NDArray, faces: NDArray, face_object: NDArray
-    ) -> list[SceneObject]:
-        """Return the instances with their world boxes."""
+    def scene_objects(self) -> list[SceneObject]:
+        """Return the instances with their world boxes; call `arrays` first."""
         low = np.full((len(self.objects), 3), np.inf)
         high = np.full((len(self.objects), 3), -np.inf)
-        for corner in range(3):
-            points = vertices[faces[:, corner]]
-            np.minimum.at(low, face_object, points)
-            np.maximum.at(high, face_object, points)
+        for owner, part_low, part_high in self._extents:
+            np.minimum.at(low, owner, part_low)
+            np.maximum.at(high, owner, part_high)
         empty = ~np.isfinite(low[:, 0])
         low[empty] = high[empty] = 0.0
         centers, sizes = ((low + high) / 2).tolist(), (high - low).tolist()

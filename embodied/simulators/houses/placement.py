@@ -90,6 +90,11 @@ class Space:
         """Return whether all doors of the room still reach each other."""
         return self._joined(self._free)
 
+    def occupy(self, rect: Rect) -> None:
+        """Take floor away whatever it does to the rest of the room."""
+        self._block(self._free, rect)
+        self.taken.append(rect)
+
     def block(self, rect: Rect) -> bool:
         """Occupy floor if the room stays in one piece; return whether it was done."""
         grid = self._free.copy()

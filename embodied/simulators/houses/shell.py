@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from embodied.simulators.houses.layout import HEIGHT, WALL, Opening, Plan, Rect, walls
 from embodied.simulators.houses.mesh_builder import MeshBuilder, Point
+from embodied.simulators.houses.stairs import without
 
 CASING = 0.05  # door frame width inside the hole [m]
 LEAF = 0.04  # door leaf thickness [m]
@@ -113,12 +112,16 @@ def build_shell(
     base: float,
     rooms: list[RoomStyle],
     style: ShellStyle,
+    hole: Rect | None = None,
 ) -> None:
-    """Add the shell of one storey whose floor lies at `base` [m]."""
+    """Add the shell of one storey whose floor lies at `base` [m].
+
+    A stair's `hole` is cut from the ceiling of a ground floor and from the floor above it.
+    """
     top = base + HEIGHT
     holes = [o for o in plan.openings if o.kind != "entrance"]
     for i in members:
-        _room(builder, plan, i, base, rooms[i], holes)
+        _room(builder, plan, i, base, rooms[i], holes, hole)
     outer = [w for w in walls(plan.rooms, members)]
     for wall in outer:
         owner = next(r for r in wall.rooms if r is not None)
@@ -151,12 +154,21 @@ def build_shell(
 
 
 def _room(
-    builder: MeshBuilder, plan: Plan, i: int, base: float, style: RoomStyle, holes: list[Opening]
+    builder: MeshBuilder,
+    plan: Plan,
+    i: int,
+    base: float,
+    style: RoomStyle,
+    holes: list[Opening],
+    stair: Rect | None,
 ) -> None:
     room = plan.rooms[i]
     x0, z0, x1, z1 = room.inner
+    inside = stair is not None and x0 - 1e-6 <= stair[0] < x1 and z0 - 1e-6 <= stair[1] < z1
+    cut_open = without(room.inner, stair) if inside and stair else [room.inner]
     builder.start("floor", "floor", i)
-    level(builder, room.inner, base, True, style.floor)
+    for part in cut_open if base > 0 else [room.inner]:
+        level(builder, part, base, True, style.floor)
     for o in holes:
         if o.rooms[0] == i and o.rooms[1] is not None:
             half = WALL / 2
@@ -167,7 +179,8 @@ def _room(
             )
             level(builder, rect, base, True, style.floor)
     builder.start("ceiling", "ceiling", i)
-    level(builder, room.inner, base + HEIGHT, False, style.ceiling)
+    for part in cut_open if base == 0 else [room.inner]:
+        level(builder, part, base + HEIGHT, False, style.ceiling)
     builder.start("wall", "wall", i)
     for axis, line, facing in ((0, z0, 1), (0, z1, -1), (1, x0, 1), (1, x1, -1)):
         span = (x0, x1) if axis == 0 else (z0, z1)
@@ -228,7 +241,7 @@ def _doorway(builder: MeshBuilder, o: Opening, base: float, owner: int, style: S
     x0, z0, x1, z1 = leaf
     builder.box((x0, base + 0.01, z0), (x1, base + 2.04, z1), style.leaf)
     # Panels and handle, proud of both faces of the leaf (which is thin across the wall's axis).
-    side = -1 if o.rooms[1] is None else 1
+    side = o.swing
     far = o.line + side * (WALL / 2 + 0.02 + o.hi - o.lo - 2 * CASING)
     along = (x0, x1) if o.axis == 0 else (z0, z1)
     near, handle = sorted((o.line + side * (WALL / 2 + 0.14), far - side * 0.12)), far - side * 0.08
@@ -241,19 +254,14 @@ def _doorway(builder: MeshBuilder, o: Opening, base: float, owner: int, style: S
 
 
 def leaf_rect(o: Opening) -> Rect | None:
-    """Return where the open leaf of a door stands: square to the wall beside the passage, in the high-side room."""
+    """Return where the open leaf of a door stands: square to the wall, beside the passage."""
     if o.kind != "door":
         return None
-    start = o.line + WALL / 2 + 0.02
-    end = start + o.hi - o.lo - 2 * CASING
-    # At the jamb nearer to the corner of the room, never inside the clear width.
-    lo, hi = (o.lo + CASING - LEAF, o.lo + CASING) if _hinge_low(o) else (
-        o.hi - CASING, o.hi - CASING + LEAF)  # fmt: skip
-    return (lo, start, hi, end) if o.axis == 0 else (start, lo, end, hi)
-
-
-def _hinge_low(o: Opening) -> bool:
-    return int(np.floor(o.lo * 1000)) % 2 == 0
+    near = o.line + o.swing * (WALL / 2 + 0.02)
+    start, end = sorted((near, near + o.swing * (o.hi - o.lo - 2 * CASING)))
+    # Behind the jamb, never inside the clear width.
+    lo = o.lo + CASING - LEAF if o.hinge_low else o.hi - CASING
+    return (lo, start, lo + LEAF, end) if o.axis == 0 else (start, lo, end, lo + LEAF)
 
 
 def _entrance(builder: MeshBuilder, o: Opening, base: float, owner: int, style: ShellStyle) -> None:

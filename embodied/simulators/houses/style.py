@@ -65,8 +65,11 @@ class Look:
         grain = texture("grain")
         paint = builder.material
         self.wood = paint(self._style["wood"], grain, 0.9)
-        self.dark = paint(self._style["dark"], grain, 0.9)
-        self.front = paint(self._style["front"], grain if self.name != "modern" else None, 0.9)
+        # Grain reads as veneer on wood tones only; light colours are plain paint.
+        self.dark = paint(
+            self._style["dark"], grain if max(self._style["dark"]) < 0.5 else None, 0.9
+        )
+        self.front = paint(self._style["front"], grain if self.name == "classic" else None, 0.9)
         self.metal = paint(self._style["metal"])
         self.steel = paint((0.72, 0.74, 0.76))
         self.chrome = paint((0.82, 0.84, 0.86))

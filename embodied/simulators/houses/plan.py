@@ -1,0 +1,54 @@
+"""Plan whole houses of one or two storeys."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embodied.simulators.houses.layout import (
+    AREAS,
+    WALL,
+    Plan,
+    RoomPlan,
+    arrange,
+    connect,
+    orient,
+    program,
+    subdivide,
+)
+from embodied.simulators.houses.stairs import LANDING, LENGTH, WIDTH, Stair
+
+HALL = 2.5  # width of a stair hall between wall centre lines [m]
+_GROUND = ("living room", "kitchen", "dining room", "bathroom", "office", "laundry room")
+_UPPER = ("bedroom", "bathroom", "bedroom", "office", "bedroom", "gym")
+
+
+def plan_house(count: int, floors: int, rng: np.random.Generator) -> tuple[Plan, Stair | None]:
+    """Plan a house with `count` rooms in total; two storeys share a stair hall on one side."""
+    if floors == 1:
+        rooms = arrange(program(count, rng), rng)
+        orient(rooms, rng)
+        return Plan(rooms, connect(rooms, list(range(count)), rng)), None
+    upper = count // 2
+    storeys = [list(_GROUND[: count - upper - 1]), list(_UPPER[: upper - 1])]
+    areas = [[float(rng.uniform(*AREAS[t])) for t in types] for types in storeys]
+    half = WALL / 2
+    depth = LENGTH + 2 * (LANDING + 0.1) + WALL + float(rng.uniform(0.0, 1.5))
+    width = max(sum(a) for a in areas) / depth
+    depth, width = round(depth, 3), round(max(width, 2.8), 3)
+    block = (HALL, 0.0, round(HALL + width, 3), depth)
+    rooms = []
+    for storey, types in enumerate(storeys):
+        rooms.append(RoomPlan((0.0, 0.0, HALL, depth), "hallway", storey))
+        for rect, kind in zip(subdivide(block, areas[storey], rng), types, strict=True):
+            x0, z0, x1, z1 = (round(v, 3) for v in rect)
+            rooms.append(RoomPlan((x0, z0, x1, z1), kind, storey))
+    start = half + (depth - WALL - LENGTH) / 2
+    stair = Stair((half, start, half + WIDTH, start + LENGTH), 1 if rng.random() < 0.5 else -1)
+    plan = Plan(rooms)
+    for storey in (0, 1):
+        members = [i for i, r in enumerate(rooms) if r.storey == storey]
+        for opening in connect(rooms, members, rng):
+            beside = opening.axis == 1 and opening.line == 0.0
+            if not (beside and opening.kind in ("window", "entrance")):
+                plan.openings.append(opening)
+    return plan, stair
