@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 
 @dataclass(frozen=True)
@@ -42,56 +43,48 @@ def _find(parent: NDArray[np.int32], node: int) -> int:
 
 
 @numba.njit(cache=True)
-def _scan(
-    free: NDArray[np.uint8], unknown: NDArray[np.uint8]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return frontier cells (K, 2) in raster order and the 8-connected component (K,) of each."""
+def _border(free: NDArray[np.uint8], unknown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W) free cells with an unknown 4-neighbour. No branches: the loop vectorises."""
     height, width = free.shape
-    capacity = 1024
-    cells = np.empty((capacity, 2), np.int32)
-    parent = np.empty(capacity, np.int32)
-    count = 0
-    above = np.full(
-        width + 2, -1, np.int32
-    )  # index of the frontier cell in the previous row, by column + 1
-    here = np.full(width + 2, -1, np.int32)
+    mask = np.zeros((height, width), np.uint8)
     for row in range(height):
+        here, out = unknown[row], mask[row]
+        upper, lower = unknown[max(row - 1, 0)], unknown[min(row + 1, height - 1)]
+        for column in range(1, width - 1):
+            out[column] = upper[column] | lower[column] | here[column - 1] | here[column + 1]
+        for column in (0, width - 1):
+            beside = here[min(column + 1, width - 1)] | here[max(column - 1, 0)]
+            out[column] = upper[column] | lower[column] | beside
         for column in range(width):
-            if free[row, column] == 0:
-                continue
-            if not (
-                (row > 0 and unknown[row - 1, column])
-                or (row + 1 < height and unknown[row + 1, column])
-                or (column > 0 and unknown[row, column - 1])
-                or (column + 1 < width and unknown[row, column + 1])
-            ):
-                continue
-            if count == capacity:
-                capacity *= 2
-                more_cells = np.empty((capacity, 2), np.int32)
-                more_cells[:count] = cells
-                cells = more_cells
-                more_parent = np.empty(capacity, np.int32)
-                more_parent[:count] = parent
-                parent = more_parent
-            cells[count, 0], cells[count, 1] = row, column
-            parent[count] = count
-            here[column + 1] = count
-            for neighbour in (
-                here[column],
-                above[column],
-                above[column + 1],
-                above[column + 2],
-            ):
-                if neighbour >= 0:
-                    a, b = _find(parent, neighbour), _find(parent, count)
-                    if a < b:
-                        parent[b] = a
-                    else:
-                        parent[a] = b
-            count += 1
-        above, here = here, above
-        here[:] = -1
+            out[column] &= free[row, column]
+    return mask
+
+
+@numba.njit(cache=True)
+def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Label the 8-connected components of cells (K, 2) in raster order: (K,) 0 .. G - 1."""
+    count = len(cells)
+    parent = np.arange(count).astype(np.int32)
+    above = 0  # first cell of the previous row that may still touch the current one
+    for node in range(count):
+        row, column = cells[node, 0], cells[node, 1]
+        root = node
+        if node > 0 and cells[node - 1, 0] == row and cells[node - 1, 1] == column - 1:
+            root = _find(parent, node - 1)
+            parent[node] = root
+        while above < node and (
+            cells[above, 0] < row - 1 or (cells[above, 0] == row - 1 and cells[above, 1] < column - 1)
+        ):
+            above += 1
+        near = above
+        while near < node and cells[near, 0] == row - 1 and cells[near, 1] <= column + 1:
+            other = _find(parent, near)
+            if other < root:
+                parent[root] = other
+                root = other
+            else:
+                parent[other] = root
+            near += 1
     label = np.empty(count, np.int32)
     groups = 0
     for node in range(count):
@@ -101,7 +94,28 @@ def _scan(
             groups += 1
         else:
             label[node] = label[root]  # roots precede their members in raster order
-    return cells[:count], label
+    return label
+
+
+@numba.njit(cache=True)
+def _centers(
+    cells: NDArray[np.int32], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return the mean (G, 2) of each run of cells and the member (G, 2) nearest to it."""
+    means = np.zeros((len(starts), 2))
+    targets = np.zeros((len(starts), 2), np.int32)
+    for g in range(len(starts)):
+        for k in range(starts[g], ends[g]):
+            means[g, 0] += cells[k, 0]
+            means[g, 1] += cells[k, 1]
+        means[g] /= ends[g] - starts[g]
+        best = np.inf
+        for k in range(starts[g], ends[g]):
+            gap = (cells[k, 0] - means[g, 0]) ** 2 + (cells[k, 1] - means[g, 1]) ** 2
+            if gap < best:
+                best = gap
+                targets[g] = cells[k]
+    return means, targets
 
 
 @numba.njit(cache=True)
@@ -115,19 +129,23 @@ def _visible_unknown(
     """Estimate the unknown area [cells] around each target (K, 2) that no occupied cell hides."""
     height, width = free.shape
     area = np.zeros(len(targets))
+    step = np.empty((rays, reach, 2), np.int32)
+    for ray in range(rays):
+        angle = 2 * np.pi * ray / rays
+        for k in range(reach):
+            step[ray, k, 0] = int(np.floor(0.5 + (k + 1) * np.sin(angle)))
+            step[ray, k, 1] = int(np.floor(0.5 + (k + 1) * np.cos(angle)))
     for index in range(len(targets)):
         total = 0.0
+        row0, column0 = targets[index, 0], targets[index, 1]
         for ray in range(rays):
-            angle = 2 * np.pi * ray / rays
-            step_row, step_column = np.sin(angle), np.cos(angle)
-            for k in range(1, reach + 1):
-                row = int(np.floor(targets[index, 0] + 0.5 + k * step_row))
-                column = int(np.floor(targets[index, 1] + 0.5 + k * step_column))
+            for k in range(reach):
+                row, column = row0 + step[ray, k, 0], column0 + step[ray, k, 1]
                 if row < 0 or row >= height or column < 0 or column >= width:
-                    total += (reach * reach - (k - 1) * (k - 1)) * 0.5  # off the grid: unknown
+                    total += (reach * reach - k * k) * 0.5  # off the grid: unknown
                     break
                 if unknown[row, column]:
-                    total += k - 0.5
+                    total += k + 0.5
                 elif free[row, column] == 0:
                     break
         area[index] = total * 2 * np.pi / rays
@@ -142,7 +160,7 @@ def extract(
     first: tuple[int, int] = (0, 0),
     min_cells: int = 4,
     reach: float = 2.0,
-    rays: int = 48,
+    rays: int = 32,
 ) -> list[Frontier]:
     """Find the frontiers of a map.
 
@@ -171,38 +189,32 @@ def extract(
         )
     free_bytes = np.ascontiguousarray(free, np.bool_).view(np.uint8)
     unknown_bytes = np.ascontiguousarray(unknown, np.bool_).view(np.uint8)
-    cells, label = _scan(free_bytes, unknown_bytes)
-    if len(cells) == 0:
-        return []
+    border = np.flatnonzero(_border(free_bytes, unknown_bytes).view(np.bool_))
+    cells = np.stack(np.divmod(border.astype(np.int32), np.int32(free.shape[1])), axis=1)
+    label = _components(cells)
     counts = np.bincount(label)
-    order = np.argsort(label, kind="stable")
-    ends = np.cumsum(counts)
-    kept = [g for g in np.argsort(-counts, kind="stable") if counts[g] >= min_cells]
-    if not kept:
+    if counts.max(initial=0) < min_cells:
         return []
-    groups = [cells[order[ends[g] - counts[g] : ends[g]]] for g in kept]
-    means = np.array([group.mean(axis=0) for group in groups])
-    targets = np.array(
-        [
-            group[np.argmin(((group - mean) ** 2).sum(axis=1))]
-            for group, mean in zip(groups, means, strict=True)
-        ],
-        np.int32,
-    )
+    grouped = cells[np.argsort(label, kind="stable")]
+    ends = np.cumsum(counts)
+    kept = np.argsort(-counts, kind="stable")
+    kept = kept[counts[kept] >= min_cells]
+    means, targets = _centers(grouped, ends - counts, ends)
     reach_cells = max(1, round(reach / cell_size))
-    area = _visible_unknown(free_bytes, unknown_bytes, targets, reach_cells, rays) * cell_size**2
+    area = _visible_unknown(free_bytes, unknown_bytes, targets[kept], reach_cells, rays)
     offset = np.array(first)
-    centroids = (means + offset + 0.5) * cell_size
-    positions = (targets + offset + 0.5) * cell_size
+    grouped += offset.astype(np.int32)
+    centroids = ((means + offset + 0.5) * cell_size).tolist()
+    positions = ((targets + offset + 0.5) * cell_size).tolist()
     return [
         Frontier(
-            cells=(group + offset).astype(np.int32),
-            centroid=(float(centroids[k, 1]), float(centroids[k, 0])),
-            target=(float(positions[k, 1]), float(positions[k, 0])),
-            size=float(len(group) * cell_size),
-            information=float(area[k]),
+            cells=grouped[ends[g] - counts[g] : ends[g]],
+            centroid=(centroids[g][1], centroids[g][0]),
+            target=(positions[g][1], positions[g][0]),
+            size=counts[g] * cell_size,
+            information=unknown_area * cell_size**2,
         )
-        for k, group in enumerate(groups)
+        for g, unknown_area in zip(kept.tolist(), area.tolist(), strict=True)
     ]
 
 
@@ -246,24 +258,28 @@ class FrontierTracker:
         """Candidate (new, old) pairs, best first."""
         if not frontiers or not self._known:
             return []
-        old_keys = [_keys(f.cells) for f in self._known]
-        owner = np.repeat(np.arange(len(old_keys)), [len(k) for k in old_keys])
-        keys = np.concatenate(old_keys)
+        keys, owner = _keys([f.cells for f in self._known])
         order = np.argsort(keys)
         keys, owner = keys[order], owner[order]
-        overlap = np.zeros((len(frontiers), len(self._known)))
-        for index, frontier in enumerate(frontiers):
-            wanted = _keys(frontier.cells)
-            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            np.add.at(overlap[index], owner[at[keys[at] == wanted]], 1)
-        here = np.array([f.centroid for f in frontiers])
-        there = np.array([f.centroid for f in self._known])
-        gap = np.hypot(*(here[:, None] - there[None]).transpose(2, 0, 1))
-        new, old = np.nonzero((overlap > 0) | (gap <= self.radius))
-        rank = np.lexsort((gap[new, old], -overlap[new, old]))
-        return [(int(new[k]), int(old[k])) for k in rank]
+        wanted, seeker = _keys([f.cells for f in frontiers])
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[at] == wanted
+        width = len(self._known)
+        pair, shared = np.unique(seeker[hit] * width + owner[at[hit]], return_counts=True)
+        here = cKDTree([f.centroid for f in frontiers])
+        there = cKDTree([f.centroid for f in self._known])
+        near = here.sparse_distance_matrix(there, self.radius, output_type="ndarray")
+        close = near["i"].astype(np.int64) * width + near["j"]
+        new_pair = ~np.isin(close, pair)
+        close, gap = close[new_pair], near["v"][new_pair]
+        ranked = np.concatenate(
+            [pair[np.argsort(-shared, kind="stable")], close[np.argsort(gap, kind="stable")]]
+        )
+        return [(int(new), int(old)) for new, old in zip(*np.divmod(ranked, width), strict=True)]
 
 
-def _keys(cells: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(cells, np.int64)
-    return (array[:, 0] << 32) + array[:, 1]
+def _keys(groups: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One number per cell of all groups, and the group each belongs to."""
+    cells = np.concatenate(groups).astype(np.int64)
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    return (cells[:, 0] << 32) + cells[:, 1], owner
