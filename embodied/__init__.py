@@ -1,4 +1,4 @@
-"""Embodied: agents that perceive, remember, navigate and manipulate, in simulation and on robots."""
+"""Embodied: agents that perceive, remember, navigate and manipulate, simulated and real."""
 
 from embodied.tasks.registration import register_environments
 

@@ -1,6 +1,6 @@
-"""The embedded simulator: load a mesh, place agents, move them, render them, ask the navigation grid.
+"""The embedded simulator: load a mesh, place agents, move them, render, ask the navigation grid.
 
-Frames as in `embodied.types`: y up, metres, an agent at yaw 0 looks along -z, positions are at the feet.
+Frames as in `embodied.types`: y up, metres, yaw 0 looks along -z, positions are at the feet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embodied.errors import NavigationError, SensorError, nearest
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.pathfinder import PathFinder
-from embodied.simulators.raycast import RayCaster, camera_poses
+from embodied.simulators.raycast import RayCaster, apply_noise, camera_poses
 
 Array = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def act(
         targets[:, 0] -= agent.forward * np.sin(yaw[moving])
         targets[:, 2] -= agent.forward * np.cos(yaw[moving])
         positions[moving], collided[moving] = _move(
-            [pathfinders[i] for i in moving], positions[moving], targets, agent.sliding
+            [pathfinders[int(i)] for i in moving], positions[moving], targets, agent.sliding
         )
     return collided
 
@@ -287,7 +287,7 @@ class Simulator:
         images = {}
         for name, camera in self.cameras.items():
             poses = camera_poses(self.positions, self.yaw, camera, self.pitch)
-            for output, image in self.caster.render(camera, poses).items():
+            for output, image in self._render(camera, poses).items():
                 images[f"{name}.{output}" if name else output] = image
         return images
 
@@ -311,7 +311,10 @@ class Simulator:
         poses = np.asarray(poses, np.float64)
         if poses.shape[-2:] != (4, 4) or poses.ndim not in (2, 3) or not np.isfinite(poses).all():
             raise SensorError(f"poses must be finite (N, 4, 4) transforms, got {poses.shape}")
-        return self.caster.render(camera, poses.reshape(-1, 4, 4))
+        return self._render(camera, poses.reshape(-1, 4, 4))
+
+    def _render(self, camera: CameraSpec, poses: Array) -> dict[str, NDArray]:
+        return apply_noise(self.caster.render(camera, poses), camera, self.rng)
 
     def _require_agents(self, values: NDArray, what: str) -> None:
         if values.shape != self.yaw.shape or not len(values):

@@ -14,20 +14,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.categories import MPCAT40
-from embodied.simulators.embedded import FORWARD, LOOK_DOWN, STOP, act, wrap
-from embodied.simulators.raycast import camera_poses, render_many
+from embodied.simulators.embedded import FORWARD, LOOK_DOWN, STOP, act
+from embodied.simulators.raycast import apply_noise, camera_poses, render_many
 from embodied.tasks import metrics
 from embodied.tasks.config import NavigationConfig
 from embodied.tasks.coverage import CoverageGrid
 from embodied.tasks.expert import GeodesicFollower
 from embodied.tasks.goals import GoalIndex
-from embodied.tasks.sources import EpisodeStream, Prepared, SceneList
+from embodied.tasks.observations import observation_space, polar_goal, relative_pose
+from embodied.tasks.sources import SceneList
+from embodied.tasks.stream import EpisodeStream, Prepared
 
 Array = NDArray[np.float64]
-Images = dict[str, NDArray]
-
-FAR = 1.0e4
 
 
 class NavigationBatch:
@@ -41,7 +39,7 @@ class NavigationBatch:
         positions: (N, 3) feet [m].
         yaw, pitch: (N,) [rad].
         prepared: the episode each environment plays.
-        last_images: what the last `observe` rendered.
+        grids, seen: when exploring, the reachable cells of each scene and which were seen.
     """
 
     def __init__(self, config: NavigationConfig, count: int) -> None:
@@ -60,6 +58,9 @@ class NavigationBatch:
         self._streams = [
             EpisodeStream(config, self._scenes, index, self._pool, i, count) for i in range(count)
         ]
+        noise = config.camera.noise
+        self._noisy = noise.rgb_sigma > 0 or noise.depth != "none"
+        self._noise: list[np.random.Generator] = []
         self.prepared: list[Prepared] = []
         self.positions = np.zeros((count, 3))
         self.yaw, self.pitch = np.zeros(count), np.zeros(count)
@@ -75,15 +76,15 @@ class NavigationBatch:
         self._categories = np.zeros(count, np.int64)
         self._goal_images: NDArray | None = None
         self._followers: list[GeodesicFollower | None] = [None] * count
-        self._grids: list[CoverageGrid | None] = [None] * count
-        self._seen: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * count
+        self.grids: list[CoverageGrid | None] = [None] * count
+        self.seen: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * count
         self.coverage = np.zeros(count)
-        self.last_images: Images = {}
 
     def restart(self, seeds: Sequence[int]) -> None:
         """Begin the episode stream of each environment anew."""
         for stream, seed in zip(self._streams, seeds, strict=True):
             stream.restart(seed)
+        self._noise = [np.random.default_rng((seed, 1)) for seed in seeds]
 
     def begin(self, rows: Sequence[int]) -> None:
         """Start the next episode in some environments.
@@ -116,7 +117,7 @@ class NavigationBatch:
                 )
             else:
                 grid = CoverageGrid(ready.world, self.positions[i])
-                self._grids[i], self._seen[i] = grid, np.zeros(len(grid.points), bool)
+                self.grids[i], self.seen[i] = grid, np.zeros(len(grid.points), bool)
                 self.coverage[i] = 0.0
         if self.config.task == "imagenav":
             self._render_goals(rows)
@@ -124,7 +125,7 @@ class NavigationBatch:
     def step(
         self, actions: NDArray[np.integer]
     ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Move every agent and return rewards (without coverage), terminated and truncated, all (N,).
+        """Move every agent; return rewards (without coverage), terminated and truncated, (N,).
 
         Raises:
             NavigationError: a wrong number of actions or an unknown action.
@@ -161,14 +162,17 @@ class NavigationBatch:
         worlds = [self.prepared[i].world for i in rows]
         poses = camera_poses(self.positions[rows], self.yaw[rows], self.camera, self.pitch[rows])
         images = render_many([w.caster for w in worlds], self.camera, poses)
-        self.last_images = images
         gain = np.zeros(len(rows))
         if self.config.task == "explore":
             gain = self._look(rows, poses, images["depth"])
+        if self._noisy:
+            images = self._add_noise(rows, images)
         observation = {name: images[name] for name in self.config.camera.outputs}
-        observation["pose"] = self._relative_pose(rows)
+        observation["pose"] = relative_pose(self.positions[rows], self.yaw[rows], self._begin[rows])
         if self.config.task == "pointnav":
-            observation["goal"] = self._polar_goal(rows)
+            observation["goal"] = polar_goal(
+                self.positions[rows], self.yaw[rows], self._goal_points[rows]
+            )
         elif self.config.task == "objectnav":
             observation["goal"] = self._categories[rows]
         elif self.config.task == "imagenav" and self._goal_images is not None:
@@ -225,30 +229,7 @@ class NavigationBatch:
     @property
     def observation_space(self) -> spaces.Dict:
         """The observation of one environment."""
-        camera = self.config.camera
-        size = (camera.height, camera.width)
-        labels = np.iinfo(np.int32).max
-        images: dict[str, spaces.Space] = {
-            "rgb": spaces.Box(0, 255, (*size, 3), np.uint8),
-            "depth": spaces.Box(0.0, float(camera.max_depth), size, np.float32),
-            "semantic": spaces.Box(0, labels, size, np.int32),
-            "instance": spaces.Box(0, labels, size, np.int32),
-        }
-        space = {name: images[name] for name in camera.outputs}
-        high = np.array([FAR, FAR, FAR, np.pi + 1e-5], np.float32)
-        space["pose"] = spaces.Box(-high, high, dtype=np.float32)
-        if self.config.task == "pointnav":
-            reach = np.array([FAR, np.pi + 1e-5], np.float32)
-            space["goal"] = spaces.Box(
-                (reach * (0, -1)).astype(np.float32), reach, dtype=np.float32
-            )
-        elif self.config.task == "objectnav":
-            space["goal"] = spaces.Discrete(len(MPCAT40))
-        elif self.config.task == "imagenav":
-            space["goal"] = images["rgb"]
-        if self.config.expert:
-            space["expert_action"] = spaces.Discrete(4)
-        return spaces.Dict(space)
+        return observation_space(self.config)
 
     def _progress(self, actions: NDArray[np.integer]) -> Array:
         before = self.distance.copy()
@@ -263,31 +244,21 @@ class NavigationBatch:
     def _look(self, rows: NDArray[np.integer], poses: Array, depth: NDArray) -> Array:
         gain = np.zeros(len(rows))
         for k, i in enumerate(rows):
-            grid = self._grids[i]
+            grid = self.grids[i]
             if grid is not None:
-                grid.look(self._seen[i], self.camera, poses[k], depth[k], self.positions[i])
-                now = float(metrics.coverage(self._seen[i].sum(), len(self._seen[i])))
+                grid.look(self.seen[i], self.camera, poses[k], depth[k], self.positions[i])
+                now = float(metrics.coverage(self.seen[i].sum(), len(self.seen[i])))
                 gain[k] = (now - self.coverage[i]) * 10 * self.config.progress_reward
                 self.coverage[i] = now
         return gain
 
-    def _relative_pose(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        begin = self._begin[rows]
-        offset = self.positions[rows] - begin[:, :3]
-        cos, sin = np.cos(begin[:, 3]), np.sin(begin[:, 3])
-        pose = np.empty((len(rows), 4), np.float32)
-        pose[:, 0] = cos * offset[:, 0] - sin * offset[:, 2]
-        pose[:, 1] = offset[:, 1]
-        pose[:, 2] = sin * offset[:, 0] + cos * offset[:, 2]
-        pose[:, 3] = wrap(self.yaw[rows] - begin[:, 3])
-        return pose
-
-    def _polar_goal(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        offset = self._goal_points[rows] - self.positions[rows]
-        cos, sin = np.cos(self.yaw[rows]), np.sin(self.yaw[rows])
-        ahead = -sin * offset[:, 0] - cos * offset[:, 2]
-        left = -cos * offset[:, 0] + sin * offset[:, 2]
-        return np.stack([np.hypot(ahead, left), np.arctan2(left, ahead)], axis=1).astype(np.float32)
+    def _add_noise(self, rows: NDArray[np.integer], images: dict[str, NDArray]) -> dict:
+        """Draw each environment's noise from its own generator: batch size changes nothing."""
+        noisy = [
+            apply_noise({n: v[k] for n, v in images.items()}, self.camera, self._noise[i])
+            for k, i in enumerate(rows)
+        ]
+        return {name: np.stack([one[name] for one in noisy]) for name in images}
 
     def _render_goals(self, rows: Sequence[int]) -> None:
         camera = replace(self.config.camera, outputs=("rgb",))

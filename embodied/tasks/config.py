@@ -1,4 +1,4 @@
-"""What a navigation task is made of: where its scenes come from, body, camera, rewards. Data only."""
+"""What a navigation task is made of: scenes, body, camera, rewards. Data only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SceneSource:
     episodes: str = ""
     scenes_dir: str = ""
     sequential: bool = False
-    episodes_per_scene: int = 8
+    episodes_per_scene: int = 16
     cached_scenes: int = 16
     prefetch: bool = True
 
@@ -76,7 +76,7 @@ class NavigationConfig:
         categories: classes an ObjectNav episode may ask for (mpcat40 names).
         expert: add the privileged observation "expert_action".
         progress_reward: per metre of geodesic progress; exploring: per 10 % of new coverage.
-        success_reward: for stopping at the goal.
+        success_reward: for stopping at the goal (not when exploring).
         step_penalty, collision_penalty: taken off at each step / each touch.
     """
 

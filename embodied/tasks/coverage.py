@@ -1,9 +1,9 @@
 """How much of the reachable floor an explorer has seen.
 
 The floor is cut into 10 cm cells: the navigable ones on the start's island, on every storey. A cell
-counts as seen when it lies inside the camera image no farther than `RANGE` and the depth image shows
-nothing nearer along that pixel's ray, or when the agent came within `NEAR` of it in a straight
-line over navigable cells (a level camera cannot see the floor at the agent's feet).
+counts as seen when it lies inside the camera image no farther than `RANGE` and the depth image
+shows nothing nearer along that pixel's ray, or when the agent came within `NEAR` of it in a
+straight line over navigable cells (a level camera cannot see the floor at the agent's feet).
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def _clear(free, origin, feet, x, z):  # type: ignore[no-untyped-def]
     for k in range(1, pieces):
         row = int((feet[2] + z * k / pieces - origin[1]) / CELL)
         column = int((feet[0] + x * k / pieces - origin[0]) / CELL)
-        if 0 <= row < free.shape[0] and 0 <= column < free.shape[1] and not free[row, column]:
-            # The agent's own cell may be cut by the edge of the navigable area.
-            if k * CELL / 2 > CELL:
-                return False
+        inside = 0 <= row < free.shape[0] and 0 <= column < free.shape[1]
+        # The agent's own cell may be cut by the edge of the navigable area: skip the first two.
+        if k > 2 and inside and not free[row, column]:
+            return False
     return True

@@ -1,4 +1,4 @@
-"""Episodes and how they are drawn: start, goal and the distance field every reward and metric reads.
+"""Episodes and how they are drawn: start, goals and the distance field of the goals.
 
 PointNav and ImageNav follow habitat-lab's generator: geodesic distance in a range, and starts whose
 geodesic/straight ratio is low (an open line to the goal) are mostly thrown away.

@@ -55,7 +55,7 @@ class GoalIndex:
 
 
 def object_view_points(world: World, index: int) -> Array:
-    """Return the (K, 3) navigable points on the largest island that see object `index` within 1 m."""
+    """Return the (K, 3) points on the largest island that see object `index` within 1 m."""
     item = world.scene.objects[index]
     paths = world.pathfinder
     center, half = np.array(item.center), np.array(item.size) / 2
@@ -74,6 +74,8 @@ def object_view_points(world: World, index: int) -> Array:
         return points
     points = paths.snap(points)
     points = points[paths.island(points) == paths.largest_island]
+    if not len(points):
+        return points
     return points[_sees(world, points, index, item)]
 
 

@@ -50,10 +50,11 @@ def soft_spl(distance: ArrayLike, shortest: ArrayLike, travelled: ArrayLike) -> 
         travelled: p, length of the agent's path [m].
     """
     end, begin = np.asarray(distance, np.float64), np.asarray(shortest, np.float64)
-    usable = np.isfinite(end) & np.isfinite(begin)
-    scale = np.where(usable & (begin > 0), begin, 1.0)
-    progress = np.where(begin > 0, 1.0 - np.where(usable, end, 0.0) / scale, end == 0)
-    return np.where(usable, np.maximum(progress, 0.0) * _efficiency(shortest, travelled), 0.0)
+    nearer = np.isfinite(begin) & (end < begin)
+    # Where the end is not nearer nothing is divided: a tiny l cannot overflow.
+    progress = 1.0 - np.where(nearer, end, 0.0) / np.where(nearer, begin, 1.0)
+    progress = np.where(nearer, progress, (begin == 0) & (end == 0))
+    return progress * _efficiency(shortest, travelled)
 
 
 def path_length(positions: ArrayLike) -> float:
@@ -63,7 +64,7 @@ def path_length(positions: ArrayLike) -> float:
 
 
 def coverage(seen: ArrayLike, reachable: ArrayLike) -> Array:
-    """Return the share of the reachable floor that was seen: seen / reachable, areas or cell counts.
+    """Return the share of the reachable floor that was seen, from areas or cell counts.
 
     Edge case: a floor without reachable cells counts as covered (1).
     """
@@ -72,7 +73,7 @@ def coverage(seen: ArrayLike, reachable: ArrayLike) -> Array:
 
 
 def _efficiency(shortest: ArrayLike, travelled: ArrayLike) -> Array:
-    """l / max(l, p) with 0/0 = 1 and 0 for an infinite or undefined l."""
+    """Return l / max(l, p) with 0/0 = 1 and 0 for an infinite or undefined l."""
     best, walked = np.asarray(shortest, np.float64), np.asarray(travelled, np.float64)
     usable = np.isfinite(best) & np.isfinite(walked)
     longest = np.where(usable, np.maximum(best, walked), 1.0)

@@ -4,8 +4,8 @@
 >>> observation, info = env.reset(seed=0)
 
 Observation: the camera's outputs ("rgb", "depth", "semantic", "instance"), "pose" = (x, y, z, yaw)
-in the frame of the episode's start, and "goal": PointNav (distance [m], angle [rad], left positive),
-ObjectNav a class id, ImageNav an image, Explore none. `info` carries the metrics so far.
+in the frame of the episode's start, and "goal": PointNav (distance [m], angle [rad], left
+positive), ObjectNav a class id, ImageNav an image, Explore none. `info` carries the metrics so far.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class NavigationEnv(gymnasium.Env):
         ConfigError: an unknown or unusable setting.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     task: ClassVar[str] = "pointnav"
 
     def __init__(

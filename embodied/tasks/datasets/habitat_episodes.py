@@ -2,7 +2,7 @@
 
 Read as habitat-lab writes them: `start_rotation` is an xyzw quaternion; PointNav episodes carry
 `goals` with a position; ObjectNav files keep goals once per scene in `goals_by_category` under
-"<scene file name>_<category>", each with `view_points` whose `agent_state.position` count as arriving.
+"<scene file name>_<category>", each with `view_points` whose positions count as arriving.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def load_episodes(path: str | Path, scenes_dir: str | Path | None = None) -> lis
     listed = content.get("episodes") if isinstance(content, Mapping) else None
     if not listed:
         raise NavigationError(
-            f"{file}: no 'episodes' in the file. Habitat splits its large sets: the episodes are in "
-            "content/<scene>.json.gz beside it"
+            f"{file}: no 'episodes' in the file. Habitat splits its large sets: the episodes are "
+            "in content/<scene>.json.gz beside it"
         )
     folder = Path(scenes_dir) if scenes_dir is not None else file.parent
     shared = content.get("goals_by_category") or {}
@@ -60,8 +60,8 @@ def load_episodes(path: str | Path, scenes_dir: str | Path | None = None) -> lis
             episodes.append(_episode(item, shared, scenes[scene_id]))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise NavigationError(
-                f"{file}: episode {number} lacks or garbles a field ({error!r}); expected Habitat's "
-                "PointNav-v1 or ObjectNav-v1 layout"
+                f"{file}: episode {number} lacks or garbles a field ({error!r}); expected "
+                "Habitat's PointNav-v1 or ObjectNav-v1 layout"
             ) from error
     return episodes
 
@@ -102,12 +102,12 @@ def _episode(item: Mapping[str, Any], shared: Mapping[str, Any], scene: str) -> 
     points = [point for goal in goals for point in _goal_points(goal, category is not None)]
     if not points:
         raise ValueError("no goal")
-    rotation = tuple(float(v) for v in item["start_rotation"])
-    if len(rotation) != 4 or not abs(np.linalg.norm(rotation) - 1) < 1e-2:
-        raise ValueError(f"start_rotation {rotation} is not a unit quaternion")
+    x, y, z, w = (float(v) for v in item["start_rotation"])
+    if not abs(np.linalg.norm((x, y, z, w)) - 1) < 1e-2:
+        raise ValueError(f"start_rotation {(x, y, z, w)} is not a unit quaternion")
     return Episode(
         scene=scene,
-        start=Pose(_vector(item["start_position"]), rotation),  # type: ignore[arg-type]
+        start=Pose(_vector(item["start_position"]), (x, y, z, w)),
         goals=np.array(points, np.float64),
         category=_class_id(category),
         name=str(item["episode_id"]),
