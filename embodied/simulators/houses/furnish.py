@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from embodied.simulators.houses import decor
-from embodied.simulators.houses.layout import HEIGHT, WALL, Plan, Rect
+from embodied.simulators.houses.layout import HEIGHT, Rect
+from embodied.simulators.houses.openings import Plan, leaf_rect, passage
 from embodied.simulators.houses.placement import WALLS, YAW, Space, Spot
-from embodied.simulators.houses.shell import leaf_rect
 from embodied.simulators.houses.stairs import Stair
 from embodied.simulators.houses.style import Look
 from embodied.simulators.houses.textures import texture
@@ -50,15 +50,14 @@ class Furnisher:
         anchors: list[tuple[float, float]] = []
         keep: list[Rect] = []
         windows: list[Rect] = []
+        solid: list[Rect] = [stair.rect] if stair else []
         for o in self.openings:
             side = 1 if o.rooms[1] == self.index else -1
-            wall_face = o.line + side * WALL / 2
             wall = ("z" if o.axis == 0 else "x") + ("0" if side == 1 else "1")
-            depth = 0.35 if o.kind == "window" else 0.95
-            near, far = sorted((wall_face, wall_face + side * depth))
-            pad = 0.0 if o.kind == "window" else 0.1
+            window = o.kind == "window"
+            pad = 0.0 if window else 0.1
+            rect = passage(o, side, 0.35, 0.0) if window else passage(o, side)
             lo, hi = o.lo - pad, o.hi + pad
-            rect: Rect = (lo, near, hi, far) if o.axis == 0 else (near, lo, far, hi)
             bottom = 0.0 if o.bottom == 0 else o.bottom - 0.05
             self.mounted.append((wall, lo - 0.05, hi + 0.05, bottom, o.top + 0.05))
             if o.kind == "window":
@@ -67,11 +66,11 @@ class Furnisher:
                 continue
             keep.append(rect)
             if o.kind != "entrance":
-                middle, step = (o.lo + o.hi) / 2, wall_face + side * 0.34
+                middle, step = (o.lo + o.hi) / 2, o.line + side * 0.4
                 anchors.append((middle, step) if o.axis == 0 else (step, middle))
             leaf = leaf_rect(o)
             if leaf and side == o.swing:
-                keep.append(leaf)
+                solid.append(leaf)
         if stair:
             upper = self.base > 0
             anchors.append(stair.landing(upper))
@@ -79,8 +78,8 @@ class Furnisher:
             if not upper:
                 self.mounted.append(("x0", stair.rect[1] - 0.3, stair.rect[3] + 0.3, 0.0, HEIGHT))
         space = Space(self.inner, anchors, keep, windows)
-        if stair:
-            space.occupy(stair.rect)
+        for rect in solid:
+            space.occupy(rect)
         return space
 
     def chance(self, share: float) -> bool:

@@ -8,13 +8,13 @@ from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
 from embodied.simulators.houses import rooms as dry
 from embodied.simulators.houses import wetrooms as wet
-from embodied.simulators.houses.furnish import Furnisher
 from embodied.simulators.houses.detail import tessellate
-from embodied.simulators.houses.layout import Plan
-from embodied.simulators.houses.plan import plan_house
-from embodied.simulators.houses.stairs import STOREY, Stair, build_stair
+from embodied.simulators.houses.furnish import Furnisher
 from embodied.simulators.houses.mesh_builder import MeshBuilder
+from embodied.simulators.houses.openings import Plan
+from embodied.simulators.houses.plan import plan_house
 from embodied.simulators.houses.shell import build_shell
+from embodied.simulators.houses.stairs import STOREY, Stair, build_stair
 from embodied.simulators.houses.style import Look
 
 FURNISH = {

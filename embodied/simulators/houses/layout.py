@@ -1,8 +1,8 @@
-"""Floor plans: rectangles on wall centre lines, room types, and the doors and windows between them."""
+"""Floor plans: rectangles on wall centre lines, and room types."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,32 +19,6 @@ AREAS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 """Believable floor areas [m2] by room type."""
 
-_PASS = {"hallway": 0.0, "living room": 1.0, "dining room": 1.5, "kitchen": 2.0}
-
-
-@dataclass(frozen=True)
-class Opening:
-    """A hole in a wall: `axis` 0 means the wall runs along x (at z = `line`), 1 along z (at x = `line`).
-
-    Attributes:
-        kind: "door" (with a leaf), "arch" (without), "window" or "entrance" (closed front door).
-        rooms: the room on the low side and on the high side of the wall; None is outdoors.
-        lo, hi: extent along the wall [m]; bottom, top: height above the floor [m].
-        swing: side (+1 high, -1 low) of the room the leaf opens into.
-        hinge_low: the leaf hangs at the `lo` jamb.
-    """
-
-    kind: str
-    axis: int
-    line: float
-    lo: float
-    hi: float
-    rooms: tuple[int | None, int | None]
-    bottom: float = 0.0
-    top: float = 2.1
-    swing: int = 1
-    hinge_low: bool = True
-
 
 @dataclass
 class RoomPlan:
@@ -60,25 +34,6 @@ class RoomPlan:
         x0, z0, x1, z1 = self.rect
         h = WALL / 2
         return (x0 + h, z0 + h, x1 - h, z1 - h)
-
-
-@dataclass
-class Plan:
-    """All rooms and openings of a house."""
-
-    rooms: list[RoomPlan]
-    openings: list[Opening] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Wall:
-    """A stretch of wall between two rooms, or a room and outdoors (None), on one line."""
-
-    axis: int
-    line: float
-    lo: float
-    hi: float
-    rooms: tuple[int | None, int | None]
 
 
 def program(count: int, rng: np.random.Generator) -> list[str]:
@@ -187,130 +142,3 @@ def orient(rooms: list[RoomPlan], rng: np.random.Generator) -> None:
             x0, z0, x1, z1 = z0, x0, z1, x1
         # Millimetres: shared edges compare equal whatever path computed them.
         room.rect = (round(x0, 3), round(z0, 3), round(x1, 3), round(z1, 3))
-
-
-def walls(rooms: list[RoomPlan], members: list[int]) -> list[Wall]:
-    """Return every stretch of wall of one storey, outer ones with None on the outdoor side."""
-    found: list[Wall] = []
-    for axis in (0, 1):
-        lines: dict[float, tuple[list[int], list[int]]] = {}
-        for i in members:
-            rect = rooms[i].rect
-            low, high = (rect[1], rect[3]) if axis == 0 else (rect[0], rect[2])
-            lines.setdefault(high, ([], []))[0].append(i)
-            lines.setdefault(low, ([], []))[1].append(i)
-        for line, (below, above) in sorted(lines.items()):
-            spans = {i: (rooms[i].rect[axis], rooms[i].rect[axis + 2]) for i in (*below, *above)}
-            cuts = sorted({c for span in spans.values() for c in span})
-            pieces: list[Wall] = []
-            for lo, hi in zip(cuts, cuts[1:], strict=False):
-                middle = (lo + hi) / 2
-                pair: list[int | None] = []
-                for side in (below, above):
-                    pair.append(next((i for i in side if spans[i][0] < middle < spans[i][1]), None))
-                if pair == [None, None]:
-                    continue
-                last = pieces[-1] if pieces else None
-                if last and last.rooms == tuple(pair) and last.hi == lo:
-                    pieces[-1] = Wall(axis, line, last.lo, hi, last.rooms)
-                else:
-                    pieces.append(Wall(axis, line, lo, hi, (pair[0], pair[1])))
-            found += pieces
-    return found
-
-
-def connect(rooms: list[RoomPlan], members: list[int], rng: np.random.Generator) -> list[Opening]:
-    """Cut doors that join all rooms of a storey (a cheapest tree plus a few loops), then windows and the entrance."""
-    stretches = walls(rooms, members)
-    inner = [w for w in stretches if None not in w.rooms and w.hi - w.lo >= 1.3]
-    costs = []
-    for wall in inner:
-        kinds = [rooms[i].category for i in wall.rooms if i is not None]
-        cost = sum(_PASS.get(k, 4.0) for k in kinds) + float(rng.random())
-        costs.append(cost + (6.0 if kinds.count("bathroom") == 2 else 0.0))
-    leader = {i: i for i in members}
-
-    def find(i: int) -> int:
-        while leader[i] != i:
-            i = leader[i]
-        return i
-
-    openings, joined = [], set()
-    for k in np.argsort(costs, kind="stable").tolist():
-        wall = inner[k]
-        a, b = wall.rooms
-        assert a is not None and b is not None  # noqa: S101  (inner walls only)
-        kinds_pair = {rooms[a].category, rooms[b].category}
-        social = kinds_pair <= {"living room", "dining room", "kitchen", "hallway"}
-        if find(a) == find(b):
-            loop = social or kinds_pair == {"bedroom", "bathroom"}
-            if (a, b) in joined or not loop or rng.random() > 0.4:
-                continue
-        leader[find(a)] = find(b)
-        joined.add((a, b))
-        # A leaf would block a hallway; elsewhere it opens into the larger room.
-        space = [0.0 if rooms[i].category == "hallway" else _area(rooms[i].rect) for i in (a, b)]
-        swing = 1 if space[1] > space[0] else -1
-        kind = "arch" if social and rng.random() < 0.7 else "door"
-        openings.append(_door(wall, kind, swing, rng))
-    outer = [w for w in stretches if None in w.rooms]
-    return openings + _outer_openings(rooms, outer, rng)
-
-
-def _area(rect: Rect) -> float:
-    return (rect[2] - rect[0]) * (rect[3] - rect[1])
-
-
-def _door(wall: Wall, kind: str, swing: int, rng: np.random.Generator) -> Opening:
-    lo, hi = wall.lo + WALL / 2 + 0.05, wall.hi - WALL / 2 - 0.05
-    width = 1.0 if kind == "door" else float(np.clip((hi - lo) * 0.5, 1.0, 1.9))
-    # Near a corner more often than not: it leaves longer walls for furniture.
-    free = hi - lo - width
-    share = float(rng.choice([0.05, 0.95, 0.5], p=[0.4, 0.4, 0.2]))
-    start = lo + min(max(free * share, min(0.15, free / 2)), max(free - 0.15, free / 2))
-    return Opening(
-        kind, wall.axis, wall.line, start, start + width, wall.rooms, swing=swing,
-        hinge_low=start - lo < free / 2,
-    )  # fmt: skip
-
-
-def _outer_openings(
-    rooms: list[RoomPlan], outer: list[Wall], rng: np.random.Generator
-) -> list[Opening]:
-    found: list[Opening] = []
-
-    def room_of(wall: Wall) -> RoomPlan:
-        return rooms[next(i for i in wall.rooms if i is not None)]
-
-    front = [w for w in outer if w.hi - w.lo > 1.25 and room_of(w).storey == 0]
-    rank = {"hallway": 0, "living room": 1, "dining room": 2, "kitchen": 3}
-    front.sort(key=lambda w: rank.get(room_of(w).category, 9))
-    entrance = front[0] if front else None
-    for wall in outer:
-        kind = room_of(wall).category
-        lo, hi = wall.lo + WALL, wall.hi - WALL
-        if wall is entrance:
-            start = lo + (hi - lo - 1.0) * float(rng.choice([0.1, 0.5, 0.9]))
-            found.append(
-                Opening("entrance", wall.axis, wall.line, start, start + 1.0, wall.rooms, 0.0, 2.1)
-            )
-            if start - lo > hi - start - 1.0:
-                hi = start - 0.2
-            else:
-                lo = start + 1.2
-        length = hi - lo
-        if length < 1.2 or kind in ("hallway", "closet") and length < 1.2:
-            continue
-        small = kind in ("bathroom", "laundry room")
-        if rng.random() < (0.35 if small else 0.12):
-            continue
-        count = 2 if length > 4.6 and not small else 1
-        width = 0.7 if small else float(min(rng.uniform(1.1, 1.8), length / count - 0.5))
-        bottom, top = (1.35, 2.05) if small else (0.9, 2.15)
-        for k in range(count):
-            middle = lo + length * (k + 0.5) / count
-            found.append(
-                Opening("window", wall.axis, wall.line, middle - width / 2, middle + width / 2,
-                        wall.rooms, bottom, top)
-            )  # fmt: skip
-    return found

@@ -54,7 +54,8 @@ class MeshBuilder:
         self._quads: list[tuple[Point, ...]] = []
         self._quad_uv: list[tuple[tuple[float, float], ...]] = []
         self._quad_ids: list[tuple[int, int]] = []
-        self._extents: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._extents: list[tuple[NDArray, int, int, int]] = []
+        self._world = np.empty((0, 3), np.float32)
 
     def material(
         self, color: Color, texture: NDArray[np.uint8] | None = None, scale: float = 1.0
@@ -170,43 +171,47 @@ class MeshBuilder:
         parts += [self._build_lathe(key) for key in self._lathes]
         frames = np.array(self._frames)
         scales = np.array(self._scales)
-        offset = 0
         self._extents = []
-        vertices, faces, owners, materials, uvs = [], [], [], [], []
-        for points, triangles, ids, uv, metric in parts:
-            # points (P, K, 3), triangles (T, 3) of one part, ids (P, 2), uv (P, T, 3, 2)
-            cos, sin, x, y, z = frames[ids[:, 0]].T[:, :, None]
-            world = np.empty(points.shape, np.float32)
-            world[..., 0] = cos * points[..., 0] + sin * points[..., 2] + x
-            world[..., 1] = points[..., 1] + y
-            world[..., 2] = cos * points[..., 2] - sin * points[..., 0] + z
-            self._extents.append((ids[:, 0], world.min(axis=1), world.max(axis=1)))
-            count, size = points.shape[:2]
-            vertices.append(world.reshape(-1, 3))
+        offset = 0
+        points, faces, frame, owners, materials, uvs = [], [], [], [], [], []
+        for local, triangles, ids, uv, metric in parts:
+            # local (P, K, 3), triangles (T, 3) of one part, ids (P, 2), uv (P, T, 3, 2)
+            count, size = local.shape[:2]
+            points.append(local.reshape(-1, 3))
+            frame.append(np.repeat(ids[:, 0], size))
             index = triangles[None] + (offset + size * np.arange(count))[:, None, None]
-            faces.append(index.reshape(-1, 3).astype(np.int32))
+            faces.append(index.reshape(-1, 3))
             owners.append(np.repeat(ids[:, 0], len(triangles)))
             materials.append(np.repeat(ids[:, 1], len(triangles)))
+            self._extents.append((ids[:, 0], offset, count, size))
             if self.textured:
                 if metric:
                     uv = uv / scales[ids[:, 1]][:, None, None, None]
-                uvs.append(uv.reshape(-1, 3, 2).astype(np.float32))
+                uvs.append(uv.reshape(-1, 3, 2))
             offset += count * size
+        flat = np.concatenate(points)
+        cos, sin, x, y, z = frames[np.concatenate(frame)].T
+        world = np.empty(flat.shape, np.float32)
+        world[:, 0] = cos * flat[:, 0] + sin * flat[:, 2] + x
+        world[:, 1] = flat[:, 1] + y
+        world[:, 2] = cos * flat[:, 2] - sin * flat[:, 0] + z
+        self._world = world
         return {
-            "vertices": np.concatenate(vertices),
-            "faces": np.concatenate(faces),
+            "vertices": world,
+            "faces": np.concatenate(faces).astype(np.int32),
             "face_object": np.concatenate(owners).astype(np.int32),
             "face_material": np.concatenate(materials).astype(np.int32),
-            "uv": np.concatenate(uvs) if self.textured else None,
+            "uv": np.concatenate(uvs).astype(np.float32) if self.textured else None,
         }
 
     def scene_objects(self) -> list[SceneObject]:
         """Return the instances with their world boxes; call `arrays` first."""
         low = np.full((len(self.objects), 3), np.inf)
         high = np.full((len(self.objects), 3), -np.inf)
-        for owner, part_low, part_high in self._extents:
-            np.minimum.at(low, owner, part_low)
-            np.maximum.at(high, owner, part_high)
+        for owner, first, count, size in self._extents:
+            points = self._world[first : first + count * size].reshape(count, size, 3)
+            np.minimum.at(low, owner, points.min(axis=1))
+            np.maximum.at(high, owner, points.max(axis=1))
         empty = ~np.isfinite(low[:, 0])
         low[empty] = high[empty] = 0.0
         centers, sizes = ((low + high) / 2).tolist(), (high - low).tolist()
@@ -225,9 +230,16 @@ class MeshBuilder:
         if self.textured:
             extent = bounds[:, 1] - bounds[:, 0]
             axes = np.broadcast_to(_QUAD_AXES, (len(bounds), 6, 2))
-            # Grain runs along the longer edge of each face.
+            # Wood grain (wide textures) runs along the longer edge of each face.
+            grain = np.array(
+                [
+                    t is not None and t.shape[1] > t.shape[0]
+                    for t in (m.texture for m in self.materials)
+                ]
+            )
             long = np.take_along_axis(extent[:, None], axes, axis=2)
-            axes = np.where((long[..., 1] > long[..., 0])[..., None], axes[..., ::-1], axes)
+            turn = (long[..., 1] > long[..., 0]) & grain[[m for _, m in self._box_ids], None]
+            axes = np.where(turn[..., None], axes[..., ::-1], axes)
             corners = points[:, _BOX_QUADS]
             uv = np.take_along_axis(corners, axes[:, :, None, :], axis=3)
             uv = uv[:, :, [[0, 1, 2], [0, 2, 3]]].reshape(len(bounds), 12, 3, 2)

@@ -53,13 +53,6 @@ class Space:
         self._free = np.zeros(self._shape, np.uint8)
         i = int(CLEARANCE / CELL)
         self._free[i : self._shape[0] - i, i : self._shape[1] - i] = 1
-        self._sides = (
-            np.array([x0, x0, z0, z0]),
-            np.array([x1, x1, z1, z1]),
-            np.array([z0, z1, x0, x1]),
-            np.array([1.0, -1.0, 1.0, -1.0]),
-            np.array([True, True, False, False]),
-        )
 
     def _block(self, grid: NDArray[np.uint8], rect: Rect) -> None:
         x0, z0 = self.inner[:2]
@@ -109,7 +102,7 @@ class Space:
         """Return which of (K, 4) rectangles collide with something already there."""
         others = self.taken + self.keep + (self.windows if tall else [])
         if not others:
-            return np.zeros(len(rects), bool)
+            return np.zeros(len(rects), np.bool_)
         o = np.array(others)[None]
         r = rects[:, None]
         apart = (
@@ -158,34 +151,45 @@ class Space:
         Returns:
             The spot, or None when nothing fits.
         """
-        chosen = [WALLS.index(w) for w in walls]
-        lo, hi, line, inward, along_x = (a[chosen, None] for a in self._sides)
-        room = hi - lo - width - 0.02
-        along = lo + width / 2 + 0.01 + np.maximum(room, 0.0) * _STEPS
-        near, far = line + inward * gap, line + inward * (gap + depth)
-        reach = line + inward * (gap + depth + front)
-        flat = np.broadcast_to(along_x, along.shape).ravel()
-        box = _wall_rects(along, width, near, far, flat)
+        x0, z0, x1, z1 = self.inner
+        along = np.empty((len(walls), len(_STEPS)))
+        box, zone = np.empty((2, len(walls), len(_STEPS), 4))
         score = rng.random(along.shape) + corner * (_SHARE == 1) + middle * (1 - _SHARE)
-        if facing is not None:
-            opposite = [w[0] == facing.wall[0] and w != facing.wall for w in walls]
-            aim = np.where(along_x, facing.x, facing.z)
-            score = score + np.where(opposite, 4.0, 0.0)[:, None] - 2.0 * np.abs(along - aim)
+        backs = []
+        for i, wall in enumerate(walls):
+            lo, hi = (x0, x1) if wall[0] == "z" else (z0, z1)
+            line = {"z0": z0, "z1": z1, "x0": x0, "x1": x1}[wall]
+            inward = 1.0 if wall[1] == "0" else -1.0
+            near = line + inward * gap
+            backs.append(near)
+            slack = hi - lo - width - 0.02
+            along[i] = lo + width / 2 + 0.01 + max(slack, 0.0) * _STEPS
+            if slack < 0:
+                score[i] = -np.inf
+            first, second = (0, 1) if wall[0] == "z" else (1, 0)
+            for target, reach in ((box, depth), (zone, depth + front)):
+                far = near + inward * reach
+                target[i, :, first] = along[i] - width / 2
+                target[i, :, first + 2] = along[i] + width / 2
+                target[i, :, second], target[i, :, second + 2] = min(near, far), max(near, far)
+            if facing is not None:
+                opposite = wall[0] == facing.wall[0] and wall != facing.wall
+                aim = facing.x if wall[0] == "z" else facing.z
+                score[i] += (4.0 if opposite else 0.0) - 2.0 * np.abs(along[i] - aim)
+        box, zone, score = box.reshape(-1, 4), zone.reshape(-1, 4), score.ravel()
         bad = self.overlaps(box, tall)
         if front:
-            zone = _wall_rects(along, width, near, reach, flat)
             bad |= self.overlaps(zone, False)
-            bad |= ((zone[:, :2] < self.inner[:2]) | (zone[:, 2:] > self.inner[2:])).any(axis=1)
-        score = np.where(bad | np.repeat(room.ravel() < 0, len(_STEPS)), -np.inf, score.ravel())
-        back = np.broadcast_to(near, along.shape)
-        center = np.stack([np.where(along_x, along, back), np.where(along_x, back, along)], axis=-1)
-        center = center.reshape(-1, 2)
-        sides = [w for w in walls for _ in _STEPS]
-        for k in np.argsort(-score, kind="stable")[:6].tolist():
+        bad |= ((zone[:, :2] < (x0, z0)) | (zone[:, 2:] > (x1, z1))).any(axis=1)
+        score[bad] = -np.inf
+        for k in np.argsort(-score, kind="stable")[:4].tolist():
             if not np.isfinite(score[k]):
                 return None
             rect: Rect = tuple(box[k].tolist())
-            spot = Spot(rect, *center[k].tolist(), YAW[sides[k]], sides[k])
+            wall, back = walls[k // len(_STEPS)], backs[k // len(_STEPS)]
+            at = float(along.flat[k])
+            x, z = (at, back) if wall[0] == "z" else (back, at)
+            spot = Spot(rect, x, z, YAW[wall], wall)
             if self.block(rect):
                 return spot
         return None
@@ -212,7 +216,7 @@ class Space:
         score = np.where(
             self.overlaps(box, False, 0.05), -np.inf, score + 0.3 * rng.random(len(box))
         )
-        for k in np.argsort(-score, kind="stable")[:6].tolist():
+        for k in np.argsort(-score, kind="stable")[:4].tolist():
             if not np.isfinite(score[k]):
                 return None
             rect: Rect = tuple(box[k].tolist())
@@ -221,17 +225,3 @@ class Space:
                 yaw = (np.pi / 2 if turned[k] else 0.0) + (np.pi if rng.random() < 0.5 else 0.0)
                 return Spot(rect, x, z, yaw, "")
         return None
-
-
-def _wall_rects(
-    along: NDArray, width: float, near: NDArray, far: NDArray, flat: NDArray
-) -> NDArray:
-    """Return (K, 4) rectangles from extents along walls and across them; `flat` marks walls along x."""
-    a, b = (along - width / 2).ravel(), (along + width / 2).ravel()
-    shape = along.shape
-    c = np.broadcast_to(np.minimum(near, far), shape).ravel()
-    d = np.broadcast_to(np.maximum(near, far), shape).ravel()
-    return np.stack(
-        [np.where(flat, a, c), np.where(flat, c, a), np.where(flat, b, d), np.where(flat, d, b)],
-        axis=1,
-    )

@@ -7,14 +7,13 @@ import numpy as np
 from embodied.simulators.houses.layout import (
     AREAS,
     WALL,
-    Plan,
     RoomPlan,
     arrange,
-    connect,
     orient,
     program,
     subdivide,
 )
+from embodied.simulators.houses.openings import Plan, connect
 from embodied.simulators.houses.stairs import LANDING, LENGTH, WIDTH, Stair
 
 HALL = 2.5  # width of a stair hall between wall centre lines [m]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embodied.simulators.houses.layout import HEIGHT, WALL, Opening, Plan, Rect, walls
+from embodied.simulators.houses.layout import HEIGHT, WALL, Rect
 from embodied.simulators.houses.mesh_builder import MeshBuilder, Point
+from embodied.simulators.houses.openings import CASING, Opening, Plan, leaf_rect, walls
 from embodied.simulators.houses.stairs import without
-
-CASING = 0.05  # door frame width inside the hole [m]
-LEAF = 0.04  # door leaf thickness [m]
 
 
 @dataclass(frozen=True)
@@ -251,17 +249,6 @@ def _doorway(builder: MeshBuilder, o: Opening, base: float, owner: int, style: S
                  (along[0] - 0.008, along[1] + 0.008), style.leaf)  # fmt: skip
     wall_box(builder, cross, (handle - 0.05, handle + 0.05), (base + 0.99, base + 1.02),
              (along[0] - 0.05, along[1] + 0.05), style.handle)  # fmt: skip
-
-
-def leaf_rect(o: Opening) -> Rect | None:
-    """Return where the open leaf of a door stands: square to the wall, beside the passage."""
-    if o.kind != "door":
-        return None
-    near = o.line + o.swing * (WALL / 2 + 0.02)
-    start, end = sorted((near, near + o.swing * (o.hi - o.lo - 2 * CASING)))
-    # Behind the jamb, never inside the clear width.
-    lo = o.lo + CASING - LEAF if o.hinge_low else o.hi - CASING
-    return (lo, start, lo + LEAF, end) if o.axis == 0 else (start, lo, end, lo + LEAF)
 
 
 def _entrance(builder: MeshBuilder, o: Opening, base: float, owner: int, style: ShellStyle) -> None:

@@ -35,7 +35,7 @@ def sofa(k: Look, w: float, d: float, h: float, fabric: int) -> None:
 
 def cushion(k: Look, size: float, material: int) -> None:
     """Draw a throw cushion leaning back."""
-    k.builder.soft((-size / 2, 0.0, 0.0), (size / 2, size * 0.9, 0.13), material, 0.06)
+    k.builder.soft((-size / 2, 0.0, 0.0), (size / 2, size * 0.9, 0.13), material, 0.04)
 
 
 def chair(k: Look, w: float, d: float, h: float, frame: int, seat: int, slats: bool) -> None:

@@ -95,8 +95,11 @@ class Look:
     def color(self, group: str) -> Color:
         """Draw a slightly varied colour of a group of the style: "walls", "fabrics" or "accents"."""
         options = self._style[group]
-        base = np.array(options[int(self.rng.integers(len(options)))])
-        r, g, b = np.clip(base * self.rng.uniform(0.94, 1.05, 3), 0.04, 0.98).round(3).tolist()
+        base = options[int(self.rng.integers(len(options)))]
+        factors = self.rng.uniform(0.94, 1.05, 3).tolist()
+        r, g, b = (
+            round(min(max(c * f, 0.04), 0.98), 3) for c, f in zip(base, factors, strict=True)
+        )
         return (r, g, b)
 
     def fabric(self, group: str = "fabrics") -> int:
@@ -128,7 +131,7 @@ class Look:
             return paint((float(r), float(g), float(b)), texture("tiles"), 0.8)
         if room in ("bedroom", "office", "closet") and rng.random() < 0.3:
             return paint(self.color("fabrics"), texture("carpet"), 0.5)
-        return paint(self._style["floor"], texture("planks"), 1.6)
+        return paint(self._style["floor"], texture("planks"), 1.3)
 
     def wall(self, room: str) -> int:
         """Return the wall material of a room type."""

@@ -14,9 +14,8 @@ def kitchen(f: Furnisher) -> None:
     k = f.look
     front = k.front
     steel = k.steel if f.chance(0.6) else k.white
-    main = None
     for w in (3.0, 2.4, 1.8):
-        if main := _row(f, w, front):
+        if _row(f, w, front):
             break
     if f.stand("appliances", "refrigerator", 0.7, 0.7, 1.85, corner=1.5, front=0.7):
         wet.refrigerator(k, 0.68, 0.68, 1.85, steel)
@@ -122,9 +121,9 @@ def bathroom(f: Furnisher) -> None:
             wet.bathtub(k, 1.65, 0.75, 0.56)
     else:
         wash = None
-    if not wash or f.area > 9:
-        if f.stand("shower", "shower", 0.9, 0.9, 2.1, corner=2.5, gap=0.005):
-            wet.shower(k, 0.9, 0.9)
+    wanted = not wash or f.area > 9
+    if wanted and f.stand("shower", "shower", 0.9, 0.9, 2.1, corner=2.5, gap=0.005):
+        wet.shower(k, 0.9, 0.9)
     if f.stand("toilet", "toilet", 0.5, 0.7, 0.85, front=0.45):
         wet.toilet(k)
     if spot := f.stand("cabinet", "vanity", 0.8, 0.48, 0.82, front=0.5):
