@@ -1,8 +1,8 @@
 """Typed configuration: frozen dataclasses <- a YAML recipe <- dotted overrides.
 
 A recipe is a YAML file named `group/name` (`configs/nav/pointnav_ppo.yaml`). It overrides the
-defaults of one dataclass; `extends: other/recipe` starts from another file. What a run used is
-saved beside its results and is enough to repeat it.
+defaults of one dataclass; `extends: other/recipe`, at the top or inside a part, starts from another
+file. What a run used is saved beside its results and is enough to repeat it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def find_recipe(name: str | Path) -> Path:
     file = recipe_folder() / f"{text}.yaml"
     if text and ".." not in Path(text).parts and file.is_file():
         return file
-    raise ConfigError(f"unknown recipe '{text}': {_nearest_name(text, list_recipes())}")
+    known = list_recipes()
+    raise ConfigError(
+        f"unknown recipe '{text}'. {_nearest_name(text, known)}Recipes: {', '.join(known)}"
+    )
 
 
 def read_recipe(name: str | Path) -> Tree:
@@ -192,14 +195,18 @@ def _read(file: Path, chain: tuple[Path, ...]) -> Tree:
         raise ConfigError(
             f"recipe {file} must hold `key: value` lines, not a {type(tree).__name__}"
         )
+    return _expand(tree, file, (*chain, resolved))
+
+
+def _expand(tree: Tree, file: Path, chain: tuple[Path, ...]) -> Tree:
+    """Follow `extends` here and in the mappings below."""
+    tree = {k: _expand(v, file, chain) if isinstance(v, dict) else v for k, v in tree.items()}
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
     beside = file.parent / str(parent)
-    base = (
-        beside if beside.suffix in (".yaml", ".yml") and beside.is_file() else find_recipe(parent)
-    )
-    return merge(_read(base, (*chain, resolved)), tree)
+    is_file = beside.suffix in (".yaml", ".yml") and beside.is_file()
+    return merge(_read(beside if is_file else find_recipe(parent), chain), tree)
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -226,6 +233,7 @@ def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, so
         if key not in hints:
             raise ConfigError(
                 f"{source}: unknown key '{name}'. {_nearest_name(name, dotted_names(root))}"
+                f"Keys of {prefix[:-1] or 'the recipe'}: {', '.join(hints)}"
             )
         inner = _dataclasses_in(hints[key])
         if isinstance(value, Mapping) and len(inner) == 1:
@@ -237,18 +245,19 @@ def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, so
 
 
 def _nearest_name(name: str, allowed: Sequence[str]) -> str:
-    """Name the closest allowed name by its whole spelling, else by its last part, and list all."""
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
-    if not close:
-        leaves = {a.replace("/", ".").rpartition(".")[2]: a for a in reversed(allowed)}
-        leaf = difflib.get_close_matches(
-            name.replace("/", ".").rpartition(".")[2], leaves, n=1, cutoff=0.6
-        )
-        close = [leaves[match] for match in leaf]
-    if not close:
-        close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.3)
-    hint = f"Did you mean '{close[0]}'? " if close else ""
-    return f"{hint}Allowed: {', '.join(allowed)}"
+    """Ask whether the closest allowed name was meant, by its whole spelling or its last part."""
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, name, candidate).ratio()
+        last = difflib.SequenceMatcher(None, _last(name), _last(candidate)).ratio()
+        return max(whole, last)
+
+    best = max(allowed, key=likeness, default=None)
+    return f"Did you mean '{best}'? " if best and likeness(best) >= 0.5 else ""
+
+
+def _last(name: str) -> str:
+    return name.replace("/", ".").rpartition(".")[2]
 
 
 def _explain(error: Any, cls: type, source: str) -> str:

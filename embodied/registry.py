@@ -9,9 +9,23 @@ from embodied.errors import ConfigError, nearest
 
 # kind -> name -> "module:attribute". A test imports every row.
 TABLE: dict[str, dict[str, str]] = {
-    "policy": {},
-    "task": {},
-    "trainer": {},
+    "policy": {
+        "random": "embodied.policies.random:RandomPolicy",
+        "expert": "embodied.policies.expert:ExpertPolicy",
+        "frontier": "embodied.policies.frontier:FrontierPolicy",
+        "map_planner": "embodied.policies.map_planner:MapPlannerPolicy",
+        "objectnav_frontier": "embodied.policies.object_frontier:ObjectFrontierPolicy",
+        "recurrent": "embodied.policies.recurrent:RecurrentPolicy",
+    },
+    "task": {
+        "pointnav": "embodied.tasks.navigation:PointNavEnv",
+        "objectnav": "embodied.tasks.navigation:ObjectNavEnv",
+        "imagenav": "embodied.tasks.navigation:ImageNavEnv",
+        "explore": "embodied.tasks.navigation:ExploreEnv",
+    },
+    "trainer": {
+        "ppo": "embodied.training.trainer:train",
+    },
 }
 
 

@@ -104,7 +104,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     center = (rate + Z95**2 / (2 * trials)) / denominator
     spread = rate * (1 - rate) / trials + Z95**2 / (4 * trials**2)
     half = Z95 * math.sqrt(spread) / denominator
-    return max(0.0, center - half), min(1.0, center + half)
+    low = 0.0 if successes == 0 else max(0.0, center - half)  # exact, whatever the rounding
+    high = 1.0 if successes == trials else min(1.0, center + half)
+    return low, high
 
 
 def metric(values: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:

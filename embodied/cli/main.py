@@ -1,0 +1,91 @@
+"""Entry point of `embodied`: parse, run one command, turn errors into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import embodied
+from embodied.cli import bench, data, demo, evaluate, train, view
+from embodied.errors import ConfigError, EmbodiedError, nearest
+
+COMMANDS: tuple[ModuleType, ...] = (demo, train, evaluate, bench, view, data)
+
+INTRO = """\
+Train, evaluate and watch agents that explore and find things in real 3-D houses.
+
+New here? Run:  embodied demo
+It builds houses, trains an agent for a few minutes, tests it in houses it has never seen
+and writes a report you open in a browser."""
+
+EXAMPLES = """\
+examples:
+  embodied demo                                       everything in one report, ~10 minutes
+  embodied demo --scene my_flat.glb                   explore a mesh of your own
+  embodied train nav/pointnav_ppo seed=1              train; any setting as key=value
+  embodied eval runs/pointnav_ppo                     test a trained agent on unseen houses
+  embodied eval nav/explore --scene my_flat.glb       test an explorer on your own mesh
+
+`embodied COMMAND --help` explains one command."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="embodied",
+        description=INTRO,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"embodied {embodied.__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for module in COMMANDS:
+        module.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    top = parser()
+    try:
+        args, rest = top.parse_known_args(arguments)
+        if args.command is None:
+            top.print_help()
+            return 0
+        _take_overrides(args, rest)
+        args.line = arguments
+        return int(args.run_command(args))
+    except EmbodiedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:  # training saves first and says so in its own subclass
+        print(str(stop) or "interrupted", file=sys.stderr)
+        return int(getattr(stop, "exit_code", 130))
+    except BrokenPipeError:  # `embodied ... | head` closed the pipe: nothing left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Accept key=value words that follow an option; argparse alone stops at the first option."""
+    for word in rest:
+        if "=" in word and not word.startswith("-") and hasattr(args, "overrides"):
+            args.overrides.append(word)
+        elif word.startswith("-"):
+            options = [o for a in args.command_parser._actions for o in a.option_strings]
+            raise ConfigError(
+                f"unknown option '{word}' of 'embodied {args.command}': {nearest(word, options)}"
+            )
+        else:
+            raise ConfigError(
+                f"'{word}' is not understood. Settings are written key=value; "
+                f"see: embodied {args.command} --help"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What the commands share: their parsers, their option texts and the command line to print."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+JSON_HELP = "also write the figures to this file; keys already in it are kept"
+OVERRIDES_HELP = "settings laid over the recipe, e.g. seed=1 task.max_steps=300"
+
+
+def command(
+    commands: Any, name: str, summary: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add one command with a one-line summary and a longer text with examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run_command=run, command_parser=parser)
+    return parser
+
+
+def command_line(args: argparse.Namespace, *drop: str) -> str:
+    """Return the command as the user would type it again, without the value options in `drop`."""
+    words, skip = [], False
+    for word in args.line:
+        if skip:
+            skip = False
+        elif word in drop:
+            skip = True
+        elif not word.startswith(tuple(f"{option}=" for option in drop)):
+            words.append(word)
+    return shlex.join(["embodied", *words])
+
+
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows in aligned columns; the first is left-aligned, the others right-aligned."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, tuple("-" * w for w in widths), *rows]:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,57 @@
+"""`embodied train`: train a policy from a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import typing
+from pathlib import Path
+from typing import Any
+
+from embodied.cli.options import OVERRIDES_HELP, command
+from embodied.errors import ConfigError
+
+TEXT = """\
+Train a policy from a recipe. A recipe is a small YAML file; every setting in it, and every default
+behind it, can be changed on the command line with key=value. The run folder holds the checkpoints,
+metrics.jsonl, TensorBoard events and the exact configuration used.
+
+examples:
+  embodied train nav/pointnav_ppo
+  embodied train nav/pointnav_ppo train.steps=200000 seed=1 --run runs/short
+  embodied train nav/pointnav_ppo --run runs/short --resume     go on after an interruption
+  embodied train my_recipe.yaml
+  embodied eval runs/pointnav_ppo                                then: how good is it?"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "train", "train a policy from a recipe", TEXT, run)
+    parser.add_argument("recipe", metavar="RECIPE", help="name (nav/pointnav_ppo) or YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="run folder (default: runs/<recipe name>)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint in the run folder"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then say where the result is and how to test it."""
+    from embodied import config, registry
+    from embodied.files import ensure_folder
+
+    tree = config.merge(config.read_recipe(args.recipe), config.parse_overrides(args.overrides))
+    if isinstance(tree.get("policy"), str):
+        raise ConfigError(
+            f"recipe {args.recipe} runs the finished policy '{tree['policy']}': nothing to train. "
+            f"Use: embodied eval {args.recipe}"
+        )
+    train = registry.resolve("trainer", tree.pop("trainer", "ppo"))
+    settings = config.build(
+        typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"
+    )
+    folder = ensure_folder(args.run or Path("runs") / Path(args.recipe).stem)
+    result = train(settings, folder, resume=args.resume)
+    print(f"trained: {result['checkpoint']}\ntest it on unseen houses: embodied eval {folder}")
+    return 0

@@ -1,0 +1,36 @@
+"""`embodied view`: open a recording in Rerun."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from embodied.cli.options import command
+
+TEXT = """\
+Open a recording in the Rerun viewer: camera images, depth, the path and the growing map.
+Needs the extra 'viz': pip install 'embodied-stack[viz]'
+
+examples:
+  embodied view runs/demo
+  embodied view runs/demo --save demo.rrd      write a file for `rerun demo.rrd` instead"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "view", "open a recording in Rerun", TEXT, run)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a demo or a recording")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write a .rrd file, open nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the recording and show or save it."""
+    from embodied.viz.recorder import load
+    from embodied.viz.rerun import show
+
+    recording = load(args.run)
+    show(recording, args.save)
+    if args.save:
+        print(f"{len(recording)} steps written to {args.save}; open it with: rerun {args.save}")
+    return 0

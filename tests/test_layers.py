@@ -1,0 +1,172 @@
+"""Who may import whom: the import table of the architecture, enforced on every file."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Modules without behaviour of their own, which every part of `embodied` may use.
+BASE = (
+    "embodied.errors",
+    "embodied.types",
+    "embodied.files",
+    "embodied.config",
+    "embodied.registry",
+)
+
+# importer -> what of our own it may import besides itself. The longest matching prefix counts.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "maps": (),
+    "robots": (
+        "embodied.types",
+        "embodied.errors",
+        "embodied.serving.client",
+        "embodied.serving.wire",
+    ),
+    "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
+    "embodied.nn": BASE,
+    "embodied.perception": BASE,
+    "embodied.memory": (*BASE, "maps"),
+    "embodied.policies": (*BASE, "embodied.perception", "embodied.memory", "embodied.nn", "maps"),
+    "embodied.simulators": (*BASE, "maps", "robots.models"),
+    "embodied.tasks": (*BASE, "embodied.simulators", "maps"),
+    "embodied.training": (*BASE, "embodied.policies", "embodied.tasks", "embodied.results"),
+    "embodied.serving": (*BASE, "embodied.policies.base"),
+    "embodied.viz": ("embodied", "maps", "robots"),
+    "embodied.cli": ("embodied", "maps", "robots"),
+    "embodied.__main__": ("embodied.cli",),
+}
+
+# Third-party packages of the parts that also run on a robot: nothing else may appear there.
+ONLY_THIRD_PARTY: dict[str, set[str]] = {
+    "maps": {"numpy", "scipy", "cv2", "numba"},
+    "maps.voxels": {"numpy", "scipy", "cv2", "numba", "open3d"},
+    "robots": {"numpy", "ruckig"},
+}
+
+# Heavy packages -> the only places that may import them.
+HEAVY: dict[str, tuple[str, ...]] = {
+    "torch": (
+        "embodied.nn",
+        "embodied.perception",
+        "embodied.policies",
+        "embodied.training",
+        "embodied.serving.server",
+        "embodied.cli",
+    ),
+    "transformers": ("embodied.perception",),
+    "rerun": ("embodied.viz.rerun",),
+    "open3d": ("maps.voxels",),
+    "habitat_sim": ("embodied.simulators.habitat",),
+    "pybullet": ("embodied.simulators.bullet", "robots.bullet"),
+    "ray": ("embodied.training.cluster",),
+    "basisu": ("embodied.simulators.scenes",),
+}
+
+# (importer, imported): deviations from the tables, each with its reason.
+EXCEPTIONS: dict[tuple[str, str], str] = {}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for top in ("embodied", "maps", "robots"):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(name: str, file: Path) -> set[str]:
+    """Every module a file imports, inside functions too."""
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                found.add(whole if whole in MODULES else base)
+    return found
+
+
+def _inside(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(f"{prefix}.")
+
+
+def _row(module: str, table: dict[str, object] | dict[str, tuple[str, ...]]) -> str | None:
+    rows = [prefix for prefix in table if _inside(module, prefix)]
+    return max(rows, key=len) if rows else None
+
+
+def violations(name: str, imports: set[str]) -> list[str]:
+    """Return the imports of a module that the tables forbid."""
+    wrong = []
+    row = _row(name, MAY_IMPORT)
+    assert row is not None
+    third_party = _row(name, ONLY_THIRD_PARTY)  # type: ignore[arg-type]
+    for target in sorted(imports):
+        top = target.split(".")[0]
+        if (name, target) in EXCEPTIONS or top in sys.stdlib_module_names or top == "__future__":
+            continue
+        if top in ("embodied", "maps", "robots"):
+            # A row named after a package covers the package; top-level modules share one row.
+            own = row if row != "embodied" else name
+            allowed = (own, *MAY_IMPORT[row])
+            if target != "embodied" and not any(_inside(target, a) for a in allowed):
+                wrong.append(f"{name} imports {target}")
+        elif third_party and top not in ONLY_THIRD_PARTY[third_party]:
+            wrong.append(f"{name} imports {target}")
+        elif top in HEAVY and not any(_inside(name, place) for place in HEAVY[top]):
+            wrong.append(f"{name} imports {target}: only {', '.join(HEAVY[top])} may")
+    return wrong
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_follow_the_layers(name: str) -> None:
+    assert not violations(name, _imports(name, MODULES[name]))
+
+
+def test_every_exception_is_still_needed() -> None:
+    for importer, imported in EXCEPTIONS:
+        assert imported in _imports(importer, MODULES[importer]), (importer, imported)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("maps.occupancy", "torch"),
+        ("maps.occupancy", "embodied.errors"),
+        ("maps.occupancy", "open3d"),
+        ("embodied.policies.frontier", "embodied.simulators.base"),
+        ("embodied.tasks.vector", "embodied.policies.base"),
+        ("embodied.simulators.embedded", "embodied.tasks.config"),
+        ("embodied.training.ppo", "embodied.viz.report"),
+        ("embodied.training.ppo", "ray"),
+        ("embodied.simulators.embedded", "torch"),
+        ("embodied.config", "embodied.tasks.config"),
+        ("robots.guard", "embodied.policies.base"),
+    ],
+)
+def test_a_forbidden_import_is_seen(name: str, target: str) -> None:
+    assert violations(name, {target})
+
+
+def test_imports_inside_functions_are_seen(tmp_path: Path) -> None:
+    file = tmp_path / "late.py"
+    file.write_text("def f():\n    from embodied.training import ppo\n    import torch.nn\n")
+    seen = _imports("maps.late", file)
+    assert "torch.nn" in seen
+    assert {s.split(".")[1] for s in seen if s.startswith("embodied")} == {"training"}
