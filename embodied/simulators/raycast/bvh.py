@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 from numpy.typing import NDArray
 
+from embodied.simulators.raycast.compiled import compiled, inlined
 from embodied.simulators.raycast.packet import (
     DIRECTION,
     FACE,
@@ -66,13 +66,13 @@ def build_bvh(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> Bvh:
     return Bvh(nodes[:used].copy(), triangles)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _half_area(low: Any, high: Any) -> float:
     x, y, z = high[0] - low[0], high[1] - low[1], high[2] - low[2]
     return x * y + y * z + z * x
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _build(low: Any, high: Any, middle: Any, order: Any, nodes: Any, links: Any) -> int:
     """Fill `nodes` (and `order`, the leaf order of faces); return how many nodes are used."""
     pending = np.empty((4 * STACK, 4), np.int64)  # node, first, end, depth
@@ -146,24 +146,24 @@ def _build(low: Any, high: Any, middle: Any, order: Any, nodes: Any, links: Any)
     return used
 
 
-@njit(inline="always", fastmath={"contract", "nsz", "arcp", "reassoc", "nnan"})
+@inlined(fastmath={"contract", "nsz", "arcp", "reassoc", "nnan"})
 def _entry(nodes: Any, node: int, packet: Any) -> float:
     """Nearest entry of any lane into a node's box, inf when all lanes miss it."""
-    best = types.float32(np.inf)
+    best = np.float32(np.inf)
     base = node * 8
     for lane in range(LANES):
-        enter, leave = types.float32(0.0), packet[FAR * LANES + lane]
+        enter, leave = np.float32(0.0), packet[FAR * LANES + lane]
         for axis in range(3):
             origin = packet[(ORIGIN + axis) * LANES + lane]
             inverse = packet[(INVERSE + axis) * LANES + lane]
             a = (nodes[base + axis] - origin) * inverse
             b = (nodes[base + 3 + axis] - origin) * inverse
             enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-        best = min(best, enter if enter <= leave else types.float32(np.inf))
+        best = min(best, enter if enter <= leave else np.float32(np.inf))
     return best
 
 
-@njit(inline="always", fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+@inlined(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids: Any) -> None:
     """Test one triangle against all lanes and keep nearer hits."""
     base = index * 10
@@ -172,7 +172,7 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
     fx, fy, fz = triangles[base + 6], triangles[base + 7], triangles[base + 8]
     nx, ny, nz = ey * fz - ez * fy, ez * fx - ex * fz, ex * fy - ey * fx
     face = face_ids[base + 9]
-    slack = types.float32(-1e-6)  # closes the cracks between neighbouring triangles
+    slack = np.float32(-1e-6)  # closes the cracks between neighbouring triangles
     for lane in range(LANES):
         dx = packet[DIRECTION * LANES + lane]
         dy = packet[(DIRECTION + 1) * LANES + lane]
@@ -180,13 +180,13 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
         ox = packet[ORIGIN * LANES + lane] - ax
         oy = packet[(ORIGIN + 1) * LANES + lane] - ay
         oz = packet[(ORIGIN + 2) * LANES + lane] - az
-        inverse = types.float32(-1.0) / (nx * dx + ny * dy + nz * dz)
+        inverse = np.float32(-1.0) / (nx * dx + ny * dy + nz * dz)
         t = (nx * ox + ny * oy + nz * oz) * inverse
         cx, cy, cz = oy * dz - oz * dy, oz * dx - ox * dz, ox * dy - oy * dx
         u = (fx * cx + fy * cy + fz * cz) * inverse
         v = -(ex * cx + ey * cy + ez * cz) * inverse
-        inside = (u >= slack) & (v >= slack) & (u + v <= types.float32(1.0) - slack)
-        if inside & (t >= types.float32(0.0)) & (t < packet[FAR * LANES + lane]):
+        inside = (u >= slack) & (v >= slack) & (u + v <= np.float32(1.0) - slack)
+        if inside & (t >= np.float32(0.0)) & (t < packet[FAR * LANES + lane]):
             packet[FAR * LANES + lane] = t
             packet[U * LANES + lane] = u
             packet[V * LANES + lane] = v
@@ -197,7 +197,7 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
             packet_ids[GEOMETRY * LANES + lane] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def trace(
     nodes: Any, links: Any, triangles: Any, face_ids: Any, packet: Any, packet_ids: Any, stack: Any
 ) -> None:
@@ -205,9 +205,9 @@ def trace(
     for axis in range(3):
         for lane in range(LANES):
             d = packet[(DIRECTION + axis) * LANES + lane]
-            if abs(d) < types.float32(1e-18):
-                d = types.float32(math.copysign(1e-18, d))
-            packet[(INVERSE + axis) * LANES + lane] = types.float32(1.0) / d
+            if abs(d) < np.float32(1e-18):
+                d = np.float32(math.copysign(1e-18, d))
+            packet[(INVERSE + axis) * LANES + lane] = np.float32(1.0) / d
     if _entry(nodes, 0, packet) == np.inf:
         return
     waiting, node = 0, 0

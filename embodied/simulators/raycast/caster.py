@@ -20,7 +20,6 @@ from embodied.simulators.raycast.cameras import check_poses, pixel_rays
 from embodied.simulators.raycast.pointers import aligned
 from embodied.simulators.raycast.surface import pack_surface
 
-
 BACKENDS = ("auto", "embree", "numba")
 
 

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray
 
 from embodied.simulators.raycast.bvh import trace
+from embodied.simulators.raycast.compiled import compiled, inlined
 from embodied.simulators.raycast.packet import (
     COLORS,
     COORDS,
@@ -41,12 +42,12 @@ from embodied.simulators.raycast.shading import (
 )
 
 
-@njit(inline="always")
+@inlined()
 def _at(pointer: Any) -> Any:
     return carray(pointer, (1 << 40,))
 
 
-@njit(inline="always")
+@inlined()
 def _trace(row: Any, packet: Any, packet_ids: Any, valid: Any, stack: Any, query: Any) -> None:
     """Find the nearest hits with the tracer the scene was built for."""
     if row[SCENE] != 0:
@@ -63,7 +64,7 @@ def _trace(row: Any, packet: Any, packet_ids: Any, valid: Any, stack: Any, query
         )
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+@compiled(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 def render(
     first: int, last: int, rows: Any, which: Any, poses: Any, directions: Any, pixels: Any,
     pixel_size: float, near: float, far: float, want: Any, rgb: Any, depth: Any, semantic: Any,
@@ -124,7 +125,7 @@ def render(
                     continue
                 hit = packet_ids[GEOMETRY * LANES + lane] >= 0
                 t = packet[FAR * LANES + lane]
-                face = types.int64(packet_ids[FACE * LANES + lane])
+                face = np.int64(packet_ids[FACE * LANES + lane])
                 if want_depth:
                     depth[n, pixel] = max(t, near) if hit and t <= far else 0.0
                 if want_semantic:
@@ -147,8 +148,8 @@ def render(
                         )  # fmt: skip
                         red, green, blue = face_color(colors, face, u, v)
                         if is_textured(colors, face):
-                            footprint = t * types.float32(pixel_size)
-                            footprint /= math.sqrt(max(facing, types.float32(0.05)))
+                            footprint = t * np.float32(pixel_size)
+                            footprint /= math.sqrt(max(facing, np.float32(0.05)))
                             tr, tg, tb = texture_color(
                                 colors, coords, textures, texels, face, u, v, footprint
                             )
@@ -156,13 +157,13 @@ def render(
                         red, green, blue = red * factor, green * factor, blue * factor
                     else:
                         red, green, blue = background(dx, dy, dz)
-                    half = types.float32(0.5)
-                    rgb[n, 3 * pixel] = types.uint8(red + half)
-                    rgb[n, 3 * pixel + 1] = types.uint8(green + half)
-                    rgb[n, 3 * pixel + 2] = types.uint8(blue + half)
+                    half = np.float32(0.5)
+                    rgb[n, 3 * pixel] = np.uint8(red + half)
+                    rgb[n, 3 * pixel + 1] = np.uint8(green + half)
+                    rgb[n, 3 * pixel + 2] = np.uint8(blue + half)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def cast(
     row: Any, origins: Any, directions: Any, distance: Any, face: Any, uv: Any, packet: Any,
     packet_ids: Any, valid: Any, stack: Any, query: Any,

@@ -8,68 +8,73 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit, types
+import numpy as np
 
+from embodied.simulators.raycast.compiled import inlined
 from embodied.simulators.raycast.surface import TEXTURED, VARIED
 
-KEY_LIGHT = (0.48, 0.74, 0.47)
-"""Direction towards the distant key light (unit length): high, and different for every wall heading."""
+LIGHT_X, LIGHT_Y, LIGHT_Z = (0.67, 0.78), (0.74, 0.91), (0.61, 0.84)
+"""Light from the negative and the positive side of each axis (an ambient cube). Values of different axes
+differ, so that perpendicular surfaces of one colour differ in brightness."""
+
+HEADLIGHT = 0.06
+"""Extra light on surfaces that face the camera."""
+
+FADE = 0.012
+"""Loss of light per metre of distance, so that far things look far."""
 
 
-@njit(inline="always", fastmath=True)
+@inlined(fastmath=True)
 def light(
     nx: float, ny: float, nz: float, dx: float, dy: float, dz: float, distance: float
 ) -> tuple[float, float]:
     """Return the light factor in [0, 1] and |cos| of the angle between normal and ray."""
-    one = types.float32(1.0)
-    length = one / math.sqrt(nx * nx + ny * ny + nz * nz + types.float32(1e-30))
+    one = np.float32(1.0)
+    length = one / math.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-30))
     toward = one / math.sqrt(dx * dx + dy * dy + dz * dz)
     facing = (nx * dx + ny * dy + nz * dz) * length * toward
     if facing > 0:  # two-sided: the side seen is the side lit
         length = -length
         facing = -facing
     nx, ny, nz = nx * length, ny * length, nz * length
-    key = (
-        nx * types.float32(KEY_LIGHT[0])
-        + ny * types.float32(KEY_LIGHT[1])
-        + nz * types.float32(KEY_LIGHT[2])
-    )
-    sky = types.float32(0.70) + types.float32(0.05) * ny + types.float32(0.15) * key
-    head = types.float32(-0.22) * facing
-    fade = one / (one + types.float32(0.015) * distance)
-    return min((sky + head) * fade + types.float32(0.02), one), -facing
+    x = np.float32(LIGHT_X[1]) if nx > 0 else np.float32(LIGHT_X[0])
+    y = np.float32(LIGHT_Y[1]) if ny > 0 else np.float32(LIGHT_Y[0])
+    z = np.float32(LIGHT_Z[1]) if nz > 0 else np.float32(LIGHT_Z[0])
+    around = nx * nx * x + ny * ny * y + nz * nz * z
+    fade = one / (one + np.float32(FADE) * distance)
+    return min((around - np.float32(HEADLIGHT) * facing) * fade, one), -facing
 
 
-@njit(inline="always", fastmath=True)
+@inlined(fastmath=True)
 def background(dx: float, dy: float, dz: float) -> tuple[float, float, float]:
     """Sky colour (0-255) along a ray: pale at the horizon, blue above, grey below."""
     up = dy / math.sqrt(dx * dx + dy * dy + dz * dz)
     if up > 0:
-        blend = types.float32(up)
+        blend = np.float32(up)
         return (
-            types.float32(214.0) - types.float32(92.0) * blend,
-            types.float32(228.0) - types.float32(60.0) * blend,
-            types.float32(240.0) - types.float32(18.0) * blend,
+            np.float32(214.0) - np.float32(92.0) * blend,
+            np.float32(228.0) - np.float32(60.0) * blend,
+            np.float32(240.0) - np.float32(18.0) * blend,
         )
-    blend = types.float32(-up)
+    blend = np.float32(-up)
     return (
-        types.float32(214.0) - types.float32(110.0) * blend,
-        types.float32(228.0) - types.float32(122.0) * blend,
-        types.float32(240.0) - types.float32(128.0) * blend,
+        np.float32(214.0) - np.float32(110.0) * blend,
+        np.float32(228.0) - np.float32(122.0) * blend,
+        np.float32(240.0) - np.float32(128.0) * blend,
     )
 
 
-@njit(inline="always", fastmath=True)
+@inlined(fastmath=True)
 def face_color(colors: Any, face: int, u: float, v: float) -> tuple[float, float, float]:
     """Interpolate the corner colours (0-255) of a face at barycentric (u, v)."""
     base = face * 12
     if colors[base + 9] & VARIED == 0:
         return (
-            types.float32(colors[base]),
-            types.float32(colors[base + 1]),
-            types.float32(colors[base + 2]),
+            np.float32(colors[base]),
+            np.float32(colors[base + 1]),
+            np.float32(colors[base + 2]),
         )
-    w = types.float32(1.0) - u - v
+    w = np.float32(1.0) - u - v
     return (
         w * colors[base] + u * colors[base + 3] + v * colors[base + 6],
         w * colors[base + 1] + u * colors[base + 4] + v * colors[base + 7],
@@ -77,7 +82,7 @@ def face_color(colors: Any, face: int, u: float, v: float) -> tuple[float, float
     )
 
 
-@njit(inline="always", fastmath=True)
+@inlined(fastmath=True)
 def texture_color(
     colors: Any,
     coords: Any,
@@ -96,9 +101,9 @@ def texture_color(
         u, v: barycentric coordinates.
         footprint: size of the pixel on the surface [m].
     """
-    one, half = types.float32(1.0), types.float32(0.5)
-    slot = 4 * (types.int64(colors[face * 12 + 10]) + 256 * types.int64(colors[face * 12 + 11]))
-    offset = types.int64(textures[slot])
+    one, half = np.float32(1.0), np.float32(0.5)
+    slot = 4 * (np.int64(colors[face * 12 + 10]) + 256 * np.int64(colors[face * 12 + 11]))
+    offset = np.int64(textures[slot])
     log_w, log_h, levels = textures[slot + 1], textures[slot + 2], textures[slot + 3]
     w = one - u - v
     at = face * 8
@@ -106,24 +111,24 @@ def texture_color(
     t = w * coords[at + 1] + u * coords[at + 3] + v * coords[at + 5]
     span = footprint * coords[at + 6]
     level = 0
-    while span > types.float32(1.42) and level < levels - 1:
-        offset += types.int64(1) << (max(log_w, 0) + max(log_h, 0))
+    while span > np.float32(1.42) and level < levels - 1:
+        offset += np.int64(1) << (max(log_w, 0) + max(log_h, 0))
         log_w, log_h = log_w - 1, log_h - 1
         span *= half
         level += 1
     log_w, log_h = max(log_w, 0), max(log_h, 0)
-    width, height = types.int64(1) << log_w, types.int64(1) << log_h
+    width, height = np.int64(1) << log_w, np.int64(1) << log_h
     x = s * width - half
     y = (one - t) * height - half
     floor_x, floor_y = math.floor(x), math.floor(y)
     fx, fy = x - floor_x, y - floor_y
-    x0, y0 = types.int64(floor_x) & (width - 1), types.int64(floor_y) & (height - 1)
+    x0, y0 = np.int64(floor_x) & (width - 1), np.int64(floor_y) & (height - 1)
     x1, y1 = (x0 + 1) & (width - 1), (y0 + 1) & (height - 1)
     a = 4 * (offset + (y0 << log_w) + x0)
     b = 4 * (offset + (y0 << log_w) + x1)
     c = 4 * (offset + (y1 << log_w) + x0)
     d = 4 * (offset + (y1 << log_w) + x1)
-    scale = types.float32(1.0 / 255.0)
+    scale = np.float32(1.0 / 255.0)
     wa, wb = (one - fx) * (one - fy) * scale, fx * (one - fy) * scale
     wc, wd = (one - fx) * fy * scale, fx * fy * scale
     return (
@@ -133,7 +138,7 @@ def texture_color(
     )
 
 
-@njit(inline="always", fastmath=True)
+@inlined(fastmath=True)
 def is_textured(colors: Any, face: int) -> bool:
     """Tell whether a face has a texture."""
     return colors[face * 12 + 9] & TEXTURED != 0
