@@ -100,9 +100,8 @@ def corners(free: Array) -> Array:
             b = _blocked(free, r - 1, c)
             d = _blocked(free, r, c - 1)
             e = _blocked(free, r, c)
-            count = int(a) + int(b) + int(d) + int(e)
-            # Two blocked cells meeting diagonally are a pinch: a way may turn at it from either side.
-            if count == 1 or (count == 2 and a == e):
+            # Two blocked cells meeting diagonally are no turn: on either side the corner is concave.
+            if int(a) + int(b) + int(d) + int(e) == 1:
                 found.append((float(r), float(c)))
     result = np.empty((len(found), 2))
     for i in range(len(found)):
