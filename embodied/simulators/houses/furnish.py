@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from embodied.simulators.houses import decor
-from embodied.simulators.houses.layout import HEIGHT, Rect
-from embodied.simulators.houses.openings import Plan, leaf_rect, passage
-from embodied.simulators.houses.placement import WALLS, YAW, Space, Spot
+from embodied.simulators.houses.floorspace import room_space
+from embodied.simulators.houses.layout import HEIGHT
+from embodied.simulators.houses.openings import Plan
+from embodied.simulators.houses.placement import WALLS, YAW, Spot
 from embodied.simulators.houses.stairs import Stair
 from embodied.simulators.houses.style import Look
 from embodied.simulators.houses.textures import texture
@@ -44,43 +45,19 @@ class Furnisher:
         self.windows: list[tuple[str, float, float, float, float]] = []
         # What each wall carries: (wall, from, to, bottom, top) [m].
         self.mounted: list[tuple[str, float, float, float, float]] = []
-        self.space = self._space(stair)
+        self.space = room_space(plan, index, stair)
+        self._note_openings(stair)
 
-    def _space(self, stair: Stair | None) -> Space:
-        anchors: list[tuple[float, float]] = []
-        keep: list[Rect] = []
-        windows: list[Rect] = []
-        solid: list[Rect] = [stair.rect] if stair else []
+    def _note_openings(self, stair: Stair | None) -> None:
         for o in self.openings:
-            side = 1 if o.rooms[1] == self.index else -1
-            wall = ("z" if o.axis == 0 else "x") + ("0" if side == 1 else "1")
-            window = o.kind == "window"
-            pad = 0.0 if window else 0.1
-            rect = passage(o, side, 0.35, 0.0) if window else passage(o, side)
-            lo, hi = o.lo - pad, o.hi + pad
+            wall = ("z" if o.axis == 0 else "x") + ("0" if o.rooms[1] == self.index else "1")
+            margin = 0.05 if o.kind == "window" else 0.15
             bottom = 0.0 if o.bottom == 0 else o.bottom - 0.05
-            self.mounted.append((wall, lo - 0.05, hi + 0.05, bottom, o.top + 0.05))
+            self.mounted.append((wall, o.lo - margin, o.hi + margin, bottom, o.top + 0.05))
             if o.kind == "window":
-                windows.append(rect)
                 self.windows.append((wall, o.lo, o.hi, o.bottom, o.top))
-                continue
-            keep.append(rect)
-            if o.kind != "entrance":
-                middle, step = (o.lo + o.hi) / 2, o.line + side * 0.4
-                anchors.append((middle, step) if o.axis == 0 else (step, middle))
-            leaf = leaf_rect(o)
-            if leaf and side == o.swing:
-                solid.append(leaf)
-        if stair:
-            upper = self.base > 0
-            anchors.append(stair.landing(upper))
-            keep.append(stair.landing_rect(upper))
-            if not upper:
-                self.mounted.append(("x0", stair.rect[1] - 0.3, stair.rect[3] + 0.3, 0.0, HEIGHT))
-        space = Space(self.inner, anchors, keep, windows)
-        for rect in solid:
-            space.occupy(rect)
-        return space
+        if stair and self.base == 0:
+            self.mounted.append(("x0", stair.rect[1] - 0.3, stair.rect[3] + 0.3, 0.0, HEIGHT))
 
     def chance(self, share: float) -> bool:
         """Return True with this probability."""

@@ -165,7 +165,7 @@ def _hang(door: Opening, openings: list[Opening], rooms: list[RoomPlan]) -> Open
                 continue
             others = [o for o in openings if o.kind != "window" and room in o.rooms
                       and (o.axis, o.line, o.lo) != (door.axis, door.line, door.lo)]  # fmt: skip
-            zones = [passage(o, 1 if o.rooms[1] == room else -1, 0.6, 0.0) for o in others]
+            zones = [passage(o, 1 if o.rooms[1] == room else -1, 0.8, 0.0) for o in others]
             if not any(a < z[2] and c > z[0] and b < z[3] and d > z[1] for z in zones):
                 return turned
     return replace(door, kind="arch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from embodied.simulators.houses.floorspace import unblock
 from embodied.simulators.houses.layout import (
     AREAS,
     WALL,
@@ -26,7 +27,9 @@ def plan_house(count: int, floors: int, rng: np.random.Generator) -> tuple[Plan,
     if floors == 1:
         rooms = arrange(program(count, rng), rng)
         orient(rooms, rng)
-        return Plan(rooms, connect(rooms, list(range(count)), rng)), None
+        plan = Plan(rooms, connect(rooms, list(range(count)), rng))
+        unblock(plan, None)
+        return plan, None
     upper = count // 2
     storeys = [list(_GROUND[: count - upper - 1]), list(_UPPER[: upper - 1])]
     areas = [[float(rng.uniform(*AREAS[t])) for t in types] for types in storeys]
@@ -50,4 +53,5 @@ def plan_house(count: int, floors: int, rng: np.random.Generator) -> tuple[Plan,
             beside = opening.axis == 1 and opening.line == 0.0
             if not (beside and opening.kind in ("window", "entrance")):
                 plan.openings.append(opening)
+    unblock(plan, stair)
     return plan, stair
