@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frontier:
     """One connected border of the known.
 

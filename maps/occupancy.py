@@ -204,8 +204,22 @@ class OccupancyMap:
         for depth, pose in zip(depths, poses, strict=True):
             self.integrate(depth, pose, hfov)
 
-    def mark(self, points: ArrayLike, *, occupied: bool, radius: float = 0.0) -> None:
-        """Fix discs around points (N, 3) [m] as occupied (a bump) or free (where the agent stands)."""
+    def mark(
+        self,
+        points: ArrayLike,
+        *,
+        occupied: bool,
+        radius: float = 0.0,
+        log_odds: float | None = None,
+    ) -> None:
+        """Set discs around points: a bump, or the floor the agent stands on.
+
+        Args:
+            points: (N, 3) [m].
+            occupied: whether something is there.
+            radius: of the discs [m].
+            log_odds: what to set them to; as certain as the map gets by default.
+        """
         array = np.atleast_2d(np.asarray(points, np.float64))
         if array.shape[-1] != 3 or not np.isfinite(array).all():
             raise ValueError(f"points must be finite (N, 3), got {array.shape}")
@@ -218,7 +232,9 @@ class OccupancyMap:
         offset = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], -1).reshape(-1, 2)
         offset = offset[np.hypot(*offset.T) * self.cell_size <= radius + 1e-9]
         cells = (self.to_cell(array)[:, None] + offset).reshape(-1, 2)
-        self.log_odds[cells[:, 0], cells[:, 1]] = self.limits[1] if occupied else self.limits[0]
+        if log_odds is None:
+            log_odds = self.limits[1] if occupied else self.limits[0]
+        self.log_odds[cells[:, 0], cells[:, 1]] = log_odds
         self._seen[cells[:, 0], cells[:, 1]] = 1
 
     # -- reading ----------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class Explorer:
         self.finished = False
         self._spins = int(np.ceil(max(0.0, 360 - body.hfov) / body.turn))
         self._age = 0
+        self._face = np.zeros(3)
         self._stalled = 0
         self._closest = np.inf
         self._given_up: list[NDArray[np.float64]] = []
@@ -108,7 +109,7 @@ class Explorer:
                 self.finished = True
                 self.mapper.rest()
                 return STOP
-            action = self._approach(self.target)
+            action = self._approach()
             if action is not None:
                 self._age += 1
                 return action
@@ -133,9 +134,16 @@ class Explorer:
         return float(unknown.any(axis=1).mean())
 
     def _look(self) -> None:
-        """Find all frontiers and choose one."""
+        """Find all frontiers and choose one, squeezing through narrow places if need be."""
+        for squeeze in (1.0, 0.75, 0.5):
+            self.mapper.plan(squeeze=squeeze)
+            if squeeze == 1.0:
+                self._find()
+            if self._choose():
+                return
+
+    def _find(self) -> None:
         mapper, config = self.mapper, self.config
-        mapper.plan()
         grid = mapper.grid
         rows, columns = mapper.window
         found = extract(
@@ -145,27 +153,43 @@ class Explorer:
             first=mapper.first,
             min_cells=config.min_cells,
         )
-        found = [f for f in found if f.information >= self._least]
-        self.frontiers = self._tracker.update(found)
+        self.frontiers = self._tracker.update(
+            [f for f in found if f.information >= self._least]
+        )
         self._age = 0
-        best, best_score, kept = None, 0.0, None
+
+    def _choose(self) -> bool:
+        """Pick the best frontier that can be reached; False if there is none."""
+        best, best_score, best_spot, kept = None, 0.0, (0, 0), None
         reach = self._reach()
         for frontier in self.frontiers:
             if any(np.hypot(*(np.array(frontier.target) - p)) < 0.5 for p in self._given_up):
                 continue
-            distance = float(reach[self._local(frontier.target)])
+            distance, spot = self._spot(frontier, reach)
             if not np.isfinite(distance):
                 continue
             score = self._score(frontier, distance)
             if self.target is not None and frontier.identity == self.target.identity:
-                kept, score = frontier, score * config.switch
+                kept, score = frontier, score * self.config.switch
             if score > best_score:
-                best, best_score = frontier, score
+                best, best_score, best_spot = frontier, score, spot
         if best is None or kept is None or best.identity != kept.identity:
             self._stalled, self._closest = 0, np.inf
         self.target = best
-        if best is not None:
-            self._head_for(best)
+        if best is None:
+            return False
+        self._head_for(best_spot)
+        return True
+
+    def _spot(
+        self, frontier: Frontier, reach: NDArray[np.float32]
+    ) -> tuple[float, tuple[int, int]]:
+        """The frontier's cell (in the planning window) to go for and what the way there costs."""
+        cells = frontier.cells - np.array(self.mapper.first)
+        cost = reach[cells[:, 0], cells[:, 1]]
+        off = np.hypot(*(cells - np.array(self._local(frontier.target))).T)
+        best = int(np.argmin(cost + 0.3 * self.config.body.cell_size * off))
+        return float(cost[best]), (int(cells[best, 0]), int(cells[best, 1]))
 
     def _score(self, frontier: Frontier, distance: float) -> float:
         explorer = self.config.explorer
@@ -186,10 +210,11 @@ class Explorer:
     def _local(self, point: tuple[float, float]) -> tuple[int, int]:
         return self.mapper.cell((point[0], 0.0, point[1]))
 
-    def _head_for(self, frontier: Frontier) -> None:
-        """Plan a path to the cheapest reachable cell near the frontier's target."""
+    def _head_for(self, spot: tuple[int, int]) -> None:
+        """Plan a path to the best reachable cell near a cell of the frontier."""
         field = self.mapper.field
-        row, column = self._local(frontier.target)
+        row, column = spot
+        self._face = self.mapper.center(spot)
         reach = int(self.config.sight / self.config.body.cell_size)
         low_row, low_column = max(0, row - reach), max(0, column - reach)
         part = field[low_row : row + reach + 1, low_column : column + reach + 1]
@@ -202,7 +227,7 @@ class Explorer:
 
     # -- going ------------------------------------------------------------------------------------------------
 
-    def _approach(self, frontier: Frontier) -> int | None:
+    def _approach(self) -> int | None:
         """Walk to the frontier and face it; None when nothing more can be done there."""
         left = self.mapper.remaining()
         if left < self._closest - 0.1:
@@ -213,9 +238,7 @@ class Explorer:
             return None
         if left > 0.6 * self.config.body.forward:
             return self.mapper.follow()
-        return self.mapper.turn_to(
-            (frontier.target[0], self.mapper.position[1], frontier.target[1])
-        )
+        return self.mapper.turn_to(self._face)
 
     def _give_up(self, frontier: Frontier) -> None:
         self._given_up.append(np.array(frontier.target))

@@ -134,7 +134,10 @@ class Mapper:
             if float((self.position - before) @ ahead) < 0.4 * self.body.forward:
                 self.bumped = True
                 wall = self.position + ahead * (self.body.radius + 1.5 * self.body.cell_size)
-                self.grid.mark(wall, occupied=True, radius=0.5 * self.body.cell_size)
+                # a weak mark: seeing the floor there a few times from elsewhere takes it back
+                self.grid.mark(
+                    wall, occupied=True, radius=self.body.cell_size, log_odds=self.grid.hit
+                )
 
     def _free_footprint(self) -> None:
         """Where the body stands there is floor, whatever the camera cannot see below itself."""
@@ -156,12 +159,14 @@ class Mapper:
 
     # -- planning ---------------------------------------------------------------------------------------------
 
-    def plan(self, optimistic: bool = False, margin: float = 1.0) -> None:
+    def plan(self, optimistic: bool = False, margin: float = 1.0, squeeze: float = 1.0) -> None:
         """Measure the travel cost from here to every cell of the known map.
 
         Args:
             optimistic: treat unknown cells as free.
             margin: how far around the explored part to plan [m] (useful with `optimistic`).
+            squeeze: share of the body's radius kept free; below 1 for passages that look too
+                narrow on the grid.
         """
         body, grid = self.body, self.grid
         if optimistic:
@@ -171,7 +176,7 @@ class Mapper:
         rows, columns = self._window
         clearance = grid.clearance()[rows, columns]
         walkable = ~grid.occupied[rows, columns] if optimistic else grid.free[rows, columns]
-        weight = weights(walkable, clearance, body.radius, body.comfort)
+        weight = weights(walkable, clearance, squeeze * body.radius, body.comfort)
         row, column = self.cell(self.position)
         self._release(weight, row, column, grid.occupied[rows, columns])
         self._weight = weight
@@ -195,6 +200,11 @@ class Mapper:
             int(np.clip(row - rows.start, 0, max(0, rows.stop - rows.start - 1))),
             int(np.clip(column - columns.start, 0, max(0, columns.stop - columns.start - 1))),
         )
+
+    def center(self, cell: tuple[int, int]) -> NDArray[np.float64]:
+        """Map a cell (row, column) of the planning window to its centre (3,) [m]."""
+        rows, columns = self._window
+        return self.grid.to_world([cell[0] + rows.start, cell[1] + columns.start])
 
     @property
     def first(self) -> tuple[int, int]:
