@@ -33,8 +33,8 @@ def load_scene(
             holding one, or its folder), or a ProcTHOR house (.json, `houses.jsonl.gz#12`).
         up: the file's own up axis, "y" or "z"; None = the format's default (glTF, COLLADA after its
             `<up_axis>`: y). habitat-sim takes a bare `.glb` as z up: `up="z"` reproduces that.
-        labels: node names -> categories (a mapping, or a JSON file holding one), or one (instance, mpcat40 class)
-            row per face ((F, 2), or an .npz file with arrays `instance` and `semantic`).
+        labels: node names -> categories (a mapping, or a JSON file holding one), or one
+            (instance, mpcat40 class) row per face ((F, 2), or an .npz file with arrays `instance` and `semantic`).
 
     Raises:
         SceneError: names the file, the cause and a remedy.
@@ -72,7 +72,9 @@ def load_scene(
 
 def _index(selected: str, path: Path) -> int:
     if selected and not selected.isdigit():
-        raise SceneError(f"{path}: '#{selected}' is not the number of a house; give '#0', '#1', ...")
+        raise SceneError(
+            f"{path}: '#{selected}' is not the number of a house; give '#0', '#1', ..."
+        )
     return int(selected or 0)
 
 

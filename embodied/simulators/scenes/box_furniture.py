@@ -1,7 +1,7 @@
 """Furniture of a given outer size made of a few boxes, so that a table is seen as a table.
 
-A piece is a list of blocks `(x0, x1, y0, y1, z0, z1, shade)` in fractions of its size: x to the right, y up, z from
-the front (0) to the back (1); shade multiplies the colour.
+A piece is a list of blocks `(x0, x1, y0, y1, z0, z1, shade)` in fractions of its size: x to the
+right, y up, z from the front (0) to the back (1); shade multiplies the colour.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def _drawers(rows: int, columns: int, bottom: float = 0.06) -> list[Block]:
     for i in range(columns):
         for j in range(rows):
             x, y = i * step_x, bottom + j * step_y
-            blocks.append((x + 0.015, x + step_x - 0.015, y + 0.015, y + step_y - 0.015, 0, 0.04, 1))
+            blocks.append(
+                (x + 0.015, x + step_x - 0.015, y + 0.015, y + step_y - 0.015, 0, 0.04, 1)
+            )
     return blocks
 
 
@@ -39,14 +41,17 @@ _SEAT: list[Block] = [(0, 1, 0.08, 0.46, 0, 1, 1), (0.1, 0.9, 0.46, 1, 0.72, 1, 
 
 _PIECES: dict[str, list[Block]] = {
     "table": [(0, 1, 0.93, 1, 0, 1, 1), *_legs(0.93)],
-    "desk": [(0, 1, 0.94, 1, 0, 1, 1), (0, 0.04, 0, 0.94, 0, 1, 0.85), (0.68, 1, 0, 0.94, 0.04, 1, 0.85),
+    "desk": [(0, 1, 0.94, 1, 0, 1, 1), (0, 0.04, 0, 0.94, 0, 1, 0.85),
+             (0.68, 1, 0, 0.94, 0.04, 1, 0.85),
              (0.70, 0.98, 0.55, 0.88, 0, 0.04, 1), (0.70, 0.98, 0.1, 0.5, 0, 0.04, 1)],
     "chair": [(0, 1, 0.44, 0.52, 0, 1, 1), (0.04, 0.96, 0.52, 1, 0.9, 1, 0.92), *_legs(0.44, 0.1)],
     "sofa": _SEAT,
     "arm chair": _SEAT,
-    "bed": [(0, 1, 0.1, 0.4, 0, 0.95, 0.7), (0.02, 0.98, 0.4, 0.62, 0.01, 0.95, 1), (0, 1, 0, 1, 0.95, 1, 0.6),
+    "bed": [(0, 1, 0.1, 0.4, 0, 0.95, 0.7), (0.02, 0.98, 0.4, 0.62, 0.01, 0.95, 1),
+            (0, 1, 0, 1, 0.95, 1, 0.6),
             (0.1, 0.45, 0.62, 0.75, 0.72, 0.93, 1.5), (0.55, 0.9, 0.62, 0.75, 0.72, 0.93, 1.5)],
-    "dog bed": [(0, 1, 0, 0.5, 0, 1, 1), (0, 1, 0.5, 1, 0.85, 1, 0.8), (0, 0.15, 0.5, 1, 0, 0.85, 0.8),
+    "dog bed": [(0, 1, 0, 0.5, 0, 1, 1), (0, 1, 0.5, 1, 0.85, 1, 0.8),
+                (0, 0.15, 0.5, 1, 0, 0.85, 0.8),
                 (0.85, 1, 0.5, 1, 0, 0.85, 0.8)],
     "stool": [(0, 1, 0.85, 1, 0, 1, 1), *_legs(0.85, 0.12)],
     "ottoman": [(0, 1, 0.15, 1, 0, 1, 1), *_legs(0.15, 0.12)],
@@ -66,10 +71,12 @@ _PIECES: dict[str, list[Block]] = {
     "chest_of_drawers": _drawers(3, 2),
     "furniture": _drawers(1, 3),
     "cabinet": _drawers(1, 2),
-    "counter": [(0, 1, 0.95, 1, 0, 1, 1.1), *[(*b[:2], b[2] * 0.95, b[3] * 0.95, *b[4:]) for b in _drawers(1, 4)]],
+    "counter": [(0, 1, 0.95, 1, 0, 1, 1.1),
+                *[(*b[:2], b[2] * 0.95, b[3] * 0.95, *b[4:]) for b in _drawers(1, 4)]],
     "fridge": [(0, 1, 0, 1, 0.06, 1, 0.85), (0.01, 0.99, 0.36, 0.995, 0, 0.06, 1),
                (0.01, 0.99, 0.02, 0.34, 0, 0.06, 1)],
-    "washing machine": [(0, 1, 0, 1, 0.04, 1, 0.95), (0.2, 0.8, 0.2, 0.72, 0, 0.04, 0.4), (0, 1, 0.82, 1, 0, 0.04, 0.8)],
+    "washing machine": [(0, 1, 0, 1, 0.04, 1, 0.95), (0.2, 0.8, 0.2, 0.72, 0, 0.04, 0.4),
+                        (0, 1, 0.82, 1, 0, 0.04, 0.8)],
     "microwave": [(0, 1, 0, 1, 0.04, 1, 0.9), (0.05, 0.7, 0.1, 0.9, 0, 0.04, 0.35)],
 }  # fmt: skip
 _PIECES["clothes dryer"] = _PIECES["washing machine"]

@@ -195,7 +195,7 @@ def _with_boxes(
         high.append(np.maximum.reduceat(corner.max(axis=1), starts))
     lows, highs = np.stack(low, 1).astype(np.float64), np.stack(high, 1).astype(np.float64)
     filled = list(objects)
-    for i, lowest, highest in zip(ids, lows, highs, strict=True):
+    for i, lowest, highest in zip(ids.tolist(), lows, highs, strict=True):
         thing = objects[i]
         center, size = (lowest + highest) / 2, highest - lowest
         filled[i] = SceneObject(

@@ -1,6 +1,7 @@
 """Habitat's scene files: stages, objects, scene instances and the data sets that bind them.
 
-Where a config leaves the axes out they are y up, as habitat-sim takes them; a bare `.glb` stage is z up there.
+Where a config leaves the axes out they are y up, as habitat-sim takes them; a bare `.glb` stage is
+z up there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def load_habitat(
 
     Args:
         path: one of `CONFIG_EXTENSIONS`.
-        scene: for a data set config, the scene (or stage) in it; may be left out when there is only one.
+        scene: for a data set config, the scene (or stage) in it; None when there is only one.
         labels: template name -> category, before the names' own meaning.
         up: overrides the stage's up axis, "y" or "z".
 
@@ -88,8 +89,8 @@ def _load_instance(
         _add_object(builder, template, entry, pose, labels, where)
     if articulated := config.get("articulated_object_instances"):
         warnings.warn(
-            f"{path}: {len(articulated)} articulated objects (URDF) are left out; doors and drawers "
-            "of this scene are missing",
+            f"{path}: {len(articulated)} articulated objects (URDF) are left out; doors and "
+            "drawers of this scene are missing",
             stacklevel=4,
         )
     descriptor = dataset.semantics(config.get("semantic_scene_instance"), path)

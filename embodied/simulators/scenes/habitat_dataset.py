@@ -1,4 +1,4 @@
-"""Finds what Habitat's names refer to: templates, assets and scenes of a `*.scene_dataset_config.json`."""
+"""Finds what names in Habitat's files refer to: templates, assets and scenes of a data set."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ class Dataset:
             return kind, scenes[_stem(Path(name))]
         shown = ", ".join(sorted(scenes)[:12]) + (" ..." if len(scenes) > 12 else "")
         if not scenes:
-            raise SceneError(f"{self.path}: lists no scene and no stage that exists. Check its paths.")
+            raise SceneError(
+                f"{self.path}: lists no scene and no stage that exists. Check its paths."
+            )
         if name is None:
             raise SceneError(
                 f"{self.path}: has {len(scenes)} scenes; name one as '{self.path}#NAME'. "
@@ -192,7 +194,9 @@ class Dataset:
         close = [name for name in listed if short in name]
         if len(close) == 1:  # Habitat accepts any unambiguous part of a handle
             return listed[close[0]]
-        hint = nearest(short, list(listed)[:200]) if listed else "there is no data set config near it"
+        hint = (
+            nearest(short, list(listed)[:200]) if listed else "there is no data set config near it"
+        )
         raise SceneError(
             f"{near}: the {section[:-1]} '{handle}' was not found; {hint}. "
             "Load the scene with its whole data set folder."

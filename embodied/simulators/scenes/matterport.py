@@ -1,4 +1,4 @@
-"""Matterport3D's own files: the `.house` table and the `_semantic.ply` with an object id per face."""
+"""Matterport3D's own files: the `.house` table, and `_semantic.ply` with object ids per face."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def read_house(path: Path) -> House:
     except OSError as cause:
         raise SceneError(f"{path}: cannot be read ({cause}). Download the scan again.") from cause
     if not lines or not lines[0].startswith("ASCII"):
-        raise SceneError(f"{path}: not a Matterport .house file (its first line is not 'ASCII ...')")
+        raise SceneError(
+            f"{path}: not a Matterport .house file (its first line is not 'ASCII ...')"
+        )
     for number, line in enumerate(lines, start=1):
         kind, *values = line.split() or [""]
         try:
@@ -67,7 +69,12 @@ def read_house(path: Path) -> House:
                 house.categories[int(values[0])] = (raw, general.replace(" ", "_"))
             elif kind == "R":
                 low, high = [float(v) for v in values[8:11]], [float(v) for v in values[11:14]]
-                box = [(low[0], -low[1]), (high[0], -low[1]), (high[0], -high[1]), (low[0], -high[1])]
+                box = [
+                    (low[0], -low[1]),
+                    (high[0], -low[1]),
+                    (high[0], -high[1]),
+                    (low[0], -high[1]),
+                ]
                 label = REGION_TYPES.get(values[4], values[4])
                 house.regions[int(values[0])] = (label, np.array(box), low[2])
             elif kind == "S":
@@ -149,7 +156,10 @@ def _ply_header(text: str, path: Path) -> tuple[bool, _Elements]:
     sign = ">" if order == "binary_big_endian" else "<"
     try:
         typed = {
-            key: (n, [(p, " ".join(sign + _PLY_TYPES[t] for t in kind.split())) for p, kind in props])
+            key: (
+                n,
+                [(p, " ".join(sign + _PLY_TYPES[t] for t in kind.split())) for p, kind in props],
+            )
             for key, (n, props) in elements.items()
         }
     except KeyError as cause:

@@ -1,4 +1,4 @@
-"""Mesh files through trimesh: scene graph, textures, vertex colours, units and axes. Nothing is merged."""
+"""Mesh files through trimesh: scene graph, textures, vertex colours, units and axes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Beside(Resolver):
         self.missing: list[str] = []
 
     def get(self, key: str) -> bytes:
-        """Return a referenced file's bytes; tolerates backslashes, %20 and folders that moved up or down."""
+        """Return a referenced file's bytes; tolerates backslashes, %20 and folders that moved."""
         name = unquote(key.removeprefix("file://")).replace("\\", "/").strip()
         inner = re.sub(r"^(\.{1,2}/)+", "", name)
         bases = [self.folder, *list(self.folder.absolute().parents)[:3]]
@@ -116,10 +116,10 @@ def add_labelled_faces(
 
 
 def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
-    """Read every triangle mesh of a file with its node's transform applied, in metres, in the file's axes.
+    """Read every triangle mesh of a file, placed by its nodes, in metres and the file's axes.
 
-    COLLADA's `<unit>` is honoured; `file_up` tells its up axis. Names of missing textures are appended to
-    `missing`, or warned about when it is None.
+    COLLADA's `<unit>` is honoured; `file_up` tells its up axis. Names of missing textures are
+    appended to `missing`, or warned about when it is None.
 
     Raises:
         SceneError: unknown format, missing or damaged file, or no triangles in it.
@@ -136,13 +136,16 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
     decoded: dict[str, NDArray[np.uint8]] = {}
     if extension in (".glb", ".gltf"):
         data, decoded = decode_compressed(data, resolver, path)
+    options: dict[str, Any] = {}
+    if extension == ".obj":
+        options = {"maintain_order": True, "split_objects": True}
     try:
         loaded = trimesh.load_scene(
             io.BytesIO(data),
             file_type=extension[1:],
             resolver=resolver,
             process=False,
-            **({"maintain_order": True, "split_objects": True} if extension == ".obj" else {}),
+            **options,
         )
         parts = list(_scene_parts(loaded, decoded, extension in (".glb", ".gltf")))
     except (
@@ -181,9 +184,11 @@ def warn_missing(path: Path, names: list[str]) -> None:
 def _scene_parts(
     loaded: trimesh.Scene, decoded: Mapping[str, NDArray[np.uint8]], linear: bool
 ) -> Iterator[MeshPart]:
-    geometries: dict[str, MeshPart] = {}
+    geometries: dict[Any, MeshPart] = {}
     textures: dict[int, NDArray[np.uint8]] = {}
-    for node in loaded.graph.nodes_geometry:
+    order = {key: number for number, key in enumerate(loaded.geometry)}
+    nodes = [(order[loaded.graph[n][1]], str(n), n) for n in loaded.graph.nodes_geometry]
+    for _, _, node in sorted(nodes, key=lambda entry: entry[:2]):  # file order, the same every run
         transform, key = loaded.graph[node]
         mesh = loaded.geometry[key]
         if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:

@@ -1,7 +1,8 @@
-"""ProcTHOR house JSON -> floors, walls with their openings, and a thing of the right size for every object.
+"""ProcTHOR house JSON -> floors, walls with their openings, and every object in its right size.
 
-Unity's frame is left-handed (y up, z away); ours is its mirror image in z. Objects are made of boxes because their
-meshes are part of AI2-THOR's player, but sizes, classes, rooms and the way through the house are the real ones.
+Unity's frame is left-handed (y up, z away); ours is its mirror image in z. Objects are made of
+boxes because their meshes are part of AI2-THOR's player, but sizes, classes, rooms and the way
+through the house are the real ones.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ _SIZES = {
 _COLORS = {
     "wall": (0.87, 0.85, 0.80), "ceiling": (0.95, 0.95, 0.94), "door": (0.55, 0.36, 0.22),
     "window": (0.66, 0.82, 0.93), "bed": (0.45, 0.55, 0.75), "sofa": (0.36, 0.47, 0.40),
-    "chair": (0.66, 0.45, 0.27), "table": (0.58, 0.40, 0.25), "chest_of_drawers": (0.50, 0.33, 0.20),
+    "chair": (0.66, 0.45, 0.27), "table": (0.58, 0.40, 0.25),
+    "chest_of_drawers": (0.50, 0.33, 0.20),
     "cabinet": (0.62, 0.50, 0.38), "furniture": (0.42, 0.30, 0.22), "shelving": (0.70, 0.58, 0.42),
     "counter": (0.80, 0.78, 0.74), "appliances": (0.78, 0.80, 0.82), "toilet": (0.96, 0.96, 0.96),
     "sink": (0.90, 0.92, 0.93), "tv_monitor": (0.10, 0.10, 0.12), "plant": (0.25, 0.52, 0.24),
@@ -80,7 +82,9 @@ def load_house(
         SceneError: unreadable file, no such index, or JSON that is not a house.
     """
     house = _read_house(path, index)
-    beside = next((p / _DATABASE for p in list(path.parents)[:2] if (p / _DATABASE).is_file()), None)
+    beside = next(
+        (p / _DATABASE for p in list(path.parents)[:2] if (p / _DATABASE).is_file()), None
+    )
     database = assets or beside
     try:
         return _build(
@@ -151,7 +155,7 @@ def _add_walls(
                 along = [length - along[1], length - along[0]]
             outside = opening["room0"] == opening["room1"]
             segment["holes"].append(
-                (along[0], along[1], *sorted((first["y"], last["y"])), kind, outside, opening)
+                (along[0], along[1], *sorted((first["y"], last["y"])), kind, outside)
             )
     for segment in segments.values():
         _add_wall(builder, segment, rooms)
@@ -175,14 +179,16 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
     owner = builder.add_object("wall", "wall", room)
     material = Material(color)
 
-    def slab(x0: float, x1: float, y0: float, y1: float, depth: float, paint: Material, who: int) -> None:
+    def slab(
+        x0: float, x1: float, y0: float, y1: float, depth: float, paint: Material, who: int
+    ) -> None:
         if x1 - x0 > 1e-4 and y1 - y0 > 1e-4:
             part = box((x1 - x0, y1 - y0, depth), ((x0 + x1) / 2, (y0 + y1) / 2, 0.0), paint)
             builder.add(part, who, frame)
 
     reach = WALL_THICKNESS / 2  # walls meet at corners without a gap
     at = -reach
-    for x0, x1, y0, y1, kind, outside, opening in sorted(segment["holes"], key=lambda h: h[0]):
+    for x0, x1, y0, y1, kind, outside in sorted(segment["holes"], key=lambda h: h[0]):
         x0, x1 = max(x0, 0.0), min(x1, length)
         slab(at, x0, bottom, top, WALL_THICKNESS, material, owner)
         slab(x0, x1, bottom, y0, WALL_THICKNESS, material, owner)
@@ -288,8 +294,8 @@ def _house_of(data: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401 (whateve
                if not isinstance(house, dict) or k not in house]  # fmt: skip
     if missing:
         raise SceneError(
-            f"{path}: not a ProcTHOR house, it has no {', '.join(missing)}. For a Habitat scene give "
-            "its *.scene_instance.json or *.stage_config.json."
+            f"{path}: not a ProcTHOR house, it has no {', '.join(missing)}. For a Habitat scene "
+            "give its *.scene_instance.json or *.stage_config.json."
         )
     return house
 

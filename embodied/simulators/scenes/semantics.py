@@ -1,6 +1,6 @@
-"""Scans with separate semantics: HM3D (.semantic.glb + .semantic.txt) and Matterport3D (_semantic.ply + .house).
+"""Scans and their semantics: HM3D (.semantic.glb, .semantic.txt), MP3D (_semantic.ply, .house).
 
-The scan is drawn from its own mesh; each of its faces takes the label of the semantic mesh's nearest face.
+The scan is drawn from its own mesh; each face takes the label of the semantic mesh's nearest face.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def add_labelled(
     Args:
         builder: receives geometry, objects and rooms.
         parts: the drawn mesh, y up.
-        mesh, descriptor: semantic mesh and its table.
+        mesh: the semantic mesh.
+        descriptor: its table.
         rotation: (4, 4) of the semantic mesh into y up; None = the axis that fits the scan's box.
 
     Raises:
@@ -93,7 +94,8 @@ def add_labelled(
     centers = corners.mean(axis=1)
     if rotation is None:
         rotation = min(
-            (UP_ROTATIONS["z"], UP_ROTATIONS["y"]), key=lambda r: _misfit(centers @ r[:3, :3].T, drawn)
+            (UP_ROTATIONS["z"], UP_ROTATIONS["y"]),
+            key=lambda r: _misfit(centers @ r[:3, :3].T, drawn),
         )
     centers = centers @ rotation[:3, :3].T
     if len(centers) == len(drawn) and np.allclose(centers, drawn, atol=1e-3):
@@ -115,7 +117,9 @@ def _add_objects(
 ) -> NDArray[np.int32]:
     """Register rooms and the instances that occur; return the (F,) object id of every face."""
     present = [i for i in np.unique(labels).tolist() if i in notes.names]
-    numbers = sorted({r for i in present if (r := notes.names[i][2]) is not None} | set(notes.rooms))
+    numbers = sorted(
+        {r for i in present if (r := notes.names[i][2]) is not None} | set(notes.rooms)
+    )
     index = {number: len(builder.rooms) + k for k, number in enumerate(numbers)}
     ids = {label: -1 for label in present}
     for label in present:
@@ -157,7 +161,8 @@ def read_hm3d_table(path: Path) -> Annotations:
             label, color, room = int(row[0]), int(row[1], 16), int(row[3])
         except ValueError as cause:
             raise SceneError(
-                f"{path}, line {number}: {','.join(row)!r} is not 'id,RRGGBB,\"name\",room' ({cause})"
+                f"{path}, line {number}: {','.join(row)!r} is not "
+                f"'id,RRGGBB,\"name\",room' ({cause})"
             ) from cause
         name = row[2].strip()
         notes.names[label] = (to_mpcat40(name) or "unlabeled", name, room if room >= 0 else None)
@@ -191,7 +196,8 @@ def _colored_faces(
             code = part.colors[part.faces[:, 0]].astype(np.int64)
         else:
             raise SceneError(
-                f"{path}: neither textures nor vertex colours, so no labels. Is it the semantic mesh?"
+                f"{path}: neither textures nor vertex colours, so no labels. "
+                "Is it the semantic mesh?"
             )
         code = code[:, 0] << 16 | code[:, 1] << 8 | code[:, 2]
         at = np.minimum(np.searchsorted(table, code), len(table) - 1)

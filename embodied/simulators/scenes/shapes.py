@@ -50,7 +50,7 @@ def flat_polygon(
 
 
 def triangulate(polygon: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Cut a simple polygon (K, 2) into (K - 2, 3) or fewer counter-clockwise triangles by ear clipping."""
+    """Cut a simple polygon (K, 2) into at most K - 2 counter-clockwise triangles (ear clipping)."""
     points = np.asarray(polygon, np.float64)
     order = list(range(len(points)))
     if _signed_area(points) < 0:

@@ -1,4 +1,4 @@
-"""Image bytes -> (H, W, 3) uint8, including the Basis Universal textures of HM3D, which trimesh skips."""
+"""Image bytes -> (H, W, 3) uint8, also from HM3D's Basis Universal files, which trimesh skips."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def decode_compressed(
 
     Returns:
         The file, with its materials renamed to unique names when anything had to be decoded, and
-        texture arrays by material name. Without the decoder package the textures are left out with a warning.
+        texture arrays by material name. Without the decoder package they are left out
+        with a warning.
     """
     header, binary = _split(data, path)
     images: list[dict[str, Any]] = header.get("images", [])
@@ -90,8 +91,8 @@ def _decode(blob: bytes, path: Path) -> NDArray[np.uint8] | None:
         import opengl_basisu
     except ImportError:
         warnings.warn(
-            f"{path}: its textures are Basis Universal (KTX2) and the package 'opengl-basisu' is not "
-            "installed, so the scene is shown without them. pip install 'embodied-stack[ktx]'",
+            f"{path}: its textures are Basis Universal (KTX2) and the package 'opengl-basisu' is "
+            "not installed, so the scene is shown without them. pip install 'embodied-stack[ktx]'",
             stacklevel=5,
         )
         return None
@@ -126,8 +127,8 @@ def _split(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
         return header, data[28 + length :]
     except (ValueError, struct.error, UnicodeDecodeError) as cause:
         raise SceneError(
-            f"{path}: cannot be read as {path.suffix[1:]} ({cause}). The file is damaged, truncated "
-            "or a Git-LFS pointer: download it again."
+            f"{path}: cannot be read as {path.suffix[1:]} ({cause}). The file is damaged, "
+            "truncated or a Git-LFS pointer: download it again."
         ) from cause
 
 

@@ -1,4 +1,4 @@
-"""Unpack a data archive safely: nothing leaves the target folder, nothing half-written stays behind."""
+"""Unpack a data archive safely: nothing leaves its folder, nothing half-written stays behind."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def unpack(archive: str | Path, target: str | Path, *, progress: bool = True) ->
             _unpack_zip(archive, partial, progress)
         else:
             _unpack_tar(archive, partial, progress)
-        partial.chmod(0o755)  # mkdtemp makes a private folder; an unpacked data set is an ordinary one
+        partial.chmod(
+            0o755
+        )  # mkdtemp makes a private folder; an unpacked data set is an ordinary one
         if target.exists():
             target.rmdir()
         partial.replace(target)

@@ -1,4 +1,4 @@
-"""SDF worlds (Gazebo): posed models made of meshes and simple shapes, z up, such as the AWS small house."""
+"""SDF worlds (Gazebo): posed models of meshes and simple shapes, z up, as the AWS small house."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LABEL_FILE = "scene_objects.json.gz"
 
 
 def find_world(folder: Path) -> Path | None:
-    """Return the world file or archive of a folder (`*.world`, also one or two levels down), or None."""
+    """Return the `*.world` of a folder, up to two levels down, or its single archive, or None."""
     for pattern in ("*.world", "worlds/*.world", "*/*.world", "*/worlds/*.world"):
         found = sorted(folder.glob(pattern))
         if found:
@@ -48,8 +48,8 @@ def load_world(path: Path, labels: Mapping[str, str] | None = None) -> Scene:
         SceneError: no world inside, damaged XML or a model that cannot be found.
     """
     if is_archive(path):
-        with tempfile.TemporaryDirectory(prefix="embodied-world-") as folder:
-            inside = unpack(path, Path(folder) / "world", progress=False)
+        with tempfile.TemporaryDirectory(prefix="embodied-world-") as temporary:
+            inside = unpack(path, Path(temporary) / "world", progress=False)
             world = find_world(inside)
             if world is None or is_archive(world):
                 raise SceneError(f"{path}: holds no *.world file. Give an archive of an SDF world.")
@@ -99,7 +99,7 @@ class _Models:
     def parts(
         self, element: ElementTree.Element, inherited: NDArray[np.float64] | None = None
     ) -> Iterator[tuple[MeshPart, NDArray[np.float64]]]:
-        """Yield every visual of a `<model>` or `<include>` with its (4, 4) pose in the world [m]."""
+        """Yield every visual of a `<model>` or `<include>` with its (4, 4) pose in the world."""
         own = _pose(element.find("pose"))
         if element.tag == "include":
             file = self.resolve(element.findtext("uri") or "", default="model.sdf")
@@ -134,7 +134,9 @@ class _Models:
             return
         shape = None if geometry is None else _shape(geometry)
         if shape is not None:
-            color = [float(v) for v in (visual.findtext("material/diffuse") or "0.7 0.7 0.7").split()]
+            color = [
+                float(v) for v in (visual.findtext("material/diffuse") or "0.7 0.7 0.7").split()
+            ]
             material = Material((color[0], color[1], color[2]))
             vertices, faces = np.asarray(shape.vertices), np.asarray(shape.faces)
             yield MeshPart(vertices, faces, material=material), [1.0, 1.0, 1.0]
