@@ -10,7 +10,8 @@ NONE, FLOOR, OBSTACLE, ABOVE, BELOW, FAR = 0, 1, 2, 3, 4, 5
 FLAT = -(2**31)  # row of FLOOR pixels on the floor plane itself
 _PLANE = 0.03  # [m] tolerance of that plane
 _SURFACE = 0.05  # [m] height change between two pixels that still is one horizontal surface
-_GAP = 0.5  # [m] longest gap bridged between two such pixels
+_OBLIQUE = 2.0  # slope of depth over width up to which two pixels are one wall
+_GAP = 0.5  # [m] longest gap bridged
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
@@ -95,6 +96,25 @@ def _raise(
         log_odds[row, column] = min(log_odds[row, column] + weights[0], weights[3])
 
 
+@numba.njit(cache=True)
+def _bridge(
+    row: int,
+    column: int,
+    row2: int,
+    column2: int,
+    frame: int,
+    weights: NDArray[np.float64],
+    log_odds: NDArray[np.float32],
+    seen: NDArray[np.uint8],
+    stamp: NDArray[np.int32],
+) -> None:
+    """Raise the cells strictly between two cells."""
+    steps = max(abs(row2 - row), abs(column2 - column))
+    for k in range(1, steps):
+        r, c = row + (row2 - row) * k // steps, column + (column2 - column) * k // steps
+        _raise(r, c, frame, weights, log_odds, seen, stamp)
+
+
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
 def integrate_view(
     depth: NDArray[np.float32],
@@ -128,26 +148,25 @@ def integrate_view(
                 continue
             row, column = rows[i, j] - first_row, columns[i, j] - first_column
             _raise(row, column, frame, weights, log_odds, seen, stamp)
-            # a table top far away: consecutive pixels land cells apart; bridge them
+            # far away, consecutive pixels land cells apart: bridge a wall along its row of pixels
+            # and a table top along its column
+            if j + 1 < width and kinds[i, j + 1] == OBSTACLE:
+                row2, column2 = rows[i, j + 1] - first_row, columns[i, j + 1] - first_column
+                steps = max(abs(row2 - row), abs(column2 - column))
+                if steps > 1 and steps * cell < _GAP:
+                    d = depth[i, j]
+                    if abs(d - depth[i, j + 1]) < _OBLIQUE * d / focal:
+                        _bridge(row, column, row2, column2, frame, weights, log_odds, seen, stamp)
             if i + 1 < height and kinds[i + 1, j] == OBSTACLE:
                 row2, column2 = rows[i + 1, j] - first_row, columns[i + 1, j] - first_column
                 steps = max(abs(row2 - row), abs(column2 - column))
-                if 1 < steps and steps * cell < _GAP:
+                if steps > 1 and steps * cell < _GAP:
                     a = (j + 0.5 - 0.5 * width) / focal
                     rise = a * pose[1, 0] - pose[1, 2]
                     y = depth[i, j] * (b * pose[1, 1] + rise)
                     y2 = depth[i + 1, j] * ((b - 1.0 / focal) * pose[1, 1] + rise)
                     if abs(y - y2) < _SURFACE:
-                        for k in range(1, steps):
-                            _raise(
-                                row + (row2 - row) * k // steps,
-                                column + (column2 - column) * k // steps,
-                                frame,
-                                weights,
-                                log_odds,
-                                seen,
-                                stamp,
-                            )
+                        _bridge(row, column, row2, column2, frame, weights, log_odds, seen, stamp)
 
     # steps, sills and carpets lie beside the floor plane the sweep below looks at
     for i in range(height):
