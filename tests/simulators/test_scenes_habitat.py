@@ -118,6 +118,45 @@ def test_scene_instance_without_any_data_set(dataset):
     assert scene.objects[1].category == "chair"
 
 
+URDF = """<robot name="cupboard"><link name="base"/>
+<joint name="fix" type="fixed"><origin xyz="0 1 0"/>
+<parent link="base"/><child link="body"/></joint>
+<link name="body"><visual><geometry><box size="1 2 1"/></geometry></visual></link>
+<joint name="slide" type="prismatic"><axis xyz="0 0 1"/>
+<parent link="body"/><child link="drawer"/></joint>
+<link name="drawer"><visual><origin xyz="0 0.5 0"/><geometry><mesh filename="d.glb" scale="2 1 1"/>
+</geometry></visual></link></robot>"""
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_articulated_object_in_its_pose(dataset, listed):
+    folder = dataset.parent
+    place = folder / "urdf" / ("cupboard" if listed else "") / "cupboard.urdf"
+    place.parent.mkdir(parents=True)
+    place.write_text(URDF)
+    box_file(place.parent / "d.glb", (0.25, 0.1, 0.5))
+    if listed:
+        config = json.loads(dataset.read_text())
+        write(dataset, {**config, "articulated_objects": {"paths": {".urdf": ["urdf/*"]}}})
+    path = folder / "scenes" / "com.scene_instance.json"
+    content = json.loads(path.read_text())
+    content["articulated_object_instances"] = [
+        {
+            "template_name": "cupboard",
+            "translation": [0, 0, -4],
+            "initial_joint_pose": {"slide": 0.75},
+        }
+    ]
+    write(path, content)
+    thing = load_scene(path).objects[-1]
+    assert (thing.name, thing.category) == ("cupboard", "cabinet")
+    assert thing.size == pytest.approx((1, 2, 1.5))  # the drawer sticks out to z = 1
+    assert thing.center == pytest.approx((0, 1, -3.75))
+    place.unlink()
+    with pytest.raises(SceneError, match="articulated object 'cupboard' was not found"):
+        load_scene(path)
+
+
 def test_several_scenes_must_be_named(dataset):
     with pytest.raises(SceneError, match=r"has 2 scenes.*com, local"):
         load_scene(dataset)
@@ -179,3 +218,13 @@ def test_habitats_own_assets(shared_data, tmp_path):
     centers = {o.name: o.center for o in scene.objects}
     assert centers["dataset_test_object1"] == pytest.approx((0.1, 0.2, 0.3), abs=0.01)
     assert [r.category for r in scene.rooms] == ["bedroom", "bathroom"]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"scale": "big"}, {"up": [0, 1]}, {"up": [0, 0, 0]}, {"scale": [1, 2]}]
+)
+def test_senseless_values(tmp_path, bad):
+    box_file(tmp_path / "s.glb")
+    path = write(tmp_path / "s.stage_config.json", {"render_asset": "s.glb", **bad})
+    with pytest.raises(SceneError, match=r"s\.stage_config\.json"):
+        load_scene(path)

@@ -1,8 +1,10 @@
 """Mesh files: geometry, axes, units, textures, names and bad input."""
 
+import contextlib
 import json
 import struct
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -286,6 +288,35 @@ def test_truncated_files(tmp_path, extension, keep):
     path = tmp_path / f"sphere.{extension}"
     path.write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(SceneError, match="sphere"):
+        load_scene(path)
+
+
+@pytest.mark.parametrize("kind", ["glb", "ply", "dae", "obj"])
+def test_random_damage_is_reported_or_harmless(tmp_path, kind):
+    """Whatever bytes are wrong, the answer is a scene or a SceneError, never another exception."""
+    rng = np.random.default_rng(7)
+    if kind == "dae":
+        whole = DAE_TEXTURED.encode()
+    else:
+        whole = trimesh.creation.box().export(file_type=kind)
+        whole = whole.encode() if isinstance(whole, str) else whole
+    path = tmp_path / f"box.{kind}"
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 4):
+            damaged[at] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(SceneError):
+                assert np.isfinite(load_scene(path).vertices).all()
+
+
+@pytest.mark.parametrize("content", ["[]", "7", '{"textures": 3, "materials": [4]}'])
+def test_gltf_of_the_wrong_shape(tmp_path, content):
+    path = tmp_path / "scene.gltf"
+    path.write_text(content)
+    with pytest.raises(SceneError, match="scene"):
         load_scene(path)
 
 

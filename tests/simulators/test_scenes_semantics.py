@@ -113,7 +113,8 @@ def semantic_ply(path, objects, form="binary_little_endian"):
     header = (
         f"ply\nformat {form} 1.0\nelement vertex {len(VERTICES)}\nproperty float x\n"
         f"property float y\nproperty float z\nelement face {len(FACES)}\n"
-        "property list uchar int vertex_indices\nproperty int materialId\nproperty int objectId\nend_header\n"
+        "property list uchar int vertex_indices\n"
+        "property int materialId\nproperty int objectId\nend_header\n"
     )
     if form == "ascii":
         body = "".join("{} {} {}\n".format(*v) for v in VERTICES)

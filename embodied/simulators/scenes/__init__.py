@@ -29,24 +29,43 @@ def load_scene(
     """Load a scene; what the path is decides how.
 
     Args:
-        path: a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off), an SDF world (.world, an archive
-            holding one, or its folder), or a ProcTHOR house (.json, `houses.jsonl.gz#12`).
-        up: the file's own up axis, "y" or "z"; None = the format's default (glTF, COLLADA after its
-            `<up_axis>`: y). habitat-sim takes a bare `.glb` as z up: `up="z"` reproduces that.
-        labels: node names -> categories (a mapping, or a JSON file holding one), or one
-            (instance, mpcat40 class) row per face ((F, 2), or an .npz file with arrays `instance` and `semantic`).
+        path: one of
+            a mesh (.glb, .gltf, .obj, .ply, .dae, .stl, .off), with HM3D or Matterport3D semantics
+            when those lie beside it;
+            a Habitat config (`*.stage_config.json`, `*.object_config.json`,
+            `*.scene_instance.json`, `*.scene_dataset_config.json#SCENE`);
+            an SDF world (.world, an archive holding one, or its folder);
+            a ProcTHOR house (.json, or one of many: `houses.jsonl.gz#12`).
+        up: the file's own up axis, "y" or "z"; None = what the format says: y for meshes and
+            Habitat configs without axes, z for scans with semantics. habitat-sim takes a bare
+            `.glb` stage as z up: `up="z"` reproduces that.
+        labels: names -> categories (a mapping, or a JSON file holding one), or, for a mesh, one
+            (instance, mpcat40 class) row per face: (F, 2), or an .npz file with the arrays
+            `instance` and `semantic`.
 
     Raises:
         SceneError: names the file, the cause and a remedy.
     """
-    path = Path(path).expanduser()
     if up not in (None, "y", "z"):
         raise SceneError(f"up='{up}' is not an axis a scene can stand on; use 'y' or 'z'")
-    path, _, selected = str(path).partition("#") if not path.exists() else (path, "", "")
-    path = Path(path)
-    if not path.exists():
-        raise SceneError(f"{path}: no such file or directory. Check the path.")
+    file, selected = Path(path).expanduser(), ""
+    if not file.exists():
+        head, _, selected = str(file).rpartition("#") if "#" in str(file) else (str(file), "", "")
+        file = Path(head)
+    if not file.exists():
+        raise SceneError(f"{file}: no such file or directory. Check the path.")
     table = _read_labels(labels)
+    try:
+        return _dispatch(file, selected, up, table)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as cause:
+        # a well-formed file with senseless content: report it as what it is for the user
+        raise SceneError(
+            f"{file}: its content makes no sense ({type(cause).__name__}: {cause}). "
+            "Correct the file, or download it again."
+        ) from cause
+
+
+def _dispatch(path: Path, selected: str, up: str | None, table: Labels | None) -> Scene:
     if path.is_dir():
         world = find_world(path)
         if world is None:
@@ -55,8 +74,8 @@ def load_scene(
                 "Name the scene file inside it."
             )
         path = world
-    extension = path.suffix.lower()
-    if path.name.lower().endswith(CONFIG_EXTENSIONS):
+    extension, name = path.suffix.lower(), path.name.lower()
+    if name.endswith(CONFIG_EXTENSIONS):
         return load_habitat(path, selected or None, _names(table, path), up)
     if extension in WORLD_EXTENSIONS or is_archive(path):
         return load_world(path, _names(table, path))
@@ -64,7 +83,7 @@ def load_scene(
         if table is None and semantic_files(path) is not None:
             return load_scan(path, up)
         return load_mesh(path, up, table)
-    if path.name.lower().endswith(HOUSE_EXTENSIONS):
+    if name.endswith(HOUSE_EXTENSIONS):
         return load_house(path, _index(selected, path), _names(table, path))
     known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *HOUSE_EXTENSIONS, *ARCHIVE_SUFFIXES)
     raise SceneError(f"{path}: unknown scene format '{extension}'; {nearest(extension, known)}")

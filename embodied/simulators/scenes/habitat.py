@@ -22,6 +22,7 @@ from embodied.simulators.scenes.habitat_dataset import Dataset, Template, datase
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, file_up, read_parts
 from embodied.simulators.scenes.semantics import add_labelled
+from embodied.simulators.scenes.urdf import read_urdf
 
 CONFIG_EXTENSIONS = (
     ".stage_config.json",
@@ -87,12 +88,13 @@ def _load_instance(
         pose = _instance_pose(entry, path)
         where = entry.get("translation_origin", origin)
         _add_object(builder, template, entry, pose, labels, where)
-    if articulated := config.get("articulated_object_instances"):
-        warnings.warn(
-            f"{path}: {len(articulated)} articulated objects (URDF) are left out; doors and "
-            "drawers of this scene are missing",
-            stacklevel=4,
-        )
+    for entry in config.get("articulated_object_instances", []):
+        urdf = dataset.articulated(entry.get("template_name", ""), path.parent)
+        joints = entry.get("initial_joint_pose")
+        frame = _instance_pose(entry, path) @ _instance_scale(entry)
+        owner = builder.add_object(labels.get(urdf.stem) or to_mpcat40(urdf.stem), urdf.stem)
+        for part in read_urdf(urdf, joints if isinstance(joints, dict) else None):
+            builder.add(part, owner, frame)
     descriptor = dataset.semantics(config.get("semantic_scene_instance"), path)
     if descriptor is not None:
         builder.rooms.extend(_regions(read_json(descriptor)))
@@ -183,6 +185,8 @@ def _scale(template: Template) -> NDArray[np.float64]:
 def _frame(template: Template, up: Any, front: Any) -> NDArray[np.float64]:  # noqa: ANN401
     """Return the (4, 4) rotation that turns a file's up and front into +y and -z."""
     up, front = np.asarray(up, np.float64), np.asarray(front, np.float64)
+    if not (up.any() and front.any()):
+        raise SceneError(f"{template.path}: up and front must not be zero; correct the config")
     if abs(up @ front) > 1e-3 * np.linalg.norm(up) * np.linalg.norm(front):
         if "front" in template.attributes:
             raise SceneError(

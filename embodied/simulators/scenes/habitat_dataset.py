@@ -86,6 +86,22 @@ class Dataset:
         """Return an object by its handle."""
         return self._template("objects", ".object_config.json", handle, near)
 
+    def articulated(self, handle: str, near: Path) -> Path:
+        """Return the URDF file of an articulated object."""
+        short = Path(handle).name.removesuffix(".urdf").removesuffix(".ao_config.json")
+        files = {p.name: p for p in self._files("articulated_objects", ".ao_config.json")}
+        for root in [near, near.parent] + ([self.path.parent] if self.path is not None else []):
+            for place in (root / f"{handle}.urdf", root / handle, root / "urdf" / f"{handle}.urdf"):
+                if place.is_file() and place.suffix == ".urdf":
+                    return place
+        if f"{short}.ao_config.json" in files:
+            config = files[f"{short}.ao_config.json"]
+            return config.parent / str(read_json(config).get("urdf_filepath", f"{short}.urdf"))
+        if f"{short}.urdf" in files:
+            return files[f"{short}.urdf"]
+        hint = nearest(short, sorted(files)[:200]) if files else "the data set lists none"
+        raise SceneError(f"{near}: the articulated object '{handle}' was not found; {hint}")
+
     def find_scene(self, name: str | None) -> tuple[str, Path]:
         """Return ("instance" or "stage", file) of a scene; the only one when no name is given.
 
