@@ -93,8 +93,8 @@ def _film(out: Path) -> Section:
     return Section(
         "The film",
         film=out / "episode.mp4",
-        film_caption="Left: what the camera sees. Middle: depth. Right: the map built from depth and "
-        "pose; white is known floor, dark are obstacles, green are frontiers (borders to the "
+        film_caption="Left: what the camera sees. Middle: depth. Right: the map drawn from depth "
+        "and pose: white is known floor, dark are obstacles, green are frontiers (borders to the "
         "unknown), blue is the path, orange the agent.",
     )
 

@@ -1,0 +1,59 @@
+"""What the guides show works as printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from embodied import config
+from embodied.cli.main import parser
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_simulator_page_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks(ROOT / "docs" / "simulator.md", "python")
+    assert len(code) >= 8
+    session: dict[str, object] = {}
+    for number, block in enumerate(code):
+        exec(compile(block, f"simulator.md, block {number + 1}", "exec"), session)  # noqa: S102
+    text = capsys.readouterr().out
+    assert "(12, 96, 96, 3)" in text
+    assert session["views"]["rgb"].std() > 5  # type: ignore[index]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    found = []
+    for guide in GUIDES:
+        for block in blocks(guide, "sh"):
+            for line in block.splitlines():
+                words = line.split("#")[0].split()
+                if words[:1] == ["embodied"]:
+                    found.append((guide.name, words[1:]))
+    return found
+
+
+@pytest.mark.parametrize(("guide", "words"), commands())
+def test_every_command_in_a_guide_is_understood(guide: str, words: list[str]) -> None:
+    args = parser().parse_known_args(words)[0]
+    assert args.command == words[0], guide
+    for word in words:
+        if word.startswith("nav/"):
+            config.read_recipe(word)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda g: g.name)
+def test_links_between_files_lead_somewhere(guide: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", guide.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (guide.parent / target).exists(), target

@@ -1,0 +1,103 @@
+"""Recordings come back as they went in; damaged ones say so; Rerun is optional."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embodied.errors import EmbodiedError, MissingExtraError
+from embodied.viz import rerun
+from embodied.viz.recorder import Recorder, Recording, load
+
+
+def recorder(steps: int = 4) -> Recorder:
+    rng = np.random.default_rng(0)
+    made = Recorder(90.0, {"scene": "house 3"})
+    for step in range(steps):
+        camera = np.eye(4)
+        camera[:3, 3] = (0, 1.25, -step)
+        made.add(
+            rng.integers(0, 255, (32, 32, 3)).astype(np.uint8),
+            rng.uniform(0.5, 4, (32, 32)).astype(np.float32),
+            (0, 0, -step), 0.1 * step, camera, "start" if step == 0 else "",
+        )  # fmt: skip
+    return made
+
+
+def test_what_went_in_comes_out(tmp_path: Path) -> None:
+    made = recorder()
+    made.save(tmp_path / "recording")
+    read = load(tmp_path)  # finds the sub-folder of a demo
+    assert len(read) == 4
+    assert read.info == {"scene": "house 3"}
+    assert read.hfov == 90.0
+    assert read.notes == ("start", "", "", "")
+    np.testing.assert_array_equal(read.rgb[2], made._rows["rgb"][2])
+    np.testing.assert_allclose(read.yaw, [0, 0.1, 0.2, 0.3], atol=1e-6)
+    np.testing.assert_allclose(read.camera[3][:3, 3], [0, 1.25, -3])
+    assert np.abs(read.depth - recorder_depth()).max() <= 0.00051  # kept in millimetres
+
+
+def recorder_depth() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    depths = []
+    for _ in range(4):
+        rng.integers(0, 255, (32, 32, 3))
+        depths.append(rng.uniform(0.5, 4, (32, 32)))
+    return np.stack(depths)
+
+
+def test_an_empty_recording_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(EmbodiedError, match="nothing was recorded"):
+        Recorder(90.0).save(tmp_path / "recording")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "header", "format", "length"])
+def test_a_damaged_recording_says_so(tmp_path: Path, damage: str) -> None:
+    folder = recorder().save(tmp_path / "recording")
+    frames, header = folder / "frames.npz", folder / "recording.json"
+    if damage == "missing":
+        frames.unlink()
+    elif damage == "cut":
+        frames.write_bytes(frames.read_bytes()[:200])
+    elif damage == "header":
+        header.write_text("{")
+    else:
+        content = json.loads(header.read_text())
+        content["format" if damage == "format" else "notes"] = ["other"]
+        header.write_text(json.dumps(content))
+    with pytest.raises(EmbodiedError, match="recording"):
+        load(folder)
+
+
+def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EmbodiedError, match="no recording in"):
+        load(tmp_path)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return load(recorder().save(tmp_path / "recording"))
+
+
+def test_without_rerun_the_error_names_the_extra(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(MissingExtraError, match=r"embodied-stack\[viz\]"):
+        rerun.show(recording, tmp_path / "out.rrd")
+
+
+def test_rerun_gets_images_depth_path_and_map(recording: Recording, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="extra 'viz' is not installed")
+    file = tmp_path / "out.rrd"
+    rerun.show(recording, file)
+    data = file.read_bytes()
+    assert data[:4] == b"RRF2"
+    for entity in (b"world/camera/rgb", b"world/camera/depth", b"world/path", b"map"):
+        assert entity in data
