@@ -141,7 +141,7 @@ def test_rooms_do_not_overlap_and_have_believable_sizes(seed: int) -> None:
 
 
 def _room_reach(house: Scene, finder: PathFinder) -> list[tuple[float, float]]:
-    """Per room: share of a 10 cm floor grid that is walkable, and share of that on the largest island."""
+    """Per room: walkable share of a 10 cm floor grid, and share of that on the main island."""
     main, out = finder.largest_island, []
     for room in house.rooms:
         low, high = room.polygon.min(axis=0), room.polygon.max(axis=0)

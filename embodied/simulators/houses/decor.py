@@ -24,7 +24,8 @@ def plant(k: Look, w: float, h: float) -> None:
     b, rng = k.builder, k.rng
     pot = 0.3 * min(1.0, h)
     r = w * 0.36
-    b.lathe((0, 0, w / 2), ((0.0, 0.0), (r * 0.7, 0.0), (r, pot), (r * 0.9, pot), (0.0, pot * 0.92)),
+    rim = ((0.0, 0.0), (r * 0.7, 0.0), (r, pot), (r * 0.9, pot), (0.0, pot * 0.92))
+    b.lathe((0, 0, w / 2), rim,
             k.accent() if rng.random() < 0.6 else k.ceramic, segments=10)  # fmt: skip
     b.cylinder((0, pot * 0.9, w / 2), 0.02 * min(1.0, h), (h - pot) * 0.5, k.soil, 6)
     broad = rng.random() < 0.5
@@ -159,7 +160,7 @@ def rug(k: Look, w: float, d: float, material: int) -> None:
 
 
 def curtain(k: Look, w: float, h: float, material: int, rod: bool) -> None:
-    """Draw a pleated curtain from y = 0 up, as zig-zag strips; the rod is as wide as asked by the caller."""
+    """Draw a pleated curtain from y = 0 up, as zig-zag strips, with a rod if asked."""
     b, folds = k.builder, max(3, round(w / 0.08))
     step = w / folds
     for i in range(folds):
@@ -307,8 +308,8 @@ def clock(k: Look, r: float) -> None:
     """Draw a wall clock (stacked bars make the disc), centred on the origin."""
     b = k.builder
     for ring, material, z in ((r, k.black, 0.03), (r * 0.9, k.white, 0.034)):
-        for i in range(6):
-            y0, y1 = (-1 + i / 3) * ring, (-1 + (i + 1) / 3) * ring
+        for i in range(9):
+            y0, y1 = (-1 + i / 4.5) * ring, (-1 + (i + 1) / 4.5) * ring
             half = math.sqrt(max(ring * ring - ((y0 + y1) / 2) ** 2, 0))
             b.box((-half, y0, 0.0), (half, y1, z), material)
     b.box((-0.008, 0.0, 0.03), (0.008, r * 0.7, 0.04), k.black)
@@ -316,7 +317,7 @@ def clock(k: Look, r: float) -> None:
 
 
 def clothes(k: Look, w: float, count: int) -> None:
-    """Draw shirts and coats on hangers along a rail at y = 0, hanging down; z is the rail's depth."""
+    """Draw shirts and coats on hangers along a rail at y = 0, hanging down from it."""
     b, rng = k.builder, k.rng
     for i in range(count):
         x = -w / 2 + (i + 0.5) * w / count

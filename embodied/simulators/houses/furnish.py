@@ -1,4 +1,4 @@
-"""Tools to furnish one room: stand things on the floor, hang them on walls, put them on other things."""
+"""Tools to furnish one room: stand things, hang them on walls, put them on other things."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Furnisher:
         if spot is None:
             return None
         back = d / 2
-        return Spot(spot.rect, spot.x - math.sin(spot.yaw) * back, spot.z - math.cos(spot.yaw) * back,
-                    spot.yaw, "")  # fmt: skip
+        x, z = spot.x - math.sin(spot.yaw) * back, spot.z - math.cos(spot.yaw) * back
+        return Spot(spot.rect, x, z, spot.yaw, "")
 
     def wall_free(self, wall: str, lo: float, hi: float, bottom: float, top: float) -> bool:
         """Return whether a piece of wall carries nothing yet."""
@@ -119,7 +119,7 @@ class Furnisher:
         self, category: str, name: str, w: float, bottom: float, top: float, *,
         above: Spot | None = None, origin: float | None = None, tries: int = 8,
     ) -> Spot | None:  # fmt: skip
-        """Begin a wall-mounted object, above a spot or anywhere; its origin lies at `origin` [m] (default: middle)."""
+        """Begin a wall-mounted object, above a spot or anywhere; `origin` is its y [m] (middle)."""
         x0, z0, x1, z1 = self.inner
         for _ in range(1 if above else tries):
             wall = above.wall if above else WALLS[int(self.rng.integers(4))]

@@ -59,10 +59,10 @@ def generate_house(
 
     Args:
         seed: any non-negative integer; see `split_seeds` for disjoint sets.
-        rooms: number of rooms in all, or an inclusive range to draw from, within 1 to 12. A house of two floors
-            has at least 4 (a stair hall and a room on each).
-        triangles: about how many triangles to use: surfaces are tessellated up to it. None keeps the light
-            house (2k to 30k).
+        rooms: number of rooms in all, or an inclusive range to draw from, within 1 to 12. A house
+            of two floors has at least 4 (a stair hall and a room on each).
+        triangles: about how many triangles to use: surfaces are tessellated up to it. None keeps
+            the light house (2k to 30k).
         textures: give surfaces their patterns; False leaves plain colours.
         floors: 1 or 2.
 
@@ -85,17 +85,17 @@ def generate_house(
     count = int(rng.integers(max(low, 4 if floors == 2 else 1), high + 1))
     plan, stair = plan_house(count, floors, rng)
     draw = int(rng.integers(2**62))
-    builder = _build(plan, stair, draw, MeshBuilder(textures))
+    builder = _build(plan, stair, draw, MeshBuilder(textures, storey=STOREY))
     if triangles is not None and builder.triangle_count() > triangles:
-        builder = _build(plan, stair, draw, MeshBuilder(textures, segments=6, soft=False))
+        builder = _build(plan, stair, draw, MeshBuilder(textures, 6, False, STOREY))
     arrays = builder.arrays()
     objects = builder.scene_objects()
     if triangles is not None:
         made = builder.triangle_count()
         if made > 1.1 * triangles:
             raise SceneError(
-                f"house {seed} with {count} rooms needs {made} triangles, more than the {triangles} asked for: "
-                "ask for more triangles or fewer rooms"
+                f"house {seed} with {count} rooms needs {made} triangles, more than the "
+                f"{triangles} asked for: ask for more triangles or fewer rooms"
             )
         if made < 0.95 * triangles:
             arrays = tessellate(arrays, triangles)
@@ -106,7 +106,7 @@ def generate_house(
         rooms_out.append(Room(room.category, polygon, room.storey * STOREY))
     return Scene(
         f"house-{seed}", materials=tuple(builder.materials), objects=tuple(objects),
-        rooms=tuple(rooms_out), **arrays,  # type: ignore[arg-type]
+        rooms=tuple(rooms_out), **arrays,
     )  # fmt: skip
 
 

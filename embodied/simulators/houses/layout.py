@@ -51,7 +51,7 @@ def program(count: int, rng: np.random.Generator) -> list[str]:
 
 
 def subdivide(rect: Rect, areas: list[float], rng: np.random.Generator) -> list[Rect]:
-    """Cut a rectangle into one piece per area, in proportion, with the squarest of a few random cuts."""
+    """Cut a rectangle into one piece per area, in proportion: the squarest of some random cuts."""
     best, best_score = [rect] * len(areas), -1.0
     for _ in range(1 if len(areas) < 2 else 14):
         order = rng.permutation(len(areas)).tolist()
@@ -88,7 +88,7 @@ def _cut(rect: Rect, order: list[int], areas: list[float], out: dict[int, Rect])
 
 
 def arrange(types: list[str], rng: np.random.Generator) -> list[RoomPlan]:
-    """Place rooms: cuts of one rectangle when few, two rows along a hallway plus a living block when many."""
+    """Place rooms: cuts of one rectangle, or two rows along a hallway plus a living block."""
     areas = [float(rng.uniform(*AREAS[t])) for t in types]
     if "hallway" not in types:
         total = sum(areas)

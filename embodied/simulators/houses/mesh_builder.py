@@ -1,7 +1,7 @@
-"""Collect parametric parts (boxes, lathes, quads) and turn them into one triangle scene in a few array operations.
+"""Collect parametric parts (boxes, lathes, quads) and turn them into the arrays of one scene.
 
-Parts are written in the frame of the object being built: x to its right, y up, z to its front. Every object has
-one frame (a heading and an origin), applied to all of its parts at the end.
+Parts are written in the frame of the object being built: x to its right, y up, z to its front.
+Every object has one frame (a heading and an origin), applied to all of its parts at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,18 @@ from embodied.simulators.base import Material, SceneObject
 Color = tuple[float, float, float]
 Point = tuple[float, float, float]
 
-# Corner i of a box has the high bound on axis a when bit a of i is set. Quads are counter-clockwise from outside.
+# Corner i of a box has the high bound on axis a when bit a of i is set.
+# Quads are counter-clockwise from outside.
 _CORNER = np.array([[(i >> a) & 1 for a in range(3)] for i in range(8)])
 _BOX_QUADS = np.array(
     [[0, 4, 6, 2], [5, 1, 3, 7], [0, 1, 5, 4], [6, 7, 3, 2], [1, 0, 2, 3], [4, 5, 7, 6]]
 )
 _QUAD_AXES = np.array([[2, 1], [2, 1], [0, 2], [0, 2], [0, 1], [0, 1]])
+
+
+SHADED = {"wall": 0.84, "floor": 1.0, "ceiling": 1.0, "door": 0.85, "window": 1.0, "stairs": 0.9,
+          "lighting": 0.9, "picture": 1.0, "mirror": 1.0}  # fmt: skip
+"""Brightness at floor level by category (0.7 elsewhere); full from 0.9 m (walls: 2.7 m) up."""
 
 
 class MeshBuilder:
@@ -34,9 +41,13 @@ class MeshBuilder:
         textured: keep textures and texture coordinates.
         segments: sides of a full-detail lathe.
         soft: chamfer the edges of cushions and the like (44 triangles instead of 12).
+        storey: height of the upper floor [m], where shading starts anew.
     """
 
-    def __init__(self, textured: bool = True, segments: int = 12, soft: bool = True) -> None:
+    def __init__(
+        self, textured: bool = True, segments: int = 12, soft: bool = True, storey: float = np.inf
+    ) -> None:
+        self.storey = storey
         self.textured = textured
         self.segments = segments
         self.soft_edges = soft
@@ -55,7 +66,7 @@ class MeshBuilder:
         self._quad_uv: list[tuple[tuple[float, float], ...]] = []
         self._quad_ids: list[tuple[int, int]] = []
         self._extents: list[tuple[NDArray, int, int, int]] = []
-        self._world = np.empty((0, 3), np.float32)
+        self._world: NDArray[np.float32] = np.empty((0, 3), np.float32)
 
     def material(
         self, color: Color, texture: NDArray[np.uint8] | None = None, scale: float = 1.0
@@ -77,7 +88,7 @@ class MeshBuilder:
         origin: Point = (0.0, 0.0, 0.0),
         yaw: float = 0.0,
     ) -> int:
-        """Begin an object; later parts belong to it. `yaw` [rad] turns its front (+z) counter-clockwise about +y."""
+        """Begin an object; later parts belong to it. `yaw` [rad] turns its front (+z) about +y."""
         self.objects.append((category, name, room))
         # Quarter turns come out exact, so that walls and furniture stay axis-aligned to the bit.
         cos, sin = round(math.cos(yaw), 12), round(math.sin(yaw), 12)
@@ -137,13 +148,13 @@ class MeshBuilder:
         material: int,
         uv: tuple[tuple[float, float], ...],
     ) -> None:
-        """Add a four-cornered face, counter-clockwise seen from its front; `uv` in texture units (1 = one repeat)."""
+        """Add a face, counter-clockwise seen from its front; `uv` 1 = one texture repeat."""
         self._quads.append(corners)
         self._quad_uv.append(uv)
         self._quad_ids.append((len(self.objects) - 1, material))
 
     def panel(self, origin: Point, across: Point, up: Point, material: int) -> None:
-        """Add a parallelogram from a corner and two edges [m], textured in metres along the edges."""
+        """Add a parallelogram from a corner and two edges [m], textured in metres."""
         scale = self._scales[material]
         u = math.dist((0, 0, 0), across) / scale
         v = math.dist((0, 0, 0), up) / scale
@@ -165,8 +176,8 @@ class MeshBuilder:
             total += len(rows) * len(_lathe_template(profile, segments)[1])
         return total
 
-    def arrays(self) -> dict[str, NDArray | None]:
-        """Return the `Scene` arrays: vertices, faces, face_object, face_material and uv."""
+    def arrays(self) -> dict[str, Any]:
+        """Return the `Scene` arrays: vertices, faces, face_object, face_material, uv and colors."""
         parts = [p for p in (self._build_boxes(), self._build_soft(), self._build_quads()) if p]
         parts += [self._build_lathe(key) for key in self._lathes]
         frames = np.array(self._frames)
@@ -202,7 +213,18 @@ class MeshBuilder:
             "face_object": np.concatenate(owners).astype(np.int32),
             "face_material": np.concatenate(materials).astype(np.int32),
             "uv": np.concatenate(uvs).astype(np.float32) if self.textured else None,
+            "colors": self._shades(world, np.concatenate(frame)),
         }
+
+    def _shades(self, world: NDArray[np.float32], owner: NDArray) -> NDArray[np.uint8]:
+        """Return (V, 3) vertex colours: darker near the floor, as if light came from above."""
+        kinds = np.array([SHADED.get(category, 0.7) for category, _, _ in self.objects])
+        height = np.where(world[:, 1] >= self.storey - 1e-3, world[:, 1] - self.storey, world[:, 1])
+        depth = kinds[owner]
+        # Walls brighten linearly over their whole height: then pieces around a window match.
+        reach = np.where([c in ("wall", "door") for c, _, _ in self.objects], 2.7, 0.9)[owner]
+        shade = depth + (1 - depth) * np.clip(height / reach, 0.0, 1.0)
+        return np.repeat((255 * shade + 0.5).astype(np.uint8)[:, None], 3, axis=1)
 
     def scene_objects(self) -> list[SceneObject]:
         """Return the instances with their world boxes; call `arrays` first."""

@@ -111,7 +111,7 @@ class Space:
             | (r[..., 1] >= o[..., 3] + margin - 1e-6)
             | (r[..., 3] <= o[..., 1] - margin + 1e-6)
         )
-        return ~apart.all(axis=1)
+        return np.asarray(~apart.all(axis=1))
 
     def overlaps_one(self, rect: Rect) -> bool:
         """Return whether one rectangle collides with something already there."""
@@ -140,9 +140,11 @@ class Space:
 
         Args:
             rng: random source.
-            width, depth: floor size [m].
+            width: floor size along the wall [m].
+            depth: floor size across it [m].
             tall: may not stand in front of a window.
-            corner, middle: preference for corners or for the middle of a wall.
+            corner: preference for corners.
+            middle: preference for the middle of a wall.
             gap: distance between back and wall [m].
             walls: the walls to try.
             front: free floor wanted in front [m], checked but not occupied.

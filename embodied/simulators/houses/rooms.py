@@ -1,4 +1,4 @@
-"""What stands where in living rooms, bedrooms, dining rooms, offices, gyms, hallways and closets."""
+"""What stands where in all rooms without water; see wetrooms.py for the others."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def dining_set(f: Furnisher, w: float, d: float, seats: int) -> bool:
 
 
 def living_room(f: Furnisher) -> None:
-    """Television with sofa, tables and armchairs facing it; shelves, fireplace, plants, pictures."""
+    """Television with sofa and tables facing it; shelves, fireplace, plants, pictures."""
     k = f.look
     if f.chance(0.35) and f.area > 17:
         w = f.between(1.3, 1.5)
@@ -232,9 +232,8 @@ def beams(f: Furnisher) -> None:
 def bedroom(f: Furnisher) -> None:
     """Bed with nightstands, wardrobe, dresser with mirror, perhaps a desk, curtains, pictures."""
     k = f.look
-    w = 1.6 if f.area > 10.5 else 1.2
-    spot = None
-    for w in (w, 1.2, 0.95):
+    spot, w = None, 0.0
+    for w in (1.6 if f.area > 10.5 else 1.2, 1.2, 0.95):
         if spot := f.stand("bed", "bed", w, 2.05, 0.9, middle=1.2, front=0.5):
             break
     if spot:

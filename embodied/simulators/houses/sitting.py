@@ -1,6 +1,7 @@
 """Sofas, chairs, beds and what lies on them, built from parts.
 
-Every function draws into the current object's frame: x in [-w/2, w/2], floor at y = 0, back at z = 0, front at z = d.
+Every function draws into the current object's frame: x in [-w/2, w/2], floor at y = 0, back at
+z = 0, front at z = d.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def stool(k: Look, w: float, h: float, material: int, seat: int) -> None:
             b.cylinder((x, 0.0, z), 0.018, h - 0.03, material, 6)
     if h > 0.55:
         b.lathe((0.0, h * 0.35, w / 2), ((w * 0.4, 0.0), (w * 0.4, 0.02)), material, segments=10)
-    b.lathe((0.0, h - 0.05, w / 2),
-            ((0.0, 0.0), (w * 0.5, 0.0), (w * 0.5, 0.035), (w * 0.44, 0.05), (0.0, 0.05)), seat)  # fmt: skip
+    r = w / 2
+    pad = ((0.0, 0.0), (r, 0.0), (r, 0.035), (r * 0.88, 0.05), (0.0, 0.05))
+    b.lathe((0.0, h - 0.05, r), pad, seat)
 
 
 def bench(k: Look, w: float, d: float, material: int, seat: int) -> None:
@@ -89,7 +91,7 @@ def bench(k: Look, w: float, d: float, material: int, seat: int) -> None:
 
 
 def bed(k: Look, w: float, d: float, frame: int, cover: int, blanket: int) -> None:
-    """Draw a bed with headboard, mattress, duvet and a folded blanket; pillows are objects of their own."""
+    """Draw a bed with headboard, mattress, duvet and a folded blanket, without pillows."""
     b = k.builder
     b.box((-w / 2, 0.0, 0.0), (w / 2, 1.05, 0.06), frame)
     b.box((-w / 2 + 0.08, 0.62, 0.055), (w / 2 - 0.08, 0.98, 0.075), frame)

@@ -1,4 +1,4 @@
-"""A straight stair between two storeys: where it stands, its steps, the hole above it and the railings."""
+"""A straight stair between two storeys: its place, its steps, the hole above and the railings."""
 
 from __future__ import annotations
 

@@ -155,6 +155,7 @@ def exercise_bike(k: Look, w: float, d: float) -> None:
     for z in (0.05, d - 0.13):
         b.box((-w / 2, 0.0, z), (w / 2, 0.07, z + 0.08), k.black)
     b.box((-0.04, 0.05, 0.05), (0.04, 0.14, d - 0.05), k.steel)
+    wheel = k.accent()
     for y, half in (
         (0.16, 0.16),
         (0.24, 0.23),
@@ -163,7 +164,7 @@ def exercise_bike(k: Look, w: float, d: float) -> None:
         (0.48, 0.23),
         (0.56, 0.16),
     ):
-        b.box((-0.05, y, 0.32 - half), (0.05, y + 0.08, 0.32 + half), k.accent())
+        b.box((-0.05, y, 0.32 - half), (0.05, y + 0.08, 0.32 + half), wheel)
     b.box((-0.03, 0.1, d - 0.38), (0.03, 0.8, d - 0.32), k.steel)
     b.soft((-0.12, 0.8, d - 0.48), (0.12, 0.88, d - 0.2), k.black, 0.04)
     b.box((-0.03, 0.5, 0.28), (0.03, 1.05, 0.34), k.steel)

@@ -93,7 +93,7 @@ class Look:
         self.trim = paint((0.96, 0.96, 0.95)) if rng.random() < 0.7 else self.wood
 
     def color(self, group: str) -> Color:
-        """Draw a slightly varied colour of a group of the style: "walls", "fabrics" or "accents"."""
+        """Draw a slightly varied colour of a group: "walls", "fabrics" or "accents"."""
         options = self._style[group]
         base = options[int(self.rng.integers(len(options)))]
         factors = self.rng.uniform(0.94, 1.05, 3).tolist()

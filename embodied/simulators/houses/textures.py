@@ -1,7 +1,7 @@
 """Small procedural textures, made once per process and shared by all houses.
 
-Patterns for paint, wood, tiles and fabric are near-white: the material's colour tints them. Pictures, window views
-and rugs carry their own colours.
+Patterns for paint, wood, tiles and fabric are near-white: the material's colour tints them.
+Pictures, window views and rugs carry their own colours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Texture = NDArray[np.uint8]
 
 @lru_cache(maxsize=256)
 def texture(kind: str, variant: int = 0) -> Texture:
-    """Return a (H, W, 3) uint8 texture of one of the kinds in `KINDS`; equal arguments give the same array."""
+    """Return a (H, W, 3) uint8 texture of a kind in `KINDS`; equal arguments, the same array."""
     rng = np.random.Generator(np.random.PCG64([zlib.crc32(kind.encode()), variant]))
     image = KINDS[kind](rng)
     if image.ndim == 2:
@@ -42,7 +42,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, i
 
 
 def _plaster(rng: np.random.Generator) -> NDArray:
-    return 0.95 + 0.05 * _noise(rng, (64, 64), (8, 8)) - 0.03 * rng.random((64, 64))
+    return 0.97 + 0.025 * _noise(rng, (64, 64), (6, 6)) - 0.025 * rng.random((64, 64))
 
 
 def _grain(rng: np.random.Generator) -> NDArray:
@@ -102,8 +102,7 @@ def _carpet(rng: np.random.Generator) -> NDArray:
 
 def _fabric(rng: np.random.Generator) -> NDArray:
     y, x = np.mgrid[0:32, 0:32]
-    weave = 0.9 + 0.05 * ((x // 2 + y // 2) % 2) + 0.05 * rng.random((32, 32))
-    return weave
+    return 0.9 + 0.05 * ((x // 2 + y // 2) % 2) + 0.05 * rng.random((32, 32))
 
 
 def _leather(rng: np.random.Generator) -> NDArray:
@@ -166,8 +165,10 @@ def _slats(rng: np.random.Generator) -> NDArray:
 def _books(rng: np.random.Generator) -> NDArray:
     image = np.zeros((64, 128, 3))
     x = 0
-    covers = np.array([[0.55, 0.16, 0.14], [0.16, 0.25, 0.42], [0.18, 0.36, 0.24], [0.82, 0.72, 0.5],
-                       [0.32, 0.2, 0.14], [0.78, 0.45, 0.18], [0.85, 0.84, 0.8], [0.3, 0.3, 0.34]])  # fmt: skip
+    covers = np.array(
+        [[0.55, 0.16, 0.14], [0.16, 0.25, 0.42], [0.18, 0.36, 0.24], [0.82, 0.72, 0.5],
+         [0.32, 0.2, 0.14], [0.78, 0.45, 0.18], [0.85, 0.84, 0.8], [0.3, 0.3, 0.34]]
+    )  # fmt: skip
     while x < 128:
         width = int(rng.integers(4, 10))
         cover = covers[rng.integers(len(covers))] * rng.uniform(0.8, 1.15)
@@ -232,7 +233,11 @@ def _picture(rng: np.random.Generator) -> NDArray:
 
 def _rug(rng: np.random.Generator) -> NDArray:
     y, x = np.mgrid[0:96, 0:96] / 96.0
-    base, accent, third = rng.random((3, 3)) * 0.55 + 0.25
+    colors = np.array(
+        [[0.5, 0.2, 0.18], [0.2, 0.28, 0.4], [0.75, 0.68, 0.55], [0.62, 0.5, 0.3],
+         [0.3, 0.42, 0.4], [0.84, 0.8, 0.72], [0.36, 0.33, 0.33], [0.7, 0.45, 0.35]]
+    )  # fmt: skip
+    base, accent, third = colors[rng.permutation(len(colors))[:3]]
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     image = np.ones((96, 96, 3)) * base
     style = int(rng.integers(3))

@@ -104,8 +104,8 @@ def front_loader(k: Look, w: float, d: float, h: float, body: int) -> None:
         (r * 0.78, k.black, 0.012),
         (r * 0.5, k.water, 0.02),
     ):
-        for i in range(5):
-            y0, y1 = (-1 + 0.4 * i) * ring, (-1 + 0.4 * (i + 1)) * ring
+        for i in range(8):
+            y0, y1 = (-1 + 0.25 * i) * ring, (-1 + 0.25 * (i + 1)) * ring
             half = (ring * ring - ((y0 + y1) / 2) ** 2) ** 0.5
             b.box((-half, center + y0, d - 0.025), (half, center + y1, d - 0.01 + z), material)
 
@@ -118,8 +118,8 @@ def toilet(k: Look) -> None:
     b.box((-0.03, 0.81, 0.08), (0.03, 0.82, 0.12), k.chrome)
     profile = ((0.0, 0.0), (0.13, 0.0), (0.11, 0.12), (0.15, 0.28), (0.19, 0.4), (0.19, 0.42))
     b.lathe((0.0, 0.0, 0.44), profile, k.ceramic, (1.0, 1.25), 14)
-    b.lathe((0.0, 0.42, 0.44), ((0.19, 0.0), (0.195, 0.02), (0.11, 0.025), (0.08, -0.06), (0.0, -0.08)),
-            k.ceramic_in, (1.0, 1.25), 14)  # fmt: skip
+    seat = ((0.19, 0.0), (0.195, 0.02), (0.11, 0.025), (0.08, -0.06), (0.0, -0.08))
+    b.lathe((0.0, 0.42, 0.44), seat, k.ceramic_in, (1.0, 1.25), 14)
     b.box((-0.1, 0.0, 0.05), (0.1, 0.4, 0.4), k.ceramic)
     b.soft((-0.18, 0.44, 0.19), (0.18, 0.84, 0.225), k.ceramic, 0.015)
 

@@ -10,7 +10,7 @@ from embodied.simulators.houses.textures import texture
 
 
 def kitchen(f: Furnisher) -> None:
-    """A counter row with sink, stove, hood and wall cabinets; fridge; table or island with stools."""
+    """A counter row with sink, stove, hood and wall cabinets; fridge; table and chairs."""
     k = f.look
     front = k.front
     steel = k.steel if f.chance(0.6) else k.white
