@@ -125,6 +125,22 @@ def test_sofa_faces_the_room(tmp_path, house):
     assert top[:, 0].max() < 1.0
 
 
+def test_materials_follow_their_names(tmp_path, house):
+    for room, name in zip(house["rooms"], ("BathroomTilesBlue", "DarkWoodFloors"), strict=True):
+        room["floorMaterial"] = {"name": name}
+    scene = load_scene(save(tmp_path, house))
+    floors = [i for i, o in enumerate(scene.objects) if o.category == "floor"]
+    tiles, wood = (scene.materials[scene.face_material[scene.face_object == i][0]] for i in floors)
+    assert tiles.color[2] > tiles.color[0]  # blue
+    assert sum(wood.color) < 1.0  # dark
+    assert tiles.texture is not None
+    assert tiles.texture is not wood.texture
+    corners = scene.faces[scene.face_object == floors[1]]
+    meters = np.ptp(scene.vertices[corners].reshape(-1, 3), axis=0)[0]
+    turns = np.ptp(scene.uv[scene.face_object == floors[1]].reshape(-1, 2), axis=0)[0]
+    assert meters / turns == pytest.approx(1.3)  # a plank pattern of natural size
+
+
 def test_doorway_is_open_where_it_belongs(tmp_path, house):
     scene = load_scene(save(tmp_path, house))
     east = (1.0, 0.0, 0.0)

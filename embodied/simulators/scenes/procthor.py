@@ -24,6 +24,7 @@ from embodied.simulators.base import Material, Room, Scene
 from embodied.simulators.scenes.box_furniture import pieces
 from embodied.simulators.scenes.builder import SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40, words
+from embodied.simulators.scenes.paint import class_color, floor_material, wall_color
 from embodied.simulators.scenes.shapes import box, contains, flat_polygon
 
 HOUSE_EXTENSIONS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
@@ -44,23 +45,6 @@ _SIZES = {
     "curtain": (0.35, 1.65, 0.35), "objects": (0.2, 0.2, 0.2), "floor": (1.8, 0.01, 1.2),
     "fridge": (0.9, 1.8, 0.75), "washing": (0.7, 1.05, 0.7), "toaster": (0.2, 0.2, 0.35),
     "microwave": (0.6, 0.35, 0.36), "coffee": (0.3, 0.4, 0.35), "kettle": (0.2, 0.2, 0.2),
-}  # fmt: skip
-
-_COLORS = {
-    "wall": (0.87, 0.85, 0.80), "ceiling": (0.95, 0.95, 0.94), "door": (0.55, 0.36, 0.22),
-    "window": (0.66, 0.82, 0.93), "bed": (0.45, 0.55, 0.75), "sofa": (0.36, 0.47, 0.40),
-    "chair": (0.66, 0.45, 0.27), "table": (0.58, 0.40, 0.25),
-    "chest_of_drawers": (0.50, 0.33, 0.20),
-    "cabinet": (0.62, 0.50, 0.38), "furniture": (0.42, 0.30, 0.22), "shelving": (0.70, 0.58, 0.42),
-    "counter": (0.80, 0.78, 0.74), "appliances": (0.78, 0.80, 0.82), "toilet": (0.96, 0.96, 0.96),
-    "sink": (0.90, 0.92, 0.93), "tv_monitor": (0.10, 0.10, 0.12), "plant": (0.25, 0.52, 0.24),
-    "lighting": (0.95, 0.87, 0.60), "picture": (0.75, 0.35, 0.30), "cushion": (0.80, 0.55, 0.55),
-    "stool": (0.60, 0.50, 0.60), "towel": (0.70, 0.85, 0.85), "curtain": (0.75, 0.70, 0.85),
-}  # fmt: skip
-
-_FLOORS = {
-    "kitchen": (0.72, 0.70, 0.66), "bathroom": (0.70, 0.78, 0.80), "bedroom": (0.66, 0.56, 0.46),
-    "living room": (0.62, 0.45, 0.30),
 }  # fmt: skip
 
 
@@ -111,11 +95,13 @@ def _build(
         height = float(np.mean([p["y"] for p in room["floorPolygon"]]))
         rooms[room["id"]] = number
         builder.rooms.append(Room(category, polygon, height))
-        color = _FLOORS.get(category, (0.60, 0.50, 0.42))
         floor = builder.add_object("floor", f"{category} floor", number)
-        builder.add(flat_polygon(polygon, height, 1, Material(_tint(color, room["id"]))), floor)
+        material, side = floor_material(room.get("floorMaterial"), category)
+        surface = flat_polygon(polygon, height, 1, material)
+        surface.uv = polygon / side
+        builder.add(surface, floor)
         above = builder.add_object("ceiling", f"{category} ceiling", number)
-        builder.add(flat_polygon(polygon, ceiling, -1, Material(_COLORS["ceiling"])), above)
+        builder.add(flat_polygon(polygon, ceiling, -1, Material(class_color("ceiling"))), above)
     _add_walls(builder, house, walls, rooms)
     for thing in _flatten(house["objects"]):
         _add_thing(builder, thing, assets, labels)
@@ -173,8 +159,7 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
     frame[[0, 2], 0] = (end - start) / length
     frame[0, 2], frame[2, 2] = -frame[2, 0], frame[0, 0]
     frame[:3, 3] = start[0], 0.0, start[1]
-    rgb = wall.get("material", {}).get("color")
-    color = (rgb["r"], rgb["g"], rgb["b"]) if rgb else _tint(_COLORS["wall"], wall["roomId"])
+    color = wall_color(wall.get("material"), wall["roomId"])
     room = rooms.get(wall["roomId"])
     owner = builder.add_object("wall", "wall", room)
     material = Material(color)
@@ -195,7 +180,7 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
         slab(x0, x1, y1, top, WALL_THICKNESS, material, owner)
         at = max(at, x1)
         category = "door" if kind == "doors" else "window"
-        paint = Material(_COLORS[category])
+        paint = Material(class_color(category))
         who = builder.add_object(category, category, room)
         if kind == "windows" or outside:  # panes and the closed door to the street fill the hole
             slab(x0, x1, y0, y1, 0.03, paint, who)
@@ -230,8 +215,7 @@ def _add_thing(
          if contains(r.polygon, transform[None, [0, 2], 3])[0]), None
     )  # fmt: skip
     owner = builder.add_object(category, " ".join(words(kind)), room)
-    color = _COLORS.get(category, (0.68, 0.60, 0.52))
-    for piece in pieces(" ".join(words(kind)), category, size, _tint(color, asset)):
+    for piece in pieces(" ".join(words(kind)), category, size, class_color(category, asset)):
         builder.add(piece, owner, transform)
 
 
@@ -254,16 +238,6 @@ def _flatten(things: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _plan(points: list[Mapping[str, float]]) -> NDArray[np.float64]:
     """Return the (K, 2) x, z of Unity points in our frame."""
     return np.array([[p["x"], -p["z"]] for p in points], np.float64)
-
-
-def _tint(color: tuple[float, float, float], key: str) -> tuple[float, float, float]:
-    """Vary a colour a little, the same way for the same key."""
-    bits = zlib.crc32(key.encode())
-    r, g, b = (
-        float(np.clip(c + ((bits >> (8 * i)) % 256 / 255 - 0.5) * 0.16, 0.02, 1.0))
-        for i, c in enumerate(color)
-    )
-    return r, g, b
 
 
 def _read_house(path: Path, index: int) -> dict[str, Any]:
