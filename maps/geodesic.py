@@ -1,9 +1,10 @@
 """Geodesic distances and shortest paths over free cells: plain grids and stacked floors alike.
 
-Free space is a graph of cells with four links each (-x, +z, +x, -z; or -column, +row, +column, -row), so one
-kernel serves a live 2-D map and the walkable layers of a multi-storey scene. Paths turn anywhere ("any angle"):
-a cell's distance is measured in a straight line from the last corner it can be seen from. A cell can be seen when
-the segment crosses linked cells only; a path never squeezes between two diagonal obstacles.
+Free space is a graph of cells with four links each (-x, +z, +x, -z; or -column, +row, +column,
+-row), so one kernel serves a live 2-D map and the walkable layers of a multi-storey scene. Paths
+turn anywhere ("any angle"): a cell's distance is measured in a straight line from the last corner
+it can be seen from. A cell can be seen when the segment crosses linked cells only; a path never
+squeezes between two diagonal obstacles.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.any_angle import any_angle, grid_cells, neighbours, octile, turning_points
+from maps.any_angle import any_angle, octile
+from maps.cells import grid_cells, neighbours, turning_points
 
 
 class CellGraph(NamedTuple):
     """Cells sorted by row, then column, then height.
 
     Attributes:
-        column, row: (N,) int32 grid coordinates; the cell covers [column, column + 1) x [row, row + 1).
+        column, row: (N,) int32 grid coordinates; the cell covers [column, column + 1) x [row, row +
+            1).
         height: (N,) float32 height of the floor, in cells (same unit as column and row).
         links: (N, 4) int32 neighbours at -column, +row, +column, -row; -1 none.
     """
@@ -47,9 +50,9 @@ class Wayfinder:
     ) -> Field:
         """Measure distances from sources at `places` (K, 3) [cells] standing in `cells` (K,)."""
         return Field(
-            *any_angle(
+            *any_angle(  # type: ignore[call-arg]
                 *self.graph,
-                *self._turns,
+                *self._turns,  # type: ignore[arg-type]
                 np.asarray(cells, np.int32),
                 np.ascontiguousarray(places, np.float64),
                 limit,
@@ -65,8 +68,10 @@ class Field(NamedTuple):
     """Distances from the sources to every cell.
 
     Attributes:
-        distance: (N + K + V,) float64 in cells, inf where unreachable: N cells, K sources, V obstacle corners.
-        root: (N + K + V,) int32 index of the place each of them is measured from in a straight line, -1 none.
+        distance: (N + K + V,) float64 in cells, inf where unreachable: N cells, K sources, V
+            obstacle corners.
+        root: (N + K + V,) int32 index of the place each of them is measured from in a straight
+            line, -1 none.
         anchor: (N + K + V, 3) column, row, height [cells].
     """
 
@@ -101,7 +106,8 @@ def distance_field(
         free: (H, W) bool, True where one may stand.
         sources: (K, 2) int (row, column). Sources on blocked cells are ignored.
         cell_size: edge of a cell [m].
-        metric: "any_angle", or "octile" (eight neighbours, no cutting of corners: MovingAI's rules).
+        metric: "any_angle", or "octile" (eight neighbours, no cutting of corners: MovingAI's
+            rules).
 
     Returns:
         (H, W) float32 [m], inf where blocked or unreachable.
@@ -135,8 +141,8 @@ def shortest_path(
     """Find the corners of a shortest any-angle path between two cells.
 
     Returns:
-        (M, 2) row, column of the corner cells' centres times `cell_size` [m]; a cell (r, c) has its centre at
-        (r + 0.5, c + 0.5). Empty (0, 2) when there is no way.
+        (M, 2) row, column of the corner cells' centres times `cell_size` [m]; a cell (r, c) has its
+        centre at (r + 0.5, c + 0.5). Empty (0, 2) when there is no way.
 
     Raises:
         ValueError: on wrong shapes or cells outside the grid.
@@ -157,7 +163,9 @@ def shortest_path(
 
 
 def corner_points(field: Field, cell: int, start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """List the turning points from `start` in `cell` to its source: (M, 3) column, row, height [cells]."""
+    """List the turning points from `start` in `cell` to its source: (M, 3) column, row, height
+    [cells].
+    """
     points = [np.asarray(start, np.float64)]
     at = cell
     while field.root[at] >= 0:

@@ -1,8 +1,9 @@
-"""Exact shortest distances on a grid by a visibility graph: the slow reference the fast fields are held against.
+"""Exact shortest distances on a grid by a visibility graph: the slow reference the fast fields are
+held against.
 
-Free space is the union of the closed free cells; a way may touch obstacles but not squeeze between two that
-meet at a corner. Shortest ways turn only at convex obstacle corners, so a graph of mutually visible corners and
-query points contains them.
+Free space is the union of the closed free cells; a way may touch obstacles but not squeeze between
+two that meet at a corner. Shortest ways turn only at convex obstacle corners, so a graph of
+mutually visible corners and query points contains them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def _blocked(free: Array, row: int, column: int) -> bool:
 
 @njit(cache=True)
 def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bool:
-    """Check a segment on a grid line: somewhere to walk on one side, without changing sides at a pinch."""
+    """Check a segment on a grid line: somewhere to walk on one side, without changing sides at a
+    pinch.
+    """
     first = int(np.floor(low + EPSILON))
     last = int(np.ceil(high - EPSILON))
     near = True
@@ -51,7 +54,9 @@ def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bo
 
 @njit(cache=True)
 def sees(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
-    """Tell whether the segment between two points (row, column in cells) stays in the closed free space."""
+    """Tell whether the segment between two points (row, column in cells) stays in the closed free
+    space.
+    """
     if abs(c1 - c0) < EPSILON and abs(c0 - round(c0)) < EPSILON:
         return _along(free, int(round(c0)), min(r0, r1), max(r0, r1), True)
     if abs(r1 - r0) < EPSILON and abs(r0 - round(r0)) < EPSILON:
@@ -100,7 +105,8 @@ def corners(free: Array) -> Array:
             b = _blocked(free, r - 1, c)
             d = _blocked(free, r, c - 1)
             e = _blocked(free, r, c)
-            # Two blocked cells meeting diagonally are no turn: on either side the corner is concave.
+            # Two blocked cells meeting diagonally are no turn: on either side the corner is
+            # concave.
             if int(a) + int(b) + int(d) + int(e) == 1:
                 found.append((float(r), float(c)))
     result = np.empty((len(found), 2))
@@ -140,7 +146,8 @@ def exact_distances(
         cell_size: edge of a cell [m].
 
     Returns:
-        (K,) [m], inf where there is no way. Time grows with the square of the number of obstacle corners.
+        (K,) [m], inf where there is no way. Time grows with the square of the number of obstacle
+        corners.
     """
     goals = np.atleast_2d(np.asarray(targets, np.float64))
     start = np.asarray(source, np.float64).reshape(1, 2)

@@ -1,1 +1,3 @@
-"""Walkable surface of a triangle scene, built the way Recast builds a navigation mesh, in numba kernels."""
+"""Walkable surface of a triangle scene, built the way Recast builds a navigation mesh, in numba
+kernels.
+"""

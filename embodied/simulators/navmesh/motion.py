@@ -1,16 +1,27 @@
-"""Point location and motion over cells: where a point stands, how far a step gets, how it slides."""
+"""Point location and motion over cells: where a point stands, how far a step gets, how it
+slides.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 CLEARANCE = 1e-4  # cells kept from a wall, so that the next step starts inside
 
 
 @njit(cache=True)
-def locate(start, width, depth, height, x, y, z, reach):
-    """Return the cell under (x, z) [cells] whose height [m] is nearest to y within `reach`, or -1."""
+def locate(
+    start: Array, width: int, depth: int, height: Array, x: float, y: float, z: float, reach: float
+) -> int:
+    """Return the cell under (x, z) [cells] whose height [m] is nearest to y within `reach`, or
+    -1.
+    """
     cx = int(np.floor(x))
     cz = int(np.floor(z))
     if not (0 <= cx < width and 0 <= cz < depth):
@@ -26,7 +37,16 @@ def locate(start, width, depth, height, x, y, z, reach):
 
 
 @njit(cache=True)
-def locate_many(start, width, depth, height, low, cell, points, reach):
+def locate_many(
+    start: Array,
+    width: int,
+    depth: int,
+    height: Array,
+    low: Array,
+    cell: float,
+    points: Array,
+    reach: float,
+) -> Array:
     """Vectorised `locate` for world points (N, 3) [m]: (N,) cells, -1 off the surface."""
     result = np.empty(len(points), np.int32)
     for i in range(len(points)):
@@ -41,7 +61,9 @@ def locate_many(start, width, depth, height, low, cell, points, reach):
 
 
 @njit(cache=True)
-def advance(column, row, links, node, x0, z0, x1, z1):
+def advance(
+    column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
+) -> tuple[int, float, float, int]:
     """Walk a segment [cells] until the end or a wall.
 
     Returns:
@@ -82,11 +104,14 @@ def advance(column, row, links, node, x0, z0, x1, z1):
 
 
 @njit(cache=True)
-def slide(column, row, links, node, x0, z0, x1, z1):
+def slide(
+    column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
+) -> tuple[int, float, float]:
     """Find the reachable place nearest to the end of a blocked step [cells].
 
-    Reachable are the cells linked to the start inside the circle around the step (Detour's rule for moving
-    along a surface): on a slanted wall this gives the smooth sliding that axis by axis clipping does not.
+    Reachable are the cells linked to the start inside the circle around the step (Detour's rule for
+    moving along a surface): on a slanted wall this gives the smooth sliding that axis by axis
+    clipping does not.
     """
     middle_x = (x0 + x1) / 2
     middle_z = (z0 + z1) / 2
@@ -140,7 +165,9 @@ def slide(column, row, links, node, x0, z0, x1, z1):
 
 
 @njit(cache=True)
-def touches(column, row, links, node, x, z, margin):
+def touches(
+    column: Array, row: Array, links: Array, node: int, x: float, z: float, margin: float
+) -> bool:
     """Tell whether (x, z) [cells] in `node` is within `margin` of a wall."""
     return (
         (links[node, 0] < 0 and x - column[node] <= margin)
@@ -152,25 +179,26 @@ def touches(column, row, links, node, x, z, margin):
 
 @njit(cache=True)
 def step_many(
-    start,
-    width,
-    depth,
-    height,
-    column,
-    row,
-    links,
-    low,
-    cell,
-    positions,
-    targets,
-    reach,
-    sliding,
-    sticky,
-):
+    start: Array,
+    width: int,
+    depth: int,
+    height: Array,
+    column: Array,
+    row: Array,
+    links: Array,
+    low: Array,
+    cell: float,
+    positions: Array,
+    targets: Array,
+    reach: float,
+    sliding: bool,
+    sticky: bool,
+) -> tuple[Array, Array]:
     """Move world points (N, 3) towards targets (N, 3).
 
     Returns:
-        places (N, 3) [m]. collided (N,): 1 moved less than asked, 0 not, -1 the start is off the surface.
+        places (N, 3) [m]. collided (N,): 1 moved less than asked, 0 not, -1 the start is off the
+        surface.
     """
     places = positions.copy()
     collided = np.zeros(len(positions), np.int8)
@@ -201,7 +229,19 @@ def step_many(
 
 
 @njit(cache=True)
-def field_at(start, width, depth, height, low, cell, distance, root, anchor, points, reach):
+def field_at(
+    start: Array,
+    width: int,
+    depth: int,
+    height: Array,
+    low: Array,
+    cell: float,
+    distance: Array,
+    root: Array,
+    anchor: Array,
+    points: Array,
+    reach: float,
+) -> Array:
     """Distances [m] at world points from a cached field; -1 where the point is off the surface."""
     result = np.empty(len(points))
     for i in range(len(points)):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from embodied.simulators.navmesh.voxels import DX, DZ
+Array = NDArray[Any]
 
 
 @njit(cache=True)
-def _chamfer(links, seed):
+def _chamfer(links: Array, seed: Array) -> Array:
     """Two-pass chamfer distance (2 per side step, 3 per diagonal) over the links, as Recast's."""
     distance = seed
     count = len(links)
@@ -33,7 +36,7 @@ def _chamfer(links, seed):
 
 
 @njit(cache=True)
-def erode(links, radius):
+def erode(links: Array, radius: int) -> Array:
     """Tell which nodes stay walkable for a disc of `radius` cells: (N,) bool."""
     seed = np.full(len(links), 255, np.int32)
     for i in range(len(links)):
@@ -44,15 +47,15 @@ def erode(links, radius):
 
 
 @njit(cache=True)
-def islands(links, keep):
+def islands(links: Array, keep: Array) -> tuple[Array, Array]:
     """Number the connected parts of the kept nodes: (N,) int32, -1 elsewhere, and their sizes."""
     label = np.full(len(links), -1, np.int32)
     stack = np.empty(len(links), np.int32)
-    sizes = []
+    sizes = [0]
     for i in range(len(links)):
         if not keep[i] or label[i] >= 0:
             continue
-        name = len(sizes)
+        name = len(sizes) - 1
         label[i] = name
         stack[0] = i
         top = 1
@@ -68,12 +71,14 @@ def islands(links, keep):
                     stack[top] = other
                     top += 1
         sizes.append(size)
-    return label, np.array([0] + sizes, np.int64)[1:]
+    return label, np.array(sizes, np.int64)[1:]
 
 
 @njit(cache=True)
-def select(start, links, keep):
-    """Drop the nodes that are not kept and renumber. Returns start, old index of each node, links."""
+def select(start: Array, links: Array, keep: Array) -> tuple[Array, Array, Array]:
+    """Drop the nodes that are not kept and renumber. Returns start, old index of each node,
+    links.
+    """
     new = np.full(len(links), -1, np.int32)
     count = 0
     for i in range(len(links)):
@@ -96,6 +101,3 @@ def select(start, links, keep):
                 kept += 1
         begin[column + 1] = begin[column] + kept
     return begin, old, table
-
-
-__all__ = ["DX", "DZ", "erode", "islands", "select"]

@@ -1,46 +1,34 @@
 """Rasterise triangles into columns of solid spans and mark the spans an agent can stand on.
 
-The steps and their integer rules follow Recast (Mononen), because navigability in Habitat is defined by
-them: triangles are clipped into 5 cm columns, heights are rounded outwards to whole cells, and three filters
-remove ledges and low ceilings. Arithmetic is float32 in Recast's order so that edges on cell borders round alike.
+The steps and their integer rules follow Recast (Mononen), because navigability in Habitat is
+defined by
+them: triangles are clipped into 5 cm columns, heights are rounded outwards to whole cells, and
+three filters remove ledges and low ceilings. Arithmetic is float32 in Recast's order so that edges
+on cell borders round alike.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Array = NDArray[Any]
+
 OPEN_TOP = 0xFFFF
 SPAN_LIMIT = (1 << 13) - 1
+OPEN_ROOM = 255  # free height of a place with nothing above it [cells]
 # Neighbour order of every link table: -x, +z, +x, -z.
 DX = np.array([-1, 0, 1, 0], np.int64)
 DZ = np.array([0, 1, 0, -1], np.int64)
 
 
-class Spans(NamedTuple):
-    """Linked lists of solid spans per column; -1 ends a list.
-
-    Attributes:
-        first: (depth * width,) index of a column's lowest span.
-        lower, upper: (S,) bottom and top of the span [cells].
-        walkable: (S,) bool.
-        following: (S,) index of the next span above.
-        surface: (S,) height of the highest geometry in the span [m].
-    """
-
-    first: NDArray[np.int32]
-    lower: NDArray[np.int32]
-    upper: NDArray[np.int32]
-    walkable: NDArray[np.bool_]
-    following: NDArray[np.int32]
-    surface: NDArray[np.float32]
-
-
 @njit(cache=True)
-def _split(source, count, low, high, at, axis, side):
+def _split(
+    source: Array, count: int, low: Array, high: Array, at: float, axis: int, side: Array
+) -> tuple[int, int]:
     """Cut a convex polygon at a plane; `low` gets the part below `at`, `high` the rest."""
     for i in range(count):
         side[i] = at - source[i, axis]
@@ -78,15 +66,34 @@ def _split(source, count, low, high, at, axis, side):
 
 
 @njit(cache=True)
-def _grow(array, size):
+def _grow(array: Array, size: int) -> Array:
     larger = np.empty(size, array.dtype)
     larger[: len(array)] = array
     return larger
 
 
 @njit(cache=True)
-def rasterize(vertices, faces, low, high, width, depth, cell, cell_height, slope_cosine, merge):
-    """Fill span lists from triangles; see `Spans`. Returns its six arrays trimmed to size."""
+def rasterize(
+    vertices: Array,
+    faces: Array,
+    low: Array,
+    high: Array,
+    width: int,
+    depth: int,
+    cell: Any,
+    cell_height: Any,
+    slope_cosine: Any,
+    merge: int,
+) -> tuple[Array, ...]:
+    """Fill linked lists of solid spans, one list per column, from triangles.
+
+    Returns:
+        first: (depth * width,) index of a column's lowest span, -1 none.
+        lower, upper: (S,) bottom and top of the span [cells].
+        walkable: (S,) bool.
+        following: (S,) index of the next span above, -1 none.
+        surface: (S,) height of the highest geometry in the span [m].
+    """
     capacity = max(1024, 4 * len(faces))
     first = np.full(width * depth, -1, np.int32)
     lower = np.empty(capacity, np.int32)
@@ -217,7 +224,18 @@ def rasterize(vertices, faces, low, high, width, depth, cell, cell_height, slope
 
 
 @njit(cache=True)
-def filter_spans(first, lower, upper, walkable, following, surface, width, depth, climb, height):
+def filter_spans(
+    first: Array,
+    lower: Array,
+    upper: Array,
+    walkable: Array,
+    following: Array,
+    surface: Array,
+    width: int,
+    depth: int,
+    climb: int,
+    height: int,
+) -> None:
     """Mark spans walkable or not in place: low obstacles in, ledges and low ceilings out."""
     for column in range(len(first)):
         previous = -1
@@ -252,7 +270,19 @@ def filter_spans(first, lower, upper, walkable, following, surface, width, depth
 
 
 @njit(cache=True)
-def _is_ledge(first, lower, upper, following, span, x, z, width, depth, climb, height):
+def _is_ledge(
+    first: Array,
+    lower: Array,
+    upper: Array,
+    following: Array,
+    span: int,
+    x: int,
+    z: int,
+    width: int,
+    depth: int,
+    climb: int,
+    height: int,
+) -> bool:
     bottom = upper[span]
     above = following[span]
     top = lower[above] if above >= 0 else OPEN_TOP
@@ -284,7 +314,18 @@ def _is_ledge(first, lower, upper, following, span, x, z, width, depth, climb, h
 
 
 @njit(cache=True)
-def compact(first, lower, upper, walkable, following, surface, width, depth, climb, height):
+def compact(
+    first: Array,
+    lower: Array,
+    upper: Array,
+    walkable: Array,
+    following: Array,
+    surface: Array,
+    width: int,
+    depth: int,
+    climb: int,
+    height: int,
+) -> tuple[Array, ...]:
     """Keep walkable spans as nodes sorted by column and link those an agent can step between.
 
     Returns:
@@ -315,7 +356,7 @@ def compact(first, lower, upper, walkable, following, surface, width, depth, cli
                 above = following[span]
                 top = lower[above] if above >= 0 else OPEN_TOP
                 level[node] = upper[span]
-                room[node] = min(max(top - upper[span], 0), 255)
+                room[node] = min(max(top - upper[span], 0), OPEN_ROOM)
                 ground[node] = surface[span]
                 node += 1
             span = following[span]
