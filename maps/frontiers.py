@@ -131,7 +131,7 @@ def _visible_unknown(
     area = np.zeros(len(targets))
     step = np.empty((rays, reach, 2), np.int32)
     for ray in range(rays):
-        angle = 2 * np.pi * ray / rays
+        angle = 2 * np.pi * (ray + 0.5) / rays
         for k in range(reach):
             step[ray, k, 0] = int(np.floor(0.5 + (k + 1) * np.sin(angle)))
             step[ray, k, 1] = int(np.floor(0.5 + (k + 1) * np.cos(angle)))
