@@ -160,6 +160,16 @@ def test_window_has_a_pane_in_the_hole(tmp_path, house):
     assert blocked(scene, (1.5, 1.5, -0.5), south, 1.0, ignore=("window",))
 
 
+def test_empty_wall_is_no_wall(tmp_path, house):
+    house["doors"] = []
+    for side in house["walls"]:
+        if side["id"] in ("wall|1|2", "wall|2|0"):
+            side["empty"] = True
+    scene = load_scene(save(tmp_path, house))
+    assert not blocked(scene, (3.0, 2.9, -1.0), (1.0, 0.0, 0.0), 2.0)
+    assert sum(o.category == "wall" for o in scene.objects) == 6
+
+
 def test_shared_wall_is_one_slab(tmp_path, house):
     scene = load_scene(save(tmp_path, house))
     assert sum(o.category == "wall" for o in scene.objects) == 7  # eight sides, one of them shared

@@ -144,7 +144,8 @@ def _add_walls(
                 (along[0], along[1], *sorted((first["y"], last["y"])), kind, outside)
             )
     for segment in segments.values():
-        _add_wall(builder, segment, rooms)
+        if not segment["wall"].get("empty"):  # rooms that run into each other share an empty wall
+            _add_wall(builder, segment, rooms)
 
 
 def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[str, int]) -> None:
