@@ -29,6 +29,7 @@ NAMES = {
 }
 SIMPLE = {"tv_monitor": "TV", "chest_of_drawers": "chest of drawers"}
 MOMENTS = 3
+CURVES = (("success", "success"), ("SPL", "spl"), ("agreement with the expert", "agreement"))
 
 
 def label(category: str) -> str:
@@ -113,15 +114,17 @@ def _exploration(explored: Episode, plan: FloorPlan) -> Section:
         "floor seen",
         y_range=(0.0, 1.0),
         percent=True,
+        wide=True,
     )
-    figures.append(Figure("Share of the reachable floor seen after each step.", svg=chart))
+    text = "Share of the reachable floor seen after each step."
+    figures.append(Figure(text, svg=chart, wide=True))
     return Section(
         "Exploring",
         "The agent knows nothing of the house. It keeps a map, lists the frontiers between known "
         "and unknown, and walks to the one that promises most for its way. Grey is what it has "
         "not seen yet.",
         figures,
-        columns=2,
+        columns=MOMENTS,
     )
 
 
@@ -158,7 +161,7 @@ def _searches(found: Sequence[Found], plan: FloorPlan) -> Section:
         "semantic camera shows the class it was asked for, walks up to it and stops; the outline "
         "marks it.",
         figures,
-        columns=len(found),
+        columns=max(2, len(found)),
     )
 
 
@@ -186,7 +189,10 @@ def _comparison(settings: DemoConfig, outcome: Outcome) -> Section:
             )
         )
     bars = {
-        key: [Bar(NAMES[n], s[key].value, *s[key].ci95) for n, s in outcome.scores.items()]
+        key: [
+            Bar(NAMES[name], s[key].value, *s[key].ci95, strong=name == "recurrent")
+            for name, s in outcome.scores.items()
+        ]
         for key in ("success", "spl")
     }
     count = settings.evaluation.episodes
@@ -227,15 +233,24 @@ def _learning(settings: DemoConfig, outcome: Outcome) -> Section:
         steps = np.array([r["step"] for r in rows], float)
         series = [
             Series(name, steps, smooth([r[key] for r in rows], [r["episodes"] for r in rows]))
-            for name, key in (("success", "success"), ("SPL", "spl"))
+            for name, key in CURVES
             if all(r.get(key) is not None for r in rows)
         ]
         chart = line_chart(
-            series, "environment steps", "training episodes", y_range=(0.0, 1.0), percent=True
+            series,
+            "environment steps",
+            "training episodes",
+            y_range=(0.0, 1.0),
+            percent=True,
+            wide=True,
         )
-        figures = [
-            Figure("Success and SPL of the episodes played while learning, smoothed.", svg=chart)
-        ]
+        text = (
+            "Episodes played while learning, smoothed. While imitating, the expert drives part of "
+            "the first ones and stops that come too early are not carried out, so success here is "
+            "optimistic; the honest figure is the one above. Agreement: how often the policy would "
+            "act like the expert."
+        )
+        figures = [Figure(text, svg=chart, wide=True)]
     total, warm = settings.training.train.steps, settings.training.train.imitation_steps
     return Section(
         "Learning curve",

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-WIDTH, HEIGHT = 640, 300
+WIDTH, WIDE, HEIGHT = 640, 1030, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 44
 
 
@@ -33,12 +33,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Bar:
-    """One horizontal bar with its 95 % interval."""
+    """One horizontal bar with its 95 % interval; `strong` ones are coloured, the others grey."""
 
     label: str
     value: float
     low: float
     high: float
+    strong: bool = True
 
 
 def line_chart(
@@ -49,6 +50,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     percent: bool = False,
     dots: bool = False,
+    wide: bool = False,
 ) -> str:
     """Draw lines over a common axis.
 
@@ -59,12 +61,14 @@ def line_chart(
         y_range: fixed limits; else those of the data, rounded.
         percent: label the y axis in percent of 1.
         dots: mark every point.
+        wide: as wide as the page instead of half of it.
 
     Raises:
         ValueError: nothing to draw.
     """
     if not any(np.size(s.x) for s in series):
         raise ValueError("a chart needs at least one point")
+    width = WIDE if wide else WIDTH
     xs = np.concatenate([np.asarray(s.x, float) for s in series])
     values = [np.asarray(v, float) for s in series for v in (s.y, s.low, s.high) if np.size(v)]
     ys = np.concatenate(values)
@@ -76,7 +80,7 @@ def line_chart(
     def place(x: ArrayLike, y: ArrayLike) -> list[tuple[float, float]]:
         u = (np.asarray(x, float) - x_low) / (x_high - x_low)
         v = (np.asarray(y, float) - y_low) / max(y_high - y_low, 1e-12)
-        columns = LEFT + u * (WIDTH - LEFT - RIGHT)
+        columns = LEFT + u * (width - LEFT - RIGHT)
         rows = HEIGHT - BOTTOM - np.clip(v, 0, 1) * (HEIGHT - TOP - BOTTOM)
         return list(zip(columns.tolist(), rows.tolist(), strict=True))
 
@@ -84,7 +88,7 @@ def line_chart(
     for tick in y_ticks:
         (_, row), *_ = place([x_low], [tick])
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{row:.1f}" y2="{row:.1f}"/>'
+            f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{row:.1f}" y2="{row:.1f}"/>'
         )
         label = f"{100 * tick:.0f}%" if percent else number(tick)
         parts.append(
@@ -111,12 +115,12 @@ def line_chart(
             ]
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(
-        f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" '
+        f'<text class="axis" x="{(LEFT + width - RIGHT) / 2}" y="{HEIGHT - 6}" '
         f'text-anchor="middle">{escape(x_label)}</text>'
         f'<text class="axis" transform="translate(13 {middle}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_label)}</text>'
     )
-    return _svg(HEIGHT, parts, y_label) + _legend([s.label for s in series])
+    return _svg(width, HEIGHT, parts, y_label) + _legend([s.label for s in series])
 
 
 def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
@@ -127,7 +131,7 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
     """
     if not bars:
         raise ValueError("a chart needs at least one bar")
-    left, step = 130, 38
+    left, step = 168, 38
     height = TOP + step * len(bars) + 8
     scale = (WIDTH - left - 70) / high
     parts = []
@@ -135,6 +139,7 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
         top = TOP + step * index
         middle = top + 11
         width = max(scale * bar.value, 1.5)
+        color = "c0" if bar.strong else "plain"
         box = f'x="{left}" y="{top}" height="22" rx="4"'
         ends = [left + scale * min(max(x, 0.0), high) for x in (bar.low, bar.high)]
         text = f"{100 * bar.value:.0f}%" if high == 1.0 else number(bar.value)
@@ -142,12 +147,12 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
             f'<text class="name" x="{left - 12}" y="{middle + 4}" text-anchor="end">'
             f"{escape(bar.label)}</text>"
             f'<rect class="track" {box} width="{scale * high:.1f}"/>'
-            f'<rect class="bar c{index % 5}" {box} width="{width:.1f}"/>'
+            f'<rect class="bar {color}" {box} width="{width:.1f}"/>'
             f'<path class="whisker" d="M{ends[0]:.1f} {middle}H{ends[1]:.1f}'
             f'M{ends[0]:.1f} {middle - 5}v10M{ends[1]:.1f} {middle - 5}v10"/>'
             f'<text class="value" x="{left + scale * high + 10:.1f}" y="{middle + 4}">{text}</text>'
         )
-    return _svg(height, parts, label)
+    return _svg(WIDTH, height, parts, label)
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -172,9 +177,9 @@ def _points(corners: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
 
 
-def _svg(height: int, parts: Sequence[str], label: str) -> str:
+def _svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
     return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(label, quote=True)}">{"".join(parts)}</svg>'
     )
 

@@ -30,6 +30,7 @@ class Figure:
         badge: short word laid over the corner ("found"); empty for none.
         good: colour of the badge.
         photo: a photograph (stored as JPEG), not a drawing.
+        wide: spans all columns.
     """
 
     caption: str
@@ -38,6 +39,7 @@ class Figure:
     badge: str = ""
     good: bool = True
     photo: bool = False
+    wide: bool = False
 
     @property
     def source(self) -> str:
