@@ -84,7 +84,7 @@ class Explorer:
         self._face = np.zeros(3)
         self._stalled = 0
         self._closest = np.inf
-        self._given_up: list[NDArray[np.float64]] = []
+        self._given_up: list[tuple[NDArray[np.float64], float]] = []
         self._least = self.config.min_information
 
     def observe(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
@@ -102,7 +102,7 @@ class Explorer:
         if self._spins > 0:
             self._spins -= 1
             return self.mapper.spin()
-        for _ in range(4):
+        for _ in range(8):
             if self._stale():
                 self._look()
             if self.target is None:
@@ -113,7 +113,7 @@ class Explorer:
             if action is not None:
                 self._age += 1
                 return action
-            self._give_up(self.target)
+            self._give_up()
         return self.mapper.spin()
 
     # -- choosing ---------------------------------------------------------------------------------------------
@@ -121,17 +121,18 @@ class Explorer:
     def _stale(self) -> bool:
         if self.target is None or self._age >= self.config.replan or self.mapper.bumped:
             return True
-        return self._alive(self.target) < 0.3
+        spot = np.floor(self._face[[2, 0]] / self.mapper.grid.cell_size).astype(int)
+        return not self._borders(spot[None])[0] or self._borders(self.target.cells).mean() < 0.3
 
-    def _alive(self, frontier: Frontier) -> float:
-        """Share of a frontier's cells that still border the unknown."""
+    def _borders(self, cells: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """(K,) whether lattice cells (K, 2) still have an unknown neighbour."""
         grid = self.mapper.grid
-        cells = frontier.cells - np.array(grid.first)
-        around = cells[:, None] + np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
+        around = cells[:, None] - np.array(grid.first)
+        around = around + np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
         inside = grid.contains(around)
         around = np.where(inside[..., None], around, 0)
         unknown = ~grid.explored[around[..., 0], around[..., 1]] | ~inside
-        return float(unknown.any(axis=1).mean())
+        return unknown.any(axis=1)
 
     def _look(self) -> None:
         """Find all frontiers and choose one, squeezing through narrow places if need be."""
@@ -163,8 +164,6 @@ class Explorer:
         best, best_score, best_spot, kept = None, 0.0, (0, 0), None
         reach = self._reach()
         for frontier in self.frontiers:
-            if any(np.hypot(*(np.array(frontier.target) - p)) < 0.5 for p in self._given_up):
-                continue
             distance, spot = self._spot(frontier, reach)
             if not np.isfinite(distance):
                 continue
@@ -187,6 +186,9 @@ class Explorer:
         """The frontier's cell (in the planning window) to go for and what the way there costs."""
         cells = frontier.cells - np.array(self.mapper.first)
         cost = reach[cells[:, 0], cells[:, 1]]
+        for point, radius in self._given_up:
+            gap = np.hypot(*(cells - np.array(self.mapper.cell(point))).T)
+            cost = np.where(gap * self.config.body.cell_size < radius, np.inf, cost)
         off = np.hypot(*(cells - np.array(self._local(frontier.target))).T)
         best = int(np.argmin(cost + 0.3 * self.config.body.cell_size * off))
         return float(cost[best]), (int(cells[best, 0]), int(cells[best, 1]))
@@ -240,8 +242,10 @@ class Explorer:
             return self.mapper.follow()
         return self.mapper.turn_to(self._face)
 
-    def _give_up(self, frontier: Frontier) -> None:
-        self._given_up.append(np.array(frontier.target))
+    def _give_up(self) -> None:
+        """Leave the spot it heads for alone from now on, the more of it the harder it tried."""
+        radius = 0.75 if self._stalled > self.config.patience else 0.4
+        self._given_up.append((self._face, radius))
         self.target = None
         self._stalled, self._closest = 0, np.inf
 
