@@ -37,9 +37,11 @@ def plan_house(count: int, floors: int, rng: np.random.Generator) -> tuple[Plan,
     depth = LENGTH + 2 * (LANDING + 0.1) + WALL + float(rng.uniform(0.0, 1.5))
     width = max(sum(a) for a in areas) / depth
     depth, width = round(depth, 3), round(max(width, 2.8), 3)
-    block = (HALL, 0.0, round(HALL + width, 3), depth)
     rooms = []
     for storey, types in enumerate(storeys):
+        # A storey with few rooms covers only part of the other, instead of stretching its rooms.
+        own = min(width, max(2.8, 1.25 * sum(areas[storey]) / depth))
+        block = (HALL, 0.0, round(HALL + own, 3), depth)
         rooms.append(RoomPlan((0.0, 0.0, HALL, depth), "hallway", storey))
         for rect, kind in zip(subdivide(block, areas[storey], rng), types, strict=True):
             x0, z0, x1, z1 = (round(v, 3) for v in rect)

@@ -233,8 +233,8 @@ def bedroom(f: Furnisher) -> None:
     """Bed with nightstands, wardrobe, dresser with mirror, perhaps a desk, curtains, pictures."""
     k = f.look
     spot, w = None, 0.0
-    for w in (1.6 if f.area > 10.5 else 1.2, 1.2, 0.95):
-        if spot := f.stand("bed", "bed", w, 2.05, 0.9, middle=1.2, front=0.5):
+    for w, front in ((1.6 if f.area > 10.5 else 1.2, 0.5), (1.2, 0.5), (0.95, 0.5), (0.95, 0.0)):
+        if spot := f.stand("bed", "bed", w, 2.05, 0.9, middle=1.2, front=front):
             break
     if spot:
         frame = k.wood if f.chance(0.6) else k.dark

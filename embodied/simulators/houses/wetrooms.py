@@ -115,6 +115,10 @@ def bathroom(f: Furnisher) -> None:
     """Toilet, vanity with sink and mirror, bathtub or shower, towels, mat, small things."""
     k = f.look
     front = k.front if f.chance(0.6) else k.wood
+    for free in (0.5, 0.1):
+        if f.stand("toilet", "toilet", 0.5, 0.7, 0.85, front=free, corner=0.7):
+            wet.toilet(k)
+            break
     if f.chance(0.6) or f.area < 4.5:
         wash = f.area > 5.5 and f.stand("bathtub", "bathtub", 1.65, 0.75, 0.56, corner=1.5)
         if wash:
@@ -124,8 +128,6 @@ def bathroom(f: Furnisher) -> None:
     wanted = not wash or f.area > 9
     if wanted and f.stand("shower", "shower", 0.9, 0.9, 2.1, corner=2.5, gap=0.005):
         wet.shower(k, 0.9, 0.9)
-    if f.stand("toilet", "toilet", 0.5, 0.7, 0.85, front=0.45):
-        wet.toilet(k)
     if spot := f.stand("cabinet", "vanity", 0.8, 0.48, 0.82, front=0.5):
         wet.washstand(k, 0.8, 0.48, front)
         f.on(spot, "sink", "sink", 0.0, 0.82, 0.03)
