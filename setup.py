@@ -43,7 +43,7 @@ REQUIREMENTS = [
     "tensorboard>=2.16",
     "torch>=2.4",
     "tqdm>=4.66",
-    "trimesh>=4.4",
+    "trimesh>=4.6",
 ]
 
 EXTRAS = {
