@@ -24,6 +24,8 @@ class SceneSource:
         floors: storeys per house.
         textures: draw textures (needed for RGB only).
         files: scene files instead of houses (anything `load_scene` reads).
+        up: up axis of the files, "y" or "z"; empty for the format's own (glb: y, but z for glb
+            stages of Habitat episodes, as Habitat itself assumes).
         episodes: Habitat episode file (.json or .json.gz) instead of generated episodes.
         scenes_dir: folder the scene ids of `episodes` are relative to.
         sequential: walk through a fixed list of episodes (episode e in scene e mod count, the same
@@ -40,6 +42,7 @@ class SceneSource:
     floors: int = 1
     textures: bool = True
     files: tuple[str, ...] = ()
+    up: str = ""
     episodes: str = ""
     scenes_dir: str = ""
     sequential: bool = False
@@ -55,6 +58,8 @@ class SceneSource:
         for name in ("count", "floors", "episodes_per_scene", "cached_scenes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"scene.{name} = {getattr(self, name)} must be at least 1")
+        if self.up not in ("", "y", "z"):
+            raise ConfigError(f"scene.up = '{self.up}' must be y, z or empty")
         if self.offset < 0:
             raise ConfigError(f"scene.offset = {self.offset} must not be negative")
 

@@ -86,13 +86,13 @@ class CoverageGrid:
         return int(
             _look(
                 seen, self.points, self._cells, self._mask, self._origin, inverse,
-                np.ascontiguousarray(pose[:3, 3]), depth, focal, feet,
+                np.ascontiguousarray(pose[:3, 3]), depth, focal, camera.max_depth, feet,
             )
         )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)
-def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, feet):  # type: ignore[no-untyped-def]
+def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, reach, feet):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     new = 0
     for i in range(len(points)):
@@ -108,8 +108,9 @@ def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, feet): 
             u = int(np.floor(width / 2 + focal * right / ahead))
             v = int(np.floor(height / 2 - focal * above / ahead))
             if 0 <= u < width and 0 <= v < height:
-                measured = depth[v, u]
-                if measured == 0.0 or measured >= ahead - TOLERANCE:
+                # Zero means nothing within the camera's depth range.
+                measured = depth[v, u] if depth[v, u] > 0.0 else reach
+                if measured >= ahead - TOLERANCE:
                     seen[i] = True
                     new += 1
                     continue

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embodied.errors import NavigationError
 from embodied.simulators.embedded import World
-from embodied.simulators.pathfinder import DistanceField, PathFinder
+from embodied.simulators.pathfinder import DistanceField
 from embodied.tasks.config import NavigationConfig
 from embodied.tasks.goals import GoalIndex
 from embodied.types import Pose
@@ -66,11 +66,11 @@ def draw_episode(
         )
     name = world.scene.name
     if config.task == "explore":
-        start = Pose.from_yaw(_sample(paths, rng)[0], rng.uniform(-np.pi, np.pi))
+        start = Pose.from_yaw(_sample(world, rng)[0], rng.uniform(-np.pi, np.pi))
         return Episode(name, start), None
     for goals, category in _goal_candidates(world, config, index, rng):
         distances = paths.distance_field(goals)
-        found = _draw_start(paths, distances, goals, config, rng)
+        found = _draw_start(world, distances, goals, config, rng)
         if found is not None:
             position, shortest = found
             pose = None
@@ -119,19 +119,19 @@ def _goal_candidates(world, config, index, rng):  # type: ignore[no-untyped-def]
         for category in rng.permutation(classes):
             yield index.view_points(world, int(category)), int(category)
         return
-    for goal in _sample(world.pathfinder, rng, GOAL_TRIALS):
+    for goal in _sample(world, rng, GOAL_TRIALS):
         yield goal[None], -1
 
 
 def _draw_start(
-    paths: PathFinder,
+    world: World,
     distances: DistanceField,
     goals: Array,
     config: NavigationConfig,
     rng: np.random.Generator,
 ) -> tuple[Array, float] | None:
     """Return a start (3,) and its geodesic distance, or None when no sample is in range."""
-    starts = _sample(paths, rng, START_TRIALS)
+    starts = _sample(world, rng, START_TRIALS)
     geodesic = distances.at(starts)
     fits = (geodesic >= config.min_geodesic) & (geodesic <= config.max_geodesic)
     chance = rng.random(START_TRIALS)
@@ -148,5 +148,5 @@ def _draw_start(
     return starts[first], float(geodesic[first])
 
 
-def _sample(paths: PathFinder, rng: np.random.Generator, count: int = 1) -> Array:
-    return np.asarray(paths.sample(rng, count, island=paths.largest_island), np.float64)
+def _sample(world: World, rng: np.random.Generator, count: int = 1) -> Array:
+    return world.pathfinder.sample(rng, count, island=world.pathfinder.largest_island)

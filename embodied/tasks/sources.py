@@ -30,9 +30,12 @@ class SceneList:
             for episode in load_episodes(source.episodes, source.scenes_dir or None):
                 by_scene.setdefault(episode.scene, []).append(episode)
             self.episodes = list(by_scene.values())
-            self._loaders = [_file_loader(path) for path in by_scene]
+            self._loaders = [
+                _file_loader(path, source.up or ("z" if path.endswith(".glb") else ""))
+                for path in by_scene
+            ]
         elif source.files:
-            self._loaders = [_file_loader(path) for path in source.files]
+            self._loaders = [_file_loader(path, source.up) for path in source.files]
         else:
             from embodied.simulators.houses import split_seeds
 
@@ -64,11 +67,11 @@ class SceneList:
         return future.result()
 
 
-def _file_loader(path: str) -> Callable[[], Scene]:
+def _file_loader(path: str, up: str) -> Callable[[], Scene]:
     def load() -> Scene:
         from embodied.simulators.scenes import load_scene
 
-        return load_scene(path)
+        return load_scene(path, up=up or None)
 
     return load
 

@@ -12,13 +12,15 @@ from embodied.tasks.coverage import CELL, NEAR, CoverageGrid
 CAMERA = CameraSpec(outputs=("depth",), width=128, height=128)
 
 
-def look(world: World, place: tuple[float, float, float], yaw: float) -> tuple[CoverageGrid, ...]:
+def look(
+    world: World, place: tuple[float, float, float], yaw: float, camera: CameraSpec = CAMERA
+) -> tuple[CoverageGrid, np.ndarray]:
     grid = CoverageGrid(world, np.array([-2.0, 0.0, 0.0]))
     seen = np.zeros(len(grid.points), bool)
     feet = np.array([place])
-    pose = camera_poses(feet, np.array([yaw]), CAMERA)
-    depth = world.caster.render(CAMERA, pose)["depth"][0]
-    new = grid.look(seen, CAMERA, pose[0], depth, feet[0])
+    pose = camera_poses(feet, np.array([yaw]), camera)
+    depth = world.caster.render(camera, pose)["depth"][0]
+    new = grid.look(seen, camera, pose[0], depth, feet[0])
     assert new == seen.sum()
     return grid, seen
 
@@ -48,6 +50,14 @@ def test_nothing_behind_the_back_but_the_ground_at_the_feet(flat: World) -> None
     far = np.hypot(grid.points[:, 0] + 2, grid.points[:, 2]) > NEAR + CELL
     assert not seen[behind & far].any()
     assert seen[behind & (np.hypot(grid.points[:, 0] + 2, grid.points[:, 2]) < NEAR - CELL)].all()
+
+
+def test_what_lies_beyond_the_depth_range_is_not_seen(flat: World) -> None:
+    short = CameraSpec(outputs=("depth",), width=128, height=128, max_depth=1.5)
+    grid, seen = look(flat, (-3.0, 0.0, -1.0), -np.pi / 2, short)
+    far = grid.points[:, 0] > -3.0 + 1.5 + 0.2
+    assert not seen[far].any()
+    assert look(flat, (-3.0, 0.0, -1.0), -np.pi / 2)[1][far].any()
 
 
 def test_nearness_does_not_reach_through_walls(flat: World) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import trimesh
 
 from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
@@ -62,6 +65,25 @@ def test_objectnav_without_the_class_says_so(flat: World) -> None:
 def test_a_range_no_start_meets_says_so(flat: World) -> None:
     with pytest.raises(NavigationError, match="50"):
         draw(flat, 0, min_geodesic=50.0, max_geodesic=60.0)
+
+
+def test_agents_live_under_the_roof_not_on_it(flat: World) -> None:
+    roof = trimesh.creation.box((9.0, 0.1, 5.0))
+    roof.apply_translation((0, 2.55, 0))
+    scene, count = flat.scene, len(flat.scene.vertices)
+    closed = World(
+        dataclasses.replace(
+            scene,
+            vertices=np.concatenate([scene.vertices, roof.vertices]).astype(np.float32),
+            faces=np.concatenate([scene.faces, roof.faces + count]).astype(np.int32),
+            face_object=np.append(scene.face_object, np.zeros(12, np.int32)),
+            face_material=np.append(scene.face_material, np.zeros(12, np.int32)),
+        )
+    )
+    heights = closed.pathfinder.sample(np.random.default_rng(0), 500)[:, 1]
+    assert (heights > 2.5).mean() > 0.5  # most of the walkable surface is the roof
+    for seed in range(10):
+        assert abs(draw(closed, seed).start.position[1]) < 0.1
 
 
 def test_start_inside_a_wall_names_the_nearest_point(flat: World) -> None:
