@@ -7,6 +7,7 @@ import numpy as np
 from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
 from embodied.simulators.houses import rooms as dry
+from embodied.simulators.houses import siderooms as side
 from embodied.simulators.houses import wetrooms as wet
 from embodied.simulators.houses.detail import tessellate
 from embodied.simulators.houses.furnish import Furnisher
@@ -20,7 +21,7 @@ from embodied.simulators.houses.style import Look
 FURNISH = {
     "living room": dry.living_room, "kitchen": wet.kitchen, "bedroom": dry.bedroom,
     "bathroom": wet.bathroom, "dining room": dry.dining_room, "office": dry.office,
-    "laundry room": wet.laundry_room, "gym": dry.gym, "closet": dry.closet, "hallway": dry.hallway,
+    "laundry room": wet.laundry_room, "gym": side.gym, "closet": side.closet, "hallway": side.hallway,
 }  # fmt: skip
 """Furnishing function of every room type."""
 

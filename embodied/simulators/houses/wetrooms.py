@@ -5,7 +5,8 @@ from __future__ import annotations
 from embodied.simulators.houses import decor, sitting, storage, wet
 from embodied.simulators.houses.furnish import Furnisher
 from embodied.simulators.houses.placement import Spot
-from embodied.simulators.houses.rooms import coat_rack, dining_set
+from embodied.simulators.houses.rooms import dining_set
+from embodied.simulators.houses.siderooms import coat_rack
 from embodied.simulators.houses.textures import texture
 
 
