@@ -21,7 +21,8 @@ from embodied.simulators.houses.style import Look
 FURNISH = {
     "living room": dry.living_room, "kitchen": wet.kitchen, "bedroom": dry.bedroom,
     "bathroom": wet.bathroom, "dining room": dry.dining_room, "office": dry.office,
-    "laundry room": wet.laundry_room, "gym": side.gym, "closet": side.closet, "hallway": side.hallway,
+    "laundry room": wet.laundry_room, "gym": side.gym, "closet": side.closet,
+    "hallway": side.hallway,
 }  # fmt: skip
 """Furnishing function of every room type."""
 
