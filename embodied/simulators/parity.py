@@ -19,7 +19,7 @@ TOLERANCE = 0.01
 """Depth that differs by less [m] agrees."""
 
 SILHOUETTE = 0.1
-"""Recorded depth steps to a neighbouring pixel of more than this share of the depth are silhouettes."""
+"""A recorded depth step between neighbours of more than this share of the depth is a silhouette."""
 
 
 def depth_parity(
@@ -27,9 +27,9 @@ def depth_parity(
 ) -> dict[str, float]:
     """Render the recorded camera poses and compare depth with the recorded images.
 
-    habitat-sim takes a bare `.glb` stage as z up, so the scenes are loaded that way. Pixels within one
-    pixel of a silhouette of the recorded image are left out (rasteriser and ray caster may sample either
-    side there), and so are pixels where both see nothing.
+    habitat-sim takes a bare `.glb` stage as z up, so the scenes are loaded that way. Left out are
+    pixels beside a silhouette of the recorded image (rasteriser and ray caster may sample either
+    side there) and pixels where both see nothing.
 
     Args:
         reference_dir: directory of the recorded values.
@@ -37,7 +37,7 @@ def depth_parity(
         backend: ray tracer, see `RayCaster`.
 
     Returns:
-        "within_1cm": share of pixels off silhouettes that differ by less than 1 cm, over all scenes;
+        "within_1cm": share of pixels that differ by less than 1 cm, over all scenes;
         "median_error" [m]; "pixels" compared; "<scene>.within_1cm" and "<scene>.median_error".
 
     Raises:
@@ -67,7 +67,8 @@ def depth_errors(reference: Path, name: str, backend: str = "auto") -> NDArray[n
     hfov = float(json.loads(settings.read_text()).get("hfov", 90.0))
     scene = load_scene(reference / "scenes" / f"{name}.glb", up="z")
     camera = CameraSpec(("depth",), depth.shape[2], depth.shape[1], hfov)
-    seen = RayCaster(scene, backend=backend).render(camera, recorded_poses(agent))["depth"]
+    images = RayCaster(scene, backend=backend).render(camera, recorded_poses(agent))
+    seen = np.asarray(images["depth"], np.float32)
     compared = ~_silhouettes(depth) & ((depth > 0) | (seen > 0))
     return np.abs(seen - depth)[compared]
 

@@ -7,7 +7,7 @@ import numpy as np
 from embodied.simulators.base import Material, Scene, SceneObject
 from embodied.simulators.categories import MPCAT40
 
-# Corner numbers have bits (x, y, z); each row is one side of a box, seen from inside or outside alike.
+# Corner numbers have bits (x, y, z); each row is one side of a box.
 SIDES = np.array(
     [[0, 2, 6, 4], [1, 3, 7, 5], [0, 1, 5, 4], [2, 3, 7, 6], [0, 1, 3, 2], [4, 5, 7, 6]]
 )
@@ -63,7 +63,7 @@ def picture_scene(texture, repeat=1.0, color=(1.0, 1.0, 1.0)):
 
 
 def clutter(seed=0, count=60):
-    """Random boxes in a room, one object each, with vertex colours: something for tracers to disagree on."""
+    """Random boxes in a room, one object each, with vertex colours."""
     rng = np.random.default_rng(seed)
     vertices, faces, owner = [], [], []
     for index in range(count):

@@ -8,12 +8,12 @@ import weakref
 
 import numpy as np
 import pytest
-from tests.simulators.raycast_scenes import box_room, clutter, look, sphere_scene
 
 from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.raycast import RayCaster
 from embodied.simulators.raycast import caster as caster_module
+from tests.simulators.raycast_scenes import box_room, clutter, look, sphere_scene
 
 
 def _rays(count, seed=0):

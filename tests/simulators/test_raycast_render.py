@@ -6,12 +6,12 @@ import copy
 
 import numpy as np
 import pytest
-from tests.simulators.raycast_scenes import box_room, clutter, look, picture_scene, sphere_scene
 
 from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.categories import MPCAT40
 from embodied.simulators.raycast import RayCaster, camera_poses, panorama_poses, render_many
+from tests.simulators.raycast_scenes import box_room, clutter, look, picture_scene, sphere_scene
 
 EVERYTHING = ("rgb", "depth", "semantic", "instance")
 

@@ -1,8 +1,8 @@
 """A bounding-volume hierarchy and packet tracer in numba, for machines without Embree.
 
 The tree is binary, built top down by the surface-area heuristic over bins of triangle centroids
-(Wald 2007, "On fast construction of SAH-based bounding volume hierarchies"); packets walk it nearest
-child first and test triangles after Moeller and Trumbore (1997).
+(Wald 2007, "On fast construction of SAH-based bounding volume hierarchies"); packets walk it
+nearest child first and test triangles after Moeller and Trumbore (1997).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Bvh:
     """A built tree.
 
     Attributes:
-        nodes: (M, 8) float32: low corner, high corner, then two int32 seen as float bits: first child
+        nodes: (M, 8) float32: low corner, high corner, then two int32 as float bits: first child
             and 0 for inner nodes (children are neighbours), first triangle and count for leaves.
         triangles: (F, 10) float32 in leaf order: corner, two edges, face number (int32 bits).
     """
@@ -147,7 +147,7 @@ def _build(low: Any, high: Any, middle: Any, order: Any, nodes: Any, links: Any)
 
 
 @inlined(fastmath={"contract", "nsz", "arcp", "reassoc", "nnan"})
-def _entry(nodes: Any, node: int, packet: Any) -> float:
+def _entry(nodes: Any, node: int, packet: Any) -> Any:
     """Nearest entry of any lane into a node's box, inf when all lanes miss it."""
     best = np.float32(np.inf)
     base = node * 8
@@ -201,7 +201,10 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
 def trace(
     nodes: Any, links: Any, triangles: Any, face_ids: Any, packet: Any, packet_ids: Any, stack: Any
 ) -> None:
-    """Find the nearest hit of every ray of a packet (all arrays flat; `links`, `face_ids` int32 views)."""
+    """Find the nearest hit of every ray of a packet.
+
+    All arrays are flat; `links` and `face_ids` are int32 views of `nodes` and `triangles`.
+    """
     for axis in range(3):
         for lane in range(LANES):
             d = packet[(DIRECTION + axis) * LANES + lane]

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
 
-TILE = 4
-"""Rays are traced in tiles of TILE columns, so that a packet covers a compact patch of the image."""
+TILE_ROWS = 4
+"""Rows of the pixel tile that one packet covers (8 rays: 2 x 4, 16 rays: 4 x 4)."""
+
+BLOCK = 32
+"""Tiles are visited in square blocks of this many pixels: neighbours find the tree in cache."""
 
 
 def camera_poses(
@@ -74,25 +77,25 @@ def check_poses(poses: NDArray[np.floating]) -> NDArray[np.float64]:
     Raises:
         SensorError: another shape, NaN or infinity.
     """
-    poses = np.ascontiguousarray(poses, np.float64)
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4):
+    checked: NDArray[np.float64] = np.ascontiguousarray(poses, np.float64)
+    if checked.ndim != 3 or checked.shape[1:] != (4, 4):
         raise SensorError(
-            f"camera poses have shape {poses.shape}; give (N, 4, 4) camera-to-world transforms"
+            f"camera poses have shape {checked.shape}; give (N, 4, 4) camera-to-world transforms"
         )
-    bad = ~np.isfinite(poses).all(axis=(1, 2))
+    bad = ~np.isfinite(checked).all(axis=(1, 2))
     if bad.any():
         raise SensorError(
-            f"camera pose {int(bad.argmax())} of {len(poses)} holds NaN or infinity: "
+            f"camera pose {int(bad.argmax())} of {len(checked)} holds NaN or infinity: "
             "check the position and heading it was made from"
         )
-    return poses
+    return checked
 
 
 @lru_cache(maxsize=64)
 def pixel_rays(
     projection: str, width: int, height: int, hfov: float, lanes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], float]:
-    """Ray directions in the camera frame, in tile order.
+    """Compute ray directions in the camera frame, in tile order.
 
     Pinhole directions reach the plane one metre ahead, so a ray's parameter is depth along the
     optical axis; equirectangular directions have unit length.
@@ -101,11 +104,13 @@ def pixel_rays(
         directions (T, 3, lanes), pixel index (T, lanes) (-1 outside the image), and the size of a
         pixel [rad].
     """
-    rows = lanes // TILE
-    tiles_y, tiles_x = -(-height // rows), -(-width // TILE)
-    y = np.arange(tiles_y * rows).reshape(tiles_y, 1, rows, 1)
-    x = np.arange(tiles_x * TILE).reshape(1, tiles_x, 1, TILE)
-    y, x = (a.reshape(-1, lanes) for a in np.broadcast_arrays(y, x))
+    columns = lanes // TILE_ROWS
+    tiles_y, tiles_x = -(-height // TILE_ROWS), -(-width // columns)
+    tile_y, tile_x = (a.ravel() for a in np.indices((tiles_y, tiles_x)))
+    order = np.lexsort((tile_x, tile_y, tile_x * columns // BLOCK, tile_y * TILE_ROWS // BLOCK))
+    row, column = np.divmod(np.arange(lanes), columns)
+    y = tile_y[order, None] * TILE_ROWS + row
+    x = tile_x[order, None] * columns + column
     inside = (y < height) & (x < width)
     pixel = np.where(inside, y * width + x, -1).astype(np.int32)
     right = (np.minimum(x, width - 1) + 0.5) / width

@@ -21,9 +21,9 @@ def _digest() -> str:
 def compiled(**options: Any) -> Callable[[Any], Any]:
     """Compile without the interpreter's lock and cache the result.
 
-    numba only looks at the file a function stands in when it decides whether its cache is fresh, so a
-    change in a helper from another file would go unnoticed. The source's hash in the function's name
-    keeps versions apart.
+    numba only looks at the file a function stands in when it decides whether its cache is fresh, so
+    a change in a helper from another file would go unnoticed. The source's hash in the function's
+    name keeps versions apart.
 
     Args:
         options: further options of `numba.njit`.

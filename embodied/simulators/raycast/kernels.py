@@ -40,6 +40,9 @@ from embodied.simulators.raycast.shading import (
     light,
     texture_color,
 )
+from embodied.simulators.raycast.surface import CLASS_BITS
+
+CLASS_MASK = (1 << CLASS_BITS) - 1
 
 
 @inlined()
@@ -74,20 +77,29 @@ def render(
     """Render poses[first:last].
 
     Args:
-        first, last: range of poses of this call.
+        first: first pose of this call.
+        last: end of the poses of this call.
         rows: (S, COLUMNS) int64 scene addresses.
         which: (N,) scene of each pose.
         poses: (N, 4, 4) float64 camera-to-world.
-        directions, pixels, pixel_size: see `cameras.pixel_rays`.
-        near, far: depth range [m].
+        directions: see `cameras.pixel_rays`.
+        pixels: see `cameras.pixel_rays`.
+        pixel_size: see `cameras.pixel_rays`.
+        near: least depth shown [m].
+        far: greatest depth shown [m].
         want: (4,) bool: rgb, depth, semantic, instance asked for.
-        rgb, depth, semantic, instance: (N, H*W*3 or H*W) flat images; unasked ones may be empty.
-        packet, packet_ids: one block of PACKET words seen as float32 and as int32.
+        rgb: (N, H*W*3) image; like the following, empty where unasked.
+        depth: (N, H*W) image.
+        semantic: (N, H*W) image.
+        instance: (N, H*W) image.
+        packet: one block of PACKET float32 words.
+        packet_ids: the same block as int32.
         valid: (LANES,) int32, all -1.
         stack: (bvh.STACK,) int32 scratch.
         query: (2,) int64 addresses of the packet query and of its arguments.
     """
     want_rgb, want_depth, want_semantic, want_instance = want[0], want[1], want[2], want[3]
+    want_label = want_semantic or want_instance
     for lane in range(LANES):
         packet[NEAR * LANES + lane] = 0.0
         packet[TIME * LANES + lane] = 0.0
@@ -128,10 +140,11 @@ def render(
                 face = np.int64(packet_ids[FACE * LANES + lane])
                 if want_depth:
                     depth[n, pixel] = max(t, near) if hit and t <= far else 0.0
+                label = ids[face] if want_label and hit else 0
                 if want_semantic:
-                    semantic[n, pixel] = ids[2 * face] if hit else 0
+                    semantic[n, pixel] = label & CLASS_MASK
                 if want_instance:
-                    instance[n, pixel] = ids[2 * face + 1] if hit else 0
+                    instance[n, pixel] = label >> CLASS_BITS
                 if want_rgb:
                     dx, dy, dz = (
                         packet[DIRECTION * LANES + lane],

@@ -1,9 +1,10 @@
 """Sensor noise: Gaussian colour noise and the depth noise of a structured-light camera.
 
-Depth follows the simulated sensor of Choi, Zhou and Koltun, "Robust reconstruction of indoor scenes"
-(CVPR 2015): the ray lands a fraction of a pixel aside, disparity gets Gaussian noise and is rounded to
-an eighth of a disparity unit (after Barron and Malik, CVPR 2013). Their third part, the smooth distortion
-measured by Teichman, Miller and Thrun (RSS 2013), needs a device's calibration table and is left out.
+Depth follows the simulated sensor of Choi, Zhou and Koltun, "Robust reconstruction of indoor
+scenes" (CVPR 2015): the ray lands a fraction of a pixel aside, disparity gets Gaussian noise and is
+rounded to an eighth of a disparity unit (after Barron and Malik, CVPR 2013). Their third part, the
+smooth distortion measured by Teichman, Miller and Thrun (RSS 2013), needs a device's calibration
+table and is left out.
 """
 
 from __future__ import annotations
@@ -67,15 +68,16 @@ def gaussian_color(
 ) -> NDArray[np.uint8]:
     """Add independent noise of `sigma` levels to every channel of uint8 images."""
     noise = rng.standard_normal(rgb.shape, np.float32) * np.float32(sigma)
-    return np.clip(np.rint(rgb + noise), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(np.asarray(rgb, np.float32) + noise), 0, 255).astype(np.uint8)
 
 
 def redwood_depth(
     depth: NDArray[np.generic], multiplier: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Add disparity noise, rounding and sideways jitter to depth (..., H, W) [m]; 0 stays "no reading".
+    """Add disparity noise, rounding and sideways jitter to depth (..., H, W) [m].
 
-    The error grows with the square of depth: one level is depth^2 / (DISPARITY * STEPS).
+    0 stays "no reading". The error grows with the square of depth: one level is
+    depth^2 / (DISPARITY * STEPS).
     """
     height, width = depth.shape[-2:]
     flat = np.asarray(depth, np.float32).reshape(-1, height, width)

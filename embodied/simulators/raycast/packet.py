@@ -1,4 +1,4 @@
-"""Layout of one ray packet in memory, shared by both tracers (it is Embree's RTCRayHit structure)."""
+"""Layout of one ray packet in memory, as in Embree's RTCRayHit; both tracers share it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from llvmlite import binding
 
 
 def _lanes() -> int:
-    """Rays per packet: as wide as the registers. (16 lanes on AVX2 measured 2.5 times slower than 8.)"""
+    """Choose rays per packet: as wide as the registers (16 on AVX2 measured 2.5 times slower)."""
     features = binding.get_host_cpu_features()
     return 16 if all(features.get(f"avx512{kind}") for kind in ("f", "dq", "bw", "vl")) else 8
 
 
 LANES: int = _lanes()
-"""Rays per packet. Compiled kernels are cached per processor type, so this may differ by machine."""
+"""Rays per packet. Kernels are cached per processor type, so this may differ by machine."""
 
 PACKET = 24 * LANES
-"""32-bit words of one packet: 21 fields of Embree, then the inverse direction of the numba tracer."""
+"""32-bit words of one packet: 21 fields of Embree, then the numba tracer's inverse direction."""
 
 # Field numbers; each field is LANES wide.
 ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, NORMAL, U, V, FACE, GEOMETRY, INVERSE = (

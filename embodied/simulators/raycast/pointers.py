@@ -1,7 +1,7 @@
 """Raw addresses inside numba kernels.
 
-Kernels take addresses as integers, so that one compiled (and cached) kernel serves many scenes whose
-arrays differ, and can call a C function without storing its address in the cache.
+Kernels take addresses as integers, so that one compiled (and cached) kernel serves many scenes, and
+can call a C function without storing its address in the cache.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
-@intrinsic
-def call_intersect(
+def _call_intersect(
     typing_context: Any, function: Any, valid: Any, scene: Any, rays: Any, arguments: Any
 ) -> Any:
     """Call `rtcIntersectN(valid, scene, rays, arguments)` at address `function`."""
@@ -31,6 +30,9 @@ def call_intersect(
         return context.get_dummy_value()
 
     return signature, generate
+
+
+call_intersect: Any = intrinsic(_call_intersect)
 
 
 def _pointer_to(element: Any) -> Any:
@@ -52,7 +54,7 @@ float32_at = _pointer_to(types.float32)
 
 
 def aligned(count: int, dtype: type, boundary: int = 64) -> NDArray[Any]:
-    """Return (count,) zeros whose address is a multiple of `boundary` bytes (packet queries need it)."""
+    """Return (count,) zeros at a multiple of `boundary` bytes (packet queries need it)."""
     size = np.dtype(dtype).itemsize
     raw = np.zeros(count * size + boundary, np.uint8)
     start = -raw.ctypes.data % boundary

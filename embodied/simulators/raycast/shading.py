@@ -1,6 +1,6 @@
-"""Colour of a hit: corner colours times texture, lit so that shape reads. All functions are compiled.
+"""Colour of a hit: corner colours times texture, lit so that shape reads. All is compiled.
 
-Light is applied to sRGB values by a factor that stands for a power-law response: (c^g L)^(1/g) = c L^(1/g).
+Light scales sRGB values, which is exact for a power-law response: (c^g L)^(1/g) = c L^(1/g).
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import numpy as np
 from embodied.simulators.raycast.compiled import inlined
 from embodied.simulators.raycast.surface import TEXTURED, VARIED
 
+Scalar = Any
+"""A float32 inside compiled code."""
+
 LIGHT_X, LIGHT_Y, LIGHT_Z = (0.67, 0.78), (0.74, 0.91), (0.61, 0.84)
-"""Light from the negative and the positive side of each axis (an ambient cube). Values of different axes
-differ, so that perpendicular surfaces of one colour differ in brightness."""
+"""Light from the negative and the positive side of each axis (an ambient cube). Values of different
+axes differ, so that perpendicular surfaces of one colour differ in brightness."""
 
 HEADLIGHT = 0.06
 """Extra light on surfaces that face the camera."""
@@ -26,8 +29,8 @@ FADE = 0.012
 
 @inlined(fastmath=True)
 def light(
-    nx: float, ny: float, nz: float, dx: float, dy: float, dz: float, distance: float
-) -> tuple[float, float]:
+    nx: Scalar, ny: Scalar, nz: Scalar, dx: Scalar, dy: Scalar, dz: Scalar, distance: Scalar
+) -> tuple[Scalar, Scalar]:
     """Return the light factor in [0, 1] and |cos| of the angle between normal and ray."""
     one = np.float32(1.0)
     length = one / math.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-30))
@@ -46,7 +49,7 @@ def light(
 
 
 @inlined(fastmath=True)
-def background(dx: float, dy: float, dz: float) -> tuple[float, float, float]:
+def background(dx: Scalar, dy: Scalar, dz: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Sky colour (0-255) along a ray: pale at the horizon, blue above, grey below."""
     up = dy / math.sqrt(dx * dx + dy * dy + dz * dz)
     if up > 0:
@@ -65,7 +68,7 @@ def background(dx: float, dy: float, dz: float) -> tuple[float, float, float]:
 
 
 @inlined(fastmath=True)
-def face_color(colors: Any, face: int, u: float, v: float) -> tuple[float, float, float]:
+def face_color(colors: Any, face: int, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Interpolate the corner colours (0-255) of a face at barycentric (u, v)."""
     base = face * 12
     if colors[base + 9] & VARIED == 0:
@@ -89,16 +92,20 @@ def texture_color(
     textures: Any,
     texels: Any,
     face: int,
-    u: float,
-    v: float,
-    footprint: float,
-) -> tuple[float, float, float]:
+    u: Scalar,
+    v: Scalar,
+    footprint: Scalar,
+) -> tuple[Scalar, Scalar, Scalar]:
     """Sample a face's texture (factors in [0, 1]): bilinear, repeating, in the nearest mip level.
 
     Args:
-        colors, coords, textures, texels: the arrays of `Surface`, flat.
+        colors: flat `Surface.colors`.
+        coords: flat `Surface.coords`.
+        textures: flat `Surface.textures`.
+        texels: flat `Surface.texels`.
         face: textured face.
-        u, v: barycentric coordinates.
+        u: barycentric coordinate of the second corner.
+        v: barycentric coordinate of the third corner.
         footprint: size of the pixel on the surface [m].
     """
     one, half = np.float32(1.0), np.float32(0.5)

@@ -1,4 +1,4 @@
-"""A scene's surfaces packed for shading: ids, corner colours, texture coordinates and mip chains."""
+"""A scene's surfaces packed for shading: ids, colours, texture coordinates and mip chains."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embodied.errors import SceneError
 from embodied.simulators.base import Scene
 
 MAX_TEXTURE = 2048
 """Longest texture side kept [texels]."""
+
+CLASS_BITS = 11
+"""Bits of the class id in a face's label word; one word per face keeps more labels in cache."""
 
 TEXTURED, VARIED = 1, 2
 """Bits of a face's flag byte: has a texture; its corners differ in colour."""
@@ -22,7 +26,7 @@ class Surface:
     """Per-face records the shader reads.
 
     Attributes:
-        ids: (F, 2) int32: class id, instance id.
+        ids: (F,) int32: instance id above CLASS_BITS bits of class id.
         colors: (F, 12) uint8: three corner RGBs, flags, texture index (little-endian 16 bit).
         coords: (F or 1, 8) float32: three corner (u, v), texels per metre, spare.
         textures: (T or 1, 4) int32: first texel of the mip chain, log2 width, log2 height, levels.
@@ -39,8 +43,12 @@ class Surface:
 def pack_surface(scene: Scene) -> Surface:
     """Pack the look and labels of a scene's faces."""
     count = len(scene.faces)
-    ids = np.empty((count, 2), np.int32)
-    ids[:, 0], ids[:, 1] = scene.face_category(), scene.face_object
+    if len(scene.categories) > 1 << CLASS_BITS or len(scene.objects) > 1 << (31 - CLASS_BITS):
+        raise SceneError(
+            f"scene '{scene.name}' has {len(scene.categories)} classes and {len(scene.objects)} "
+            f"objects; at most {1 << CLASS_BITS} and {1 << (31 - CLASS_BITS)} can be shown"
+        )
+    ids = (scene.face_object << CLASS_BITS) | scene.face_category()
 
     base = np.array([m.color for m in scene.materials], np.float32)
     colors = np.zeros((count, 12), np.uint8)
@@ -114,12 +122,13 @@ def _log_side(side: int) -> int:
 
 
 def _mip_chain(image: NDArray[np.uint8], log_w: int, log_h: int) -> NDArray[np.uint8]:
-    """Resize to powers of two and halve down to one texel. Row 0 is the top of the image (v = 1)."""
+    """Resize to powers of two and halve down to one texel; row 0 is the top (v = 1)."""
     levels = []
     for level in range(max(log_w, log_h) + 1):
         size = (1 << max(log_w - level, 0), 1 << max(log_h - level, 0))
         if (image.shape[1], image.shape[0]) != size:
-            image = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+            smaller = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+            image = smaller.astype(np.uint8, copy=False)
         flat = np.zeros((size[0] * size[1], 4), np.uint8)
         flat[:, :3] = image.reshape(-1, 3)
         levels.append(flat)
