@@ -1,7 +1,8 @@
 """Cost of a whole navigation step against the cost of its images.
 
 Every step of a batch is timed together with a bare `render_many` of the same camera poses, one
-right after the other, so that load from elsewhere hits both; figures are medians over steps.
+right after the other; times are this thread's CPU time, medians over steps, so that other load
+on the machine counts for little. Steps per second are wall-clock.
 `embodied bench step` prints steps per second and the ratio step / render.
 """
 
@@ -35,8 +36,8 @@ def measure(
     """Time one case.
 
     Returns:
-        Seconds per batched step, seconds per bare render, and environment steps per second
-        including the resets, all with actions drawn at random (no STOP).
+        CPU seconds per batched step and per bare render (medians), and environment steps per
+        second including resets; actions are drawn at random, without STOP.
     """
     env = NavigationVectorEnv(
         ENVIRONMENTS,
@@ -47,22 +48,23 @@ def measure(
     )
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    whole, bare = np.zeros(steps), np.zeros(steps)
+    whole, bare, wall = np.zeros(steps), np.zeros(steps), 0.0
     for k in range(-20, steps):  # the first 20 compile and warm up
         actions = rng.choice([1, 1, 2, 3], ENVIRONMENTS)
-        begin = time.perf_counter()
+        clock, begin = time.perf_counter(), time.thread_time()
         env.step(actions)
-        middle = time.perf_counter()
+        middle = time.thread_time()
+        wall += time.perf_counter() - clock if k >= 0 else 0.0
         batch = env.batch
         poses = camera_poses(batch.positions, batch.yaw, batch.camera, batch.pitch)
         casters = [p.world.caster for p in batch.prepared]
-        between = time.perf_counter()
+        between = time.thread_time()
         render_many(casters, batch.camera, poses)
-        end = time.perf_counter()
+        end = time.thread_time()
         if k >= 0:
             whole[k], bare[k] = middle - begin, end - between
     env.close()
-    return float(np.median(whole)), float(np.median(bare)), ENVIRONMENTS * steps / whole.sum()
+    return float(np.median(whole)), float(np.median(bare)), ENVIRONMENTS * steps / wall
 
 
 def run(quick: bool = False) -> dict[str, float]:
@@ -72,7 +74,7 @@ def run(quick: bool = False) -> dict[str, float]:
     depth), where everything that is not rendering weighs most.
     """
     results: dict[str, float] = {}
-    print(f"{ENVIRONMENTS} environments in {ENVIRONMENTS} houses, one process")
+    print(f"{ENVIRONMENTS} environments in {ENVIRONMENTS} houses, one process, CPU times")
     print(f"{'case':32}{'step ms':>9}{'render ms':>11}{'ratio':>7}{'steps/s':>9}")
     for name, (task, size, outputs, expert) in CASES.items():
         whole, bare, rate = measure(task, size, outputs, expert, 100 if quick else 600)
