@@ -9,10 +9,11 @@ squeezes between two diagonal obstacles.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from maps.any_angle import any_angle, octile
 from maps.cells import grid_cells, neighbours, turning_points
@@ -59,9 +60,16 @@ class Wayfinder:
             )
         )
 
-    def octile(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Measure eight-neighbour distances (N,) from the source cells (K,)."""
-        return octile(neighbours(self.graph.links), np.asarray(cells, np.int32))
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        return neighbours(self.graph.links)
+
+    def octile(self, cells: NDArray[np.integer], goal: int = -1) -> NDArray[np.float64]:
+        """Measure eight-neighbour distances (N,) from cells (K,); with a goal only its own is
+        final.
+        """
+        sources = np.asarray(cells, np.int32)
+        return octile(self._table, self.graph.column, self.graph.row, sources, goal)
 
 
 class Field(NamedTuple):
@@ -80,23 +88,85 @@ class Field(NamedTuple):
     anchor: NDArray[np.float64]
 
 
-def _check(free: NDArray[np.bool_], cells: NDArray[np.integer], what: str) -> NDArray[np.int64]:
-    if free.ndim != 2 or free.dtype != np.bool_:
-        raise ValueError(f"free must be an (H, W) bool array, got {free.dtype} {free.shape}")
-    cells = np.atleast_2d(np.asarray(cells))
-    if cells.ndim != 2 or cells.shape[1] != 2 or not np.issubdtype(cells.dtype, np.integer):
-        raise ValueError(
-            f"{what} must be (K, 2) integer (row, column), got {cells.dtype} {cells.shape}"
-        )
-    inside = (cells >= 0).all(1) & (cells < free.shape).all(1)
-    if not inside.all():
-        raise ValueError(f"{what} {cells[~inside][0].tolist()} lies outside the {free.shape} grid")
-    return cells.astype(np.int64)
+class Grid:
+    """A plain grid prepared once for many queries.
+
+    Args:
+        free: (H, W) bool, True where one may stand.
+        cell_size: edge of a cell [m].
+
+    Raises:
+        ValueError: when `free` is not an (H, W) bool array.
+    """
+
+    def __init__(self, free: NDArray[np.bool_], cell_size: float = 1.0) -> None:
+        if np.ndim(free) != 2 or np.asarray(free).dtype != np.bool_:
+            raise ValueError(
+                f"free must be an (H, W) bool array, got {np.asarray(free).dtype} {np.shape(free)}"
+            )
+        self.cell_size = cell_size
+        self._index, column, row, links = grid_cells(np.ascontiguousarray(free))
+        height = np.zeros(len(column), np.float32)
+        self._finder = Wayfinder(CellGraph(column, row, height, links))
+
+    def _cells(self, cells: ArrayLike, what: str) -> NDArray[np.int32]:
+        places = np.atleast_2d(np.asarray(cells))
+        if places.ndim != 2 or places.shape[1] != 2 or places.dtype.kind not in "iu":
+            raise ValueError(
+                f"{what} must be (K, 2) integer (row, column), got {places.dtype} {places.shape}"
+            )
+        shape = self._index.shape
+        inside = (places >= 0).all(axis=1) & (places < shape).all(axis=1)
+        if not inside.all():
+            raise ValueError(f"{what} {places[~inside][0].tolist()} lies outside the {shape} grid")
+        return self._index[places[:, 0], places[:, 1]]
+
+    def _field(self, cells: NDArray[np.int32], limit: float = np.inf) -> Field:
+        graph = self._finder.graph
+        zero = np.zeros(len(cells))
+        places = np.stack([graph.column[cells] + 0.5, graph.row[cells] + 0.5, zero], axis=1)
+        return self._finder.field(cells, places, limit)
+
+    def field(
+        self, sources: ArrayLike, metric: str = "any_angle", max_distance: float = np.inf
+    ) -> NDArray[np.float32]:
+        """Measure the way from the nearest source to every cell centre; see `distance_field`."""
+        cells = self._cells(sources, "sources")
+        cells = cells[cells >= 0]
+        graph = self._finder.graph
+        if metric == "any_angle":
+            values = self._field(cells, max_distance / self.cell_size).distance[: len(graph.row)]
+        elif metric == "octile":
+            values = self._finder.octile(cells)
+        else:
+            raise ValueError(f"unknown metric '{metric}'; allowed: any_angle, octile")
+        result = np.full(self._index.shape, np.inf, np.float32)
+        result[graph.row, graph.column] = values * self.cell_size
+        return result
+
+    def octile_distance(self, start: ArrayLike, goal: ArrayLike) -> float:
+        """Measure one eight-neighbour way [m]; inf when there is none."""
+        first, last = self._cells(np.array([start, goal]), "start and goal")
+        if first < 0 or last < 0:
+            return float("inf")
+        value = self._finder.octile(np.array([first]), int(last))[last]
+        return float(value) * self.cell_size
+
+    def path(self, start: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
+        """Find the corners of a shortest any-angle way; see `shortest_path`."""
+        first, last = self._cells(np.array([start, goal]), "start and goal")
+        if first < 0 or last < 0:
+            return np.zeros((0, 2))
+        field = self._field(np.array([last]))
+        if not np.isfinite(field.distance[first]):
+            return np.zeros((0, 2))
+        corners = corner_points(field, int(first), field.anchor[first])
+        return corners[:, 1::-1] * self.cell_size
 
 
 def distance_field(
     free: NDArray[np.bool_],
-    sources: NDArray[np.integer],
+    sources: ArrayLike,
     cell_size: float = 1.0,
     metric: str = "any_angle",
 ) -> NDArray[np.float32]:
@@ -115,51 +185,23 @@ def distance_field(
     Raises:
         ValueError: on wrong shapes, sources outside the grid or an unknown metric.
     """
-    cells = _check(free, sources, "sources")
-    index, column, row, links = grid_cells(np.ascontiguousarray(free))
-    at = index[cells[:, 0], cells[:, 1]]
-    at = at[at >= 0]
-    finder = Wayfinder(CellGraph(column, row, np.zeros(len(column), np.float32), links))
-    if metric == "any_angle":
-        places = np.stack([column[at] + 0.5, row[at] + 0.5, np.zeros(len(at))], axis=1)
-        values = finder.field(at, places).distance[: len(column)]
-    elif metric == "octile":
-        values = finder.octile(at)
-    else:
-        raise ValueError(f"unknown metric '{metric}'; allowed: any_angle, octile")
-    result = np.full(free.shape, np.inf, np.float32)
-    result[row, column] = values * cell_size
-    return result
+    return Grid(free, cell_size).field(sources, metric)
 
 
 def shortest_path(
-    free: NDArray[np.bool_],
-    start: NDArray[np.integer] | tuple[int, int],
-    goal: NDArray[np.integer] | tuple[int, int],
-    cell_size: float = 1.0,
+    free: NDArray[np.bool_], start: ArrayLike, goal: ArrayLike, cell_size: float = 1.0
 ) -> NDArray[np.float64]:
-    """Find the corners of a shortest any-angle path between two cells.
+    """Find the corners of a shortest any-angle way between two cells (row, column).
 
     Returns:
-        (M, 2) row, column of the corner cells' centres times `cell_size` [m]; a cell (r, c) has its
-        centre at (r + 0.5, c + 0.5). Empty (0, 2) when there is no way.
+        (M, 2) row, column times `cell_size` [m]: the start cell's centre, obstacle corners, the
+        goal cell's centre; a cell (r, c) covers [r, r + 1) x [c, c + 1). Empty (0, 2) when there is
+        no way.
 
     Raises:
         ValueError: on wrong shapes or cells outside the grid.
     """
-    ends = _check(free, np.array([start, goal]), "start and goal")
-    index, column, row, links = grid_cells(np.ascontiguousarray(free))
-    first, last = index[ends[:, 0], ends[:, 1]]
-    if first < 0 or last < 0:
-        return np.zeros((0, 2))
-    finder = Wayfinder(CellGraph(column, row, np.zeros(len(column), np.float32), links))
-    field = finder.field(
-        np.array([last], np.int32), np.array([[column[last] + 0.5, row[last] + 0.5, 0.0]])
-    )
-    if not np.isfinite(field.distance[first]):
-        return np.zeros((0, 2))
-    corners = corner_points(field, int(first), field.anchor[first])
-    return corners[:, 1::-1] * cell_size
+    return Grid(free, cell_size).path(start, goal)
 
 
 def corner_points(field: Field, cell: int, start: NDArray[np.float64]) -> NDArray[np.float64]:
