@@ -1,0 +1,282 @@
+"""Checkpoints: folders of safetensors, YAML and JSON, written whole or not at all, refused when
+damaged.
+
+checkpoints/00000120/  model.safetensors      weights
+                       normalization.json     mean and deviation of the policy's inputs
+                       config.yaml            the resolved configuration of the run
+                       optimizer.safetensors  to go on training
+                       meta.json              policy, inputs, code version, digests, progress,
+metrics checkpoints/latest     the name of the newest folder; `best` the one with the best score
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from embodied import config as configuration
+from embodied.errors import CheckpointError, ConfigError
+from embodied.files import atomic_directory, recover_directory, write_text
+from embodied.policies.features import Inputs
+from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
+
+FORMAT = 1
+FILES = ("model.safetensors", "normalization.json", "config.yaml", "optimizer.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint folder: its path and its meta.json."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    def config(self) -> dict[str, Any]:
+        """Return the configuration of the run as nested mappings."""
+        return configuration.read_recipe(self.path / "config.yaml")
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        folder: usually `<run>/checkpoints`.
+        keep: newest checkpoints kept; the best one stays in any case.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        if keep < 1:
+            raise ConfigError(f"train.keep = {keep} must be at least 1")
+        self.folder = folder
+        self.keep = keep
+
+    def save(
+        self,
+        update: int,
+        policy: RecurrentPolicy,
+        optimizer: torch.optim.Optimizer,
+        config: Any,
+        progress: Mapping[str, Any],
+        score: float | None = None,
+    ) -> Path:
+        """Write checkpoint `update`, point `latest` (and `best`) at it, drop the oldest.
+
+        Args:
+            update: number of finished updates, the folder's name.
+            policy: what to save.
+            optimizer: its state, to go on training.
+            config: the run's configuration dataclass.
+            progress: plain values the trainer needs to go on, and metrics.
+            score: higher is better; None leaves `best` alone.
+        """
+        target = self.folder / f"{update:08d}"
+        with atomic_directory(target) as folder:
+            save_file(_weights(policy), folder / "model.safetensors")
+            save_file(_flatten(optimizer), folder / "optimizer.safetensors")
+            _write_json(folder / "normalization.json", policy.normalization)
+            configuration.save(config, folder / "config.yaml")
+            meta = {
+                "format": FORMAT,
+                "policy": policy.name,
+                "inputs": policy.inputs.to_json(),
+                "code_version": code_version(),
+                "config_digest": configuration.digest(config),
+                "update": update,
+                "score": score,
+                "progress": dict(progress),
+                "files": {name: file_digest(folder / name) for name in FILES},
+            }
+            _write_json(folder / "meta.json", meta)
+        best = self._named("best")
+        if score is not None and (best is None or score >= _score(self.folder / best)):
+            write_text(self.folder / "best", target.name + "\n")
+            best = target.name
+        write_text(self.folder / "latest", target.name + "\n")
+        names = sorted(p.name for p in self.folder.glob("[0-9]*") if p.is_dir())
+        for name in names[: -self.keep]:
+            if name != best:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+        return target
+
+    def _named(self, pointer: str) -> str | None:
+        file = self.folder / pointer
+        name = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        return name if name and (self.folder / name / "meta.json").is_file() else None
+
+
+def find(path: str | Path, which: str = "latest") -> Path:
+    """Return the checkpoint folder for a run folder, its `checkpoints` folder or a checkpoint
+    itself.
+
+    Args:
+        path: what the user gave.
+        which: "latest" or "best", for the first two.
+
+    Raises:
+        CheckpointError: nothing there.
+    """
+    given = Path(path)
+    if (given / "meta.json").is_file():
+        return given
+    for folder in (given / "checkpoints", given):
+        pointer = folder / which
+        if not pointer.is_file():
+            continue
+        name = pointer.read_text(encoding="utf-8").strip()
+        recover_directory(folder / name)
+        if name and (folder / name).is_dir():
+            return folder / name
+        raise CheckpointError(
+            f"{pointer} names '{name}', which is not there. Pass one of the checkpoint folders in "
+            f"{folder} itself, or train again."
+        )
+    raise CheckpointError(
+        f"no checkpoint in {given}: expected a run folder with checkpoints/latest, "
+        "or a folder with meta.json. Train one with: embodied train nav/pointnav_ppo"
+    )
+
+
+def open_checkpoint(path: str | Path, which: str = "latest") -> Checkpoint:
+    """Find a checkpoint and verify every file in it.
+
+    Raises:
+        CheckpointError: missing, damaged, incomplete or of an unknown format.
+    """
+    folder = find(path, which)
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        version, expected = meta["format"], dict(meta["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, "meta.json", str(error)) from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {folder} has format {version}, this version reads {FORMAT}: "
+            "use the code version named in its meta.json"
+        )
+    for name in FILES:
+        file = folder / name
+        if not file.is_file():
+            raise _damaged(folder, name, "the file is missing")
+        if file_digest(file) != expected.get(name):
+            raise _damaged(folder, name, "its content does not match the digest in meta.json")
+    return Checkpoint(folder, meta)
+
+
+def load_policy(path: str | Path, which: str = "latest") -> RecurrentPolicy:
+    """Rebuild the policy of a checkpoint, ready to act.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a recurrent policy's.
+    """
+    checkpoint = open_checkpoint(path, which)
+    name = checkpoint.meta.get("policy")
+    if name != RecurrentPolicy.name:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} belongs to the policy '{name}', not to "
+            f"'{RecurrentPolicy.name}'. Name the policy it was trained for, or another checkpoint."
+        )
+    try:
+        tree = checkpoint.config()["policy"]
+        config = configuration.build(RecurrentConfig, tree, source=f"{checkpoint.path}/config.yaml")
+        policy = RecurrentPolicy(Inputs.from_json(checkpoint.meta["inputs"]), config)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(checkpoint.path, "config.yaml", str(error)) from error
+    load_into(checkpoint, policy)
+    return policy
+
+
+def load_into(
+    checkpoint: Checkpoint, policy: RecurrentPolicy, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Copy a checkpoint's weights (and optimiser state) into existing objects.
+
+    Raises:
+        CheckpointError: they were made for other inputs, sizes or another policy.
+    """
+    folder = checkpoint.path
+    if checkpoint.meta.get("policy") != policy.name:
+        raise CheckpointError(
+            f"checkpoint {folder} belongs to the policy '{checkpoint.meta.get('policy')}', not to "
+            f"'{policy.name}'. Name the policy it was trained for, or another checkpoint."
+        )
+    if Inputs.from_json(checkpoint.meta["inputs"]) != policy.inputs:
+        raise CheckpointError(
+            f"checkpoint {folder} was trained on other observations or actions:\n"
+            f"  checkpoint: {checkpoint.meta['inputs']}\n  now:        {policy.inputs.to_json()}\n"
+            "Use the task and camera settings in its config.yaml."
+        )
+    try:
+        policy.network.load_state_dict(load_file(folder / "model.safetensors"))
+        policy.normalization = json.loads((folder / "normalization.json").read_text("utf-8"))
+        if optimizer is not None:
+            _unflatten(optimizer, load_file(folder / "optimizer.safetensors"))
+    except (RuntimeError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder} does not fit this policy: {error}\n"
+            "Use the policy section of its config.yaml, or train a new one."
+        ) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_version() -> str:
+    """Return the installed version of this package, or "source" for a bare checkout."""
+    try:
+        return importlib.metadata.version("embodied-stack")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def _weights(policy: RecurrentPolicy) -> dict[str, Tensor]:
+    return {key: value.contiguous() for key, value in policy.network.state_dict().items()}
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{index}.{name}": value.contiguous()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def _unflatten(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    tree = optimizer.state_dict()
+    tree["state"] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        tree["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(tree)
+
+
+def _score(folder: Path) -> float:
+    try:
+        score = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["score"]
+    except (OSError, ValueError, KeyError):
+        return float("-inf")
+    return float("-inf") if score is None else float(score)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _damaged(folder: Path, name: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {folder} is damaged ({name}: {reason}). Use an older folder beside it, "
+        "or copy it again from where it was made."
+    )

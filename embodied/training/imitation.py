@@ -1,0 +1,123 @@
+"""Imitation of an expert that labels what the student meets: DAgger (Ross et al. 2011).
+
+The student drives (a shrinking share of environments is driven by the expert), every step carries
+the expert's action, and the policy is trained on those labels with the losses of behaviour
+cloning. The critic learns the student's returns meanwhile, so that PPO can take over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embodied.errors import ConfigError
+from embodied.policies.recurrent import RecurrentPolicy
+from embodied.training.buffers import Batch, Rollout, advantages, minibatches
+from embodied.training.ppo import step
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """Settings of the imitation phase.
+
+    Attributes:
+        learning_rate: at the start of the phase.
+        final_learning_rate: at its end; linear in between.
+        expert_share: of environments the expert drives at the start.
+        expert_until: share of the phase after which the student drives everywhere; linear until
+            then.
+        epochs: passes over a rollout.
+        minibatches: per pass.
+        sequence: steps of backpropagation through time.
+        stop_weight: weight of the steps where the expert stops, which are rare and decide success.
+        value_weight: of the value loss; it trains the value head only.
+        discount, trace: of the value targets.
+        max_gradient: norm the gradient is cut to.
+    """
+
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-4
+    expert_share: float = 0.5
+    expert_until: float = 0.2
+    epochs: int = 2
+    minibatches: int = 4
+    sequence: int = 64
+    stop_weight: float = 1.0
+    value_weight: float = 0.5
+    discount: float = 0.99
+    trace: float = 0.95
+    max_gradient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.expert_share <= 1 or not 0 <= self.expert_until <= 1:
+            raise ConfigError(
+                f"imitation.expert_share {self.expert_share} and expert_until {self.expert_until} "
+                "must lie in [0, 1]"
+            )
+        if min(self.epochs, self.minibatches, self.sequence) < 1:
+            raise ConfigError("imitation.epochs, minibatches and sequence must be at least 1")
+
+    def share(self, progress: float) -> float:
+        """Return the share of environments the expert drives at `progress` in [0, 1] of the
+        phase.
+        """
+        if self.expert_until <= 0:
+            return 0.0
+        return self.expert_share * max(0.0, 1.0 - progress / self.expert_until)
+
+
+def imitation_update(
+    policy: RecurrentPolicy,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: ImitationConfig,
+    progress: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Fit the expert's actions of one rollout; return the means of the losses.
+
+    Raises:
+        ConfigError: the environment gave no expert actions.
+    """
+    if rollout.expert is None:
+        raise ConfigError(
+            "imitation needs the observation 'expert_action': set task.expert=true, "
+            "or train.imitation_steps=0 to train with PPO alone"
+        )
+    rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    advantage, target = advantages(rollout, config.discount, config.trace)
+    logs = []
+    for _ in range(config.epochs):
+        for batch in minibatches(
+            rollout, advantage, target, config.minibatches, config.sequence, rng
+        ):
+            loss, log = imitation_loss(policy, batch, config)
+            step(policy, optimizer, loss, config.max_gradient)
+            logs.append(log)
+    means = {key: float(np.mean([log[key] for log in logs])) for key in logs[0]}
+    return means | {"learning_rate": rate, "expert_share": config.share(progress)}
+
+
+def imitation_loss(
+    policy: RecurrentPolicy, batch: Batch, config: ImitationConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a minibatch and its parts."""
+    logits, values, _ = policy.network(batch.features, batch.state, batch.first, detach_critic=True)
+    mask = batch.valid.float()
+    weight = mask * torch.where(batch.expert == 0, config.stop_weight, 1.0)
+    total = mask.sum().clamp(min=1.0)
+    log_probs = torch.log_softmax(logits, dim=-1)
+    cross_entropy = -log_probs.gather(-1, batch.expert[..., None]).squeeze(-1)
+    imitation = (cross_entropy * weight).sum() / weight.sum().clamp(min=1.0)
+    value_loss = 0.5 * ((values - batch.target) ** 2 * mask).sum() / total
+    agree = (logits.argmax(-1) == batch.expert).float()
+    return imitation + config.value_weight * value_loss, {
+        "imitation_loss": imitation.item(),
+        "agreement": ((agree * mask).sum() / total).item(),
+        "value_loss": value_loss.item(),
+    }

@@ -1,0 +1,165 @@
+"""Proximal policy optimisation (Schulman et al. 2017) for recurrent policies: the whole learning
+step.
+
+ratio = exp(log pi(a) - log pi_old(a))
+policy loss = -mean(min(ratio * A, clip(ratio, 1 - c, 1 + c) * A))            (their eq. 7)
+loss = policy loss + value_weight * value loss - entropy_weight * entropy     (their eq. 9)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embodied.errors import ConfigError
+from embodied.policies.recurrent import RecurrentPolicy
+from embodied.training.buffers import Batch, Rollout, advantages, minibatches
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of one PPO update.
+
+    Attributes:
+        learning_rate: at the start of the PPO phase.
+        final_learning_rate: at its end; linear in between.
+        discount: gamma.
+        trace: lambda of the generalised advantage estimate.
+        clip: c, how far the probability ratio may help.
+        value_clip: the same for values, in units of the return; 0 switches it off.
+        value_weight: of the value loss.
+        entropy_weight: of the entropy bonus.
+        epochs: passes over a rollout.
+        minibatches: per pass.
+        sequence: steps of backpropagation through time.
+        max_gradient: norm the gradient is cut to.
+        target_divergence: stop the epochs of an update when the mean KL(old || new) exceeds this;
+            0 = never.
+        critic_updates: first updates of the phase that train only the value head, so that a
+            warm-started policy is not pushed around by an untrained critic.
+    """
+
+    learning_rate: float = 2.5e-4
+    final_learning_rate: float = 2.5e-5
+    discount: float = 0.99
+    trace: float = 0.95
+    clip: float = 0.2
+    value_clip: float = 0.0
+    value_weight: float = 0.5
+    entropy_weight: float = 0.01
+    epochs: int = 2
+    minibatches: int = 4
+    sequence: int = 64
+    max_gradient: float = 0.5
+    target_divergence: float = 0.03
+    critic_updates: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.discount <= 1 or not 0 <= self.trace <= 1:
+            raise ConfigError(
+                f"ppo.discount {self.discount} must lie in (0, 1], ppo.trace {self.trace} in [0, 1]"
+            )
+        if min(self.epochs, self.minibatches, self.sequence) < 1 or self.clip <= 0:
+            raise ConfigError(
+                "ppo.epochs, ppo.minibatches and ppo.sequence must be at least 1, clip > 0"
+            )
+
+
+def ppo_update(
+    policy: RecurrentPolicy,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    progress: float,
+    rng: np.random.Generator,
+    critic_only: bool = False,
+) -> dict[str, float]:
+    """Improve the policy with one rollout of its own; return the means of the losses.
+
+    Args:
+        policy: changed in place.
+        optimizer: of its parameters; the learning rate is set here.
+        rollout: played by this policy with its present weights.
+        config: settings.
+        progress: share of the PPO phase done, in [0, 1].
+        rng: order of the minibatches.
+        critic_only: leave the actor as it is.
+    """
+    rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    advantage, target = advantages(rollout, config.discount, config.trace)
+    valid = advantage[rollout.valid]
+    normalised = ((advantage - valid.mean()) / (valid.std() + 1e-8)).astype(np.float32)
+    logs: list[dict[str, float]] = []
+    stop = False
+    for _ in range(config.epochs):
+        for batch in minibatches(
+            rollout, normalised, target, config.minibatches, config.sequence, rng
+        ):
+            loss, log = ppo_loss(policy, batch, config, critic_only)
+            if config.target_divergence and log["divergence"] > config.target_divergence:
+                stop = True
+                break
+            step(policy, optimizer, loss, config.max_gradient)
+            logs.append(log)
+        if stop:
+            break
+    means = {key: float(np.mean([log[key] for log in logs])) for key in logs[0]} if logs else {}
+    unexplained = np.var((target - rollout.value)[rollout.valid])
+    spread = np.var(target[rollout.valid])
+    return means | {
+        "learning_rate": rate,
+        "minibatch_steps": float(len(logs)),
+        "explained_variance": float(1 - unexplained / spread) if spread > 0 else 0.0,
+    }
+
+
+def ppo_loss(
+    policy: RecurrentPolicy, batch: Batch, config: PPOConfig, critic_only: bool = False
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a minibatch and its parts."""
+    logits, values, _ = policy.network(
+        batch.features, batch.state, batch.first, detach_critic=critic_only
+    )
+    mask = batch.valid.float()
+    total = mask.sum().clamp(min=1.0)
+
+    def mean(x: Tensor) -> Tensor:
+        return (x * mask).sum() / total
+
+    log_probs = torch.log_softmax(logits, dim=-1)
+    difference = log_probs.gather(-1, batch.action[..., None]).squeeze(-1) - batch.log_prob
+    ratio = difference.exp()
+    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+    policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
+    error = (values - batch.target) ** 2
+    if config.value_clip > 0:
+        near = batch.value + (values - batch.value).clamp(-config.value_clip, config.value_clip)
+        error = torch.maximum(error, (near - batch.target) ** 2)
+    value_loss = 0.5 * mean(error)
+    entropy = mean(-(log_probs.exp() * log_probs).sum(-1))
+    loss = config.value_weight * value_loss
+    if not critic_only:
+        loss = loss + policy_loss - config.entropy_weight * entropy
+    return loss, {
+        "policy_loss": policy_loss.item(),
+        "value_loss": value_loss.item(),
+        "entropy": entropy.item(),
+        # Schulman's low-variance estimate of KL(old || new), http://joschu.net/blog/kl-approx.html
+        "divergence": mean(ratio - 1 - difference).item(),
+        "clipped": mean(((ratio - 1).abs() > config.clip).float()).item(),
+    }
+
+
+def step(
+    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_gradient: float
+) -> None:
+    """Take one optimiser step on a loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(policy.network.parameters(), max_gradient)
+    optimizer.step()

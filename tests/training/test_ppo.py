@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from toy import cart_poles
+
+from embodied.errors import ConfigError
+from embodied.policies.features import Inputs
+from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from embodied.training.buffers import advantages, minibatches
+from embodied.training.checkpoint import load_policy
+from embodied.training.evaluation import evaluate
+from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
+from embodied.training.rollout import Collector
+from embodied.training.trainer import LoopConfig, TrainConfig, train
+
+LOOP = LoopConfig(steps=24_000, imitation_steps=0, envs=8, ppo_rollout=64, checkpoint_every=100)
+PPO = PPOConfig(
+    learning_rate=2e-3, final_learning_rate=5e-4, discount=0.98, epochs=6, sequence=32,
+    value_weight=0.01, target_divergence=0.05,
+)  # fmt: skip
+CONFIG = TrainConfig(train=LOOP, ppo=PPO, policy=RecurrentConfig(width=64, hidden=32))
+
+
+@pytest.fixture
+def played():
+    env = cart_poles(CONFIG, False)
+    inputs = Inputs.of(env.single_observation_space, env.single_action_space)
+    policy = RecurrentPolicy(inputs, CONFIG.policy)
+    collector = Collector(env, policy)
+    collector.reset(0)
+    rollout, _ = collector.collect(64)
+    return policy, rollout
+
+
+def one_batch(rollout, sign: float = 1.0):
+    advantage, target = advantages(rollout, 0.98, 0.95)
+    advantage = np.full_like(advantage, sign)
+    return next(minibatches(rollout, advantage, target, 1, 64, np.random.default_rng(0)))
+
+
+def test_before_the_first_step_nothing_has_diverged(played) -> None:
+    policy, rollout = played
+    _, log = ppo_loss(policy, one_batch(rollout), PPO)
+    assert abs(log["divergence"]) < 1e-6
+    assert log["clipped"] == 0
+    assert log["policy_loss"] == pytest.approx(-1.0, abs=1e-5)  # -mean(ratio * A), ratio = A = 1
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_ratio_beyond_the_clip_gives_no_gradient(played, sign: float) -> None:
+    policy, rollout = played
+    batch = one_batch(rollout, sign)
+    moved = dataclasses.replace(batch, log_prob=batch.log_prob - sign)  # ratio e or 1/e
+    settings = dataclasses.replace(PPO, entropy_weight=0.0, value_weight=0.0)
+    loss, log = ppo_loss(policy, moved, settings)
+    loss.backward()
+    assert log["clipped"] == 1.0
+    assert all(p.grad is None or not p.grad.any() for p in policy.network.parameters())
+
+
+def test_training_only_the_critic_leaves_the_actor_alone(played) -> None:
+    policy, rollout = played
+    before = {k: v.clone() for k, v in policy.network.state_dict().items()}
+    optimizer = torch.optim.Adam(policy.network.parameters())
+    ppo_update(policy, optimizer, rollout, PPO, 0.0, np.random.default_rng(0), critic_only=True)
+    changed = {k for k, v in policy.network.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert all(key.startswith("critic.") for key in changed)
+
+
+def test_divergence_ends_an_update_early(played) -> None:
+    policy, rollout = played
+    optimizer = torch.optim.Adam(policy.network.parameters())
+    settings = dataclasses.replace(
+        PPO, learning_rate=0.05, epochs=10, minibatches=4, target_divergence=0.01
+    )
+    log = ppo_update(policy, optimizer, rollout, settings, 0.0, np.random.default_rng(0))
+    assert log["minibatch_steps"] < 40
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="discount"):
+        PPOConfig(discount=1.5)
+    with pytest.raises(ConfigError, match="epochs"):
+        PPOConfig(epochs=0)
+
+
+def test_ppo_learns_to_balance_a_pole(tmp_path) -> None:
+    train(CONFIG, tmp_path, make_env=cart_poles, quiet=True)
+    episodes = evaluate(load_policy(tmp_path), cart_poles(CONFIG, False), 16, seed=9)
+    assert np.mean([e["return"] for e in episodes]) > 150  # a random policy holds it for about 22
