@@ -69,7 +69,9 @@ class Canvas:
         return (array - (self._left, self._top)) * self.scale
 
     def paint(self, colors: Image, origin: tuple[float, float], cell_size: float) -> None:
-        """Lay a grid of colours (H, W, 3), whose low corner is `origin` (x, z) [m], over the canvas."""
+        """Lay a grid of colours (H, W, 3), whose low corner is `origin` (x, z) [m], over the
+        canvas.
+        """
         factor = self.scale * cell_size
         shift = self.pixels(np.array(origin))
         # cell centres sit at +0.5 in the grid and pixel centres at +0.5 in the picture
@@ -81,11 +83,9 @@ class Canvas:
         )
         height, width = self.image.shape[:2]
         if factor < 1:  # shrinking: average first, or walls of one cell vanish
-            smaller = (
-                max(1, round(colors.shape[1] * factor)),
-                max(1, round(colors.shape[0] * factor)),
-            )
-            colors = cv2.resize(colors, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            columns = max(1, round(colors.shape[1] * factor))
+            rows = max(1, round(colors.shape[0] * factor))
+            colors = np.asarray(cv2.resize(colors, (columns, rows), interpolation=cv2.INTER_AREA))
             matrix = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
         cv2.warpAffine(
             colors,

@@ -1,5 +1,6 @@
-"""Frontiers: the borders between known free floor and the unknown (Yamauchi, "A frontier-based approach for
-autonomous exploration", CIRA 1997), with identities that survive from one map update to the next.
+"""Frontiers: the borders between known free floor and the unknown (Yamauchi, "A frontier-based
+approach for autonomous exploration", CIRA 1997), with identities that survive from one map update
+to the next.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ class Frontier:
     """One connected border of the known.
 
     Attributes:
-        cells: (K, 2) lattice (row, column), i.e. grid cells plus the grid's `first`: stable when a map grows.
+        cells: (K, 2) lattice (row, column), i.e. grid cells plus the grid's `first`: stable when a
+            map grows.
         centroid: mean position (x, z) [m].
-        target: (x, z) [m] of the frontier cell nearest the centroid; always on the frontier, unlike the centroid.
+        target: (x, z) [m] of the frontier cell nearest the centroid; always on the frontier,
+            unlike the centroid.
         size: number of cells times the cell size: roughly its length [m].
         information: unknown area in sight of `target` [m^2].
         identity: number given by `FrontierTracker`, -1 before.
@@ -73,7 +76,8 @@ def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
             root = _find(parent, node - 1)
             parent[node] = root
         while above < node and (
-            cells[above, 0] < row - 1 or (cells[above, 0] == row - 1 and cells[above, 1] < column - 1)
+            cells[above, 0] < row - 1
+            or (cells[above, 0] == row - 1 and cells[above, 1] < column - 1)
         ):
             above += 1
         near = above
@@ -221,8 +225,9 @@ def extract(
 class FrontierTracker:
     """Gives frontiers numbers that persist while the map grows.
 
-    A frontier inherits the number of the earlier one it shares most cells with; without shared cells, that of the
-    nearest earlier one whose centroid is within `radius`. Each number goes to one frontier at most.
+    A frontier inherits the number of the earlier one it shares most cells with; without shared
+    cells, that of the nearest earlier one whose centroid is within `radius`. Each number goes to
+    one frontier at most.
     """
 
     def __init__(self, radius: float = 0.75) -> None:

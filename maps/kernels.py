@@ -1,4 +1,6 @@
-"""Compiled inner loops of the occupancy map. Pixel kinds tell what a depth pixel's point is to a walking agent."""
+"""Compiled inner loops of the occupancy map. Pixel kinds tell what a depth pixel's point is to a
+walking agent.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,8 @@ def integrate_view(
 ) -> None:
     """Raise cells under obstacle pixels, then lower cells whose floor point the image shows.
 
-    `weights` = hit, miss, lowest, highest. The grid arrays are changed in place; `box` must lie inside them.
+    `weights` = hit, miss, lowest, highest. The grid arrays are changed in place; `box` must lie
+    inside them.
     """
     height, width = depth.shape
     for i in range(height):
@@ -203,7 +206,8 @@ def integrate_view(
                 continue
             j = int(u)
             if v >= height:
-                # nearer than the lowest ray: that ray passes over the cell, so it is seen but not proven free
+                # nearer than the lowest ray: that ray passes over the cell, so it is seen but not
+                # proven free
                 if seen[row, column] == 0 and kinds[height - 1, j] != NONE:
                     a = (j + 0.5 - 0.5 * width) / focal
                     b = (0.5 - 0.5 * height) / focal
@@ -216,7 +220,7 @@ def integrate_view(
                 continue
             i = int(v)
             kind = kinds[i, j]
-            if kind == NONE or kind == BELOW:
+            if kind in (NONE, BELOW):
                 continue
             d = depth[i, j]
             if kind == FLOOR:

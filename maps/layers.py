@@ -11,13 +11,17 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def realign(
-    layer: NDArray[Scalar], first: tuple[int, int], new_first: tuple[int, int], shape: tuple[int, int]
+    layer: NDArray[Scalar],
+    first: tuple[int, int],
+    new_first: tuple[int, int],
+    shape: tuple[int, int],
 ) -> NDArray[Scalar]:
     """Move a layer into another window of the lattice.
 
     Args:
         layer: (H, W) values whose cell (0, 0) has the lattice index `first`.
-        first, new_first: lattice index (row, column) of cell (0, 0), before and after.
+        first: lattice index (row, column) of cell (0, 0) before.
+        new_first: the same, after.
         shape: rows and columns wanted.
 
     Returns:

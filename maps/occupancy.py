@@ -1,15 +1,16 @@
 """Occupancy grid from depth images: log-odds, any extent, y up.
 
-Each frame gives a cell at most one piece of evidence, so a nearby wall seen by a thousand pixels weighs as much as
-a far one. Two sweeps per frame:
+Each frame gives a cell at most one piece of evidence, so a nearby wall seen by a thousand pixels
+weighs as much as a far one. Two sweeps per frame:
 
 * forward: every pixel whose point lies in the obstacle height band marks the cell below it;
-* inverse: the floor point of every cell in view is projected into the image and is free when the depth there
-  reaches it. Unlike drawing rays pixel by pixel this leaves no gaps at long range or low resolution, and a ray that
-  passes over a table never clears the table.
+* inverse: the floor point of every cell in view is projected into the image and is free when the
+  depth there reaches it. Unlike drawing rays pixel by pixel this leaves no gaps at long range or
+  low resolution, and a ray that passes over a table never clears the table.
 
-Rows of the grid run along +z, columns along +x. Log-odds as in Moravec and Elfes, "High resolution maps from wide
-angle sonar", ICRA 1985; the clamping that keeps the map able to change is OctoMap's (Hornung et al., 2013).
+Rows of the grid run along +z, columns along +x. Log-odds as in Moravec and Elfes, "High resolution
+maps from wide angle sonar", ICRA 1985; the clamping that keeps the map able to change is OctoMap's
+(Hornung et al., 2013).
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ BoolGrid = NDArray[np.bool_]
 class OccupancyMap:
     """A growing top-down log-odds grid of one floor.
 
-    Evidence weights are multiples of 1/4, which float32 adds exactly: below the clamps the order of the frames does
-    not matter.
+    Evidence weights are multiples of 1/4, which float32 adds exactly: below the clamps the order
+    of the frames does not matter.
 
     Args:
         cell_size: edge of a cell [m].
         floor: height of the floor in the world frame [m]; `integrate` may override it per frame.
-        obstacle_height: (low, high) above the floor [m]; points in between block the agent. Lower ones are
-            stepped over, higher ones passed under.
+        obstacle_height: (low, high) above the floor [m]; points in between block the agent. Lower
+            ones are stepped over, higher ones passed under.
         max_range: horizontal range beyond which depth is not used [m].
         hit, miss: log-odds added for an obstacle seen and for floor seen.
         limits: (lowest, highest) log-odds kept.
@@ -84,12 +85,12 @@ class OccupancyMap:
         self._first = (-self.block, -self.block)  # lattice index of row 0, column 0
         self._frame = 0
 
-    # -- geometry ---------------------------------------------------------------------------------------------
+    # -- geometry ---
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows (z) and columns (x) allocated."""
-        return self.log_odds.shape  # type: ignore[return-value]
+        return self.log_odds.shape[0], self.log_odds.shape[1]
 
     @property
     def first(self) -> tuple[int, int]:
@@ -124,7 +125,9 @@ class OccupancyMap:
         return np.asarray(((array >= 0) & (array < np.array(self.shape))).all(axis=-1))
 
     def cover(self, low: tuple[float, float], high: tuple[float, float]) -> None:
-        """Grow until the box from `low` (x, z) to `high` (x, z) [m] is inside; content stays put."""
+        """Grow until the box from `low` (x, z) to `high` (x, z) [m] is inside; content stays
+        put.
+        """
         want_low = [int(np.floor(v / self.cell_size)) for v in (low[1], low[0])]
         want_high = [int(np.floor(v / self.cell_size)) + 1 for v in (high[1], high[0])]
         pads = []
@@ -138,7 +141,7 @@ class OccupancyMap:
             self._stamp = np.pad(self._stamp, pads)
             self._first = (self._first[0] - pads[0][0], self._first[1] - pads[1][0])
 
-    # -- evidence ---------------------------------------------------------------------------------------------
+    # -- evidence ---
 
     def integrate(
         self, depth: ArrayLike, pose: ArrayLike, hfov: float, floor: float | None = None
@@ -146,13 +149,15 @@ class OccupancyMap:
         """Add one depth image.
 
         Args:
-            depth: (H, W) along the optical axis [m]; NaN, infinite and non-positive pixels are ignored.
+            depth: (H, W) along the optical axis [m]; NaN, infinite and non-positive pixels are
+                ignored.
             pose: (4, 4) camera-to-world, camera looking along its own -z, +y up.
             hfov: horizontal field of view [deg].
             floor: height of the floor the agent stands on [m]; the map's own by default.
 
         Raises:
-            ValueError: wrong shapes, a pose that is not finite, or a field of view outside (0, 180).
+            ValueError: wrong shapes, a pose that is not finite, or a field of view outside (0,
+            180).
         """
         image = np.ascontiguousarray(depth, np.float32)
         transform = np.ascontiguousarray(pose, np.float64)
@@ -229,7 +234,7 @@ class OccupancyMap:
         low, high = array.min(axis=0) - margin, array.max(axis=0) + margin
         self.cover((low[0], low[2]), (high[0], high[2]))
         reach = int(np.ceil(radius / self.cell_size))
-        offset = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], -1).reshape(-1, 2)
+        offset = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), bool)) - reach
         offset = offset[np.hypot(*offset.T) * self.cell_size <= radius + 1e-9]
         cells = (self.to_cell(array)[:, None] + offset).reshape(-1, 2)
         if log_odds is None:
@@ -237,7 +242,7 @@ class OccupancyMap:
         self.log_odds[cells[:, 0], cells[:, 1]] = log_odds
         self._seen[cells[:, 0], cells[:, 1]] = 1
 
-    # -- reading ----------------------------------------------------------------------------------------------
+    # -- reading ---
 
     @property
     def explored(self) -> BoolGrid:
@@ -269,7 +274,9 @@ class OccupancyMap:
         return self.clearance() <= radius
 
     def window(self, margin: float = 0.0) -> tuple[slice, slice]:
-        """Rows and columns of the explored part, `margin` [m] wider; (0, 0)-sized before any evidence."""
+        """Rows and columns of the explored part, `margin` [m] wider; (0, 0)-sized before any
+        evidence.
+        """
         rows = np.flatnonzero(self._seen.any(axis=1))
         columns = np.flatnonzero(self._seen.any(axis=0))
         if len(rows) == 0:

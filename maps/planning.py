@@ -1,8 +1,10 @@
-"""Cheap planning on the live map: a travel-cost field that keeps away from walls, and paths out of it.
+"""Cheap planning on the live map: a travel-cost field that keeps away from walls, and paths out of
+it.
 
 `maps.geodesic` measures exact any-angle distances; a moving agent rather wants, every few steps, a
-path it can follow with some room on both sides. That is one integer-cost Dijkstra sweep with a circular
-bucket queue (Dial, "Algorithm 360", CACM 1969): a few milliseconds on a whole house at 5 cm.
+path it can follow with some room on both sides. That is one integer-cost Dijkstra sweep with a
+circular bucket queue (Dial, "Algorithm 360", CACM 1969): a few milliseconds on a whole house at 5
+cm.
 """
 
 from __future__ import annotations
@@ -126,9 +128,9 @@ def _trace(field: NDArray[np.float32], row: int, column: int) -> NDArray[np.int3
             for dc in range(-1, 2):
                 r, c = row + dr, column + dc
                 if 0 <= r < height and 0 <= c < width and field[r, c] < lowest:
-                    if dr != 0 and dc != 0:
-                        if np.isinf(field[row, c]) or np.isinf(field[r, column]):
-                            continue
+                    cut = np.isinf(field[row, c]) or np.isinf(field[r, column])
+                    if dr != 0 and dc != 0 and cut:
+                        continue
                     lowest, next_row, next_column = field[r, c], r, c
         if next_row < 0:
             break
@@ -137,7 +139,9 @@ def _trace(field: NDArray[np.float32], row: int, column: int) -> NDArray[np.int3
 
 
 def trace(field: NDArray[np.float32], end: tuple[int, int]) -> NDArray[np.int32]:
-    """Follow a field of `cost_field` back: cells (M, 2) from its start to `end`; (0, 2) if unreached."""
+    """Follow a field of `cost_field` back: cells (M, 2) from its start to `end`; (0, 2) if
+    unreached.
+    """
     row, column = int(end[0]), int(end[1])
     if not np.isfinite(field[row, column]):
         return np.zeros((0, 2), np.int32)
@@ -182,7 +186,8 @@ def weights(
     """
     if not 1 <= steepness <= MAX_WEIGHT or not 0 <= radius <= comfort:
         raise ValueError(
-            f"need 1 <= steepness {steepness} <= {MAX_WEIGHT} and 0 <= radius {radius} <= comfort {comfort}"
+            f"need 1 <= steepness {steepness} <= {MAX_WEIGHT} and "
+            f"0 <= radius {radius} <= comfort {comfort}"
         )
     distance = np.asarray(clearance, np.float32)
     rise = (comfort - distance) / max(comfort - radius, 1e-6) * (steepness - 1)

@@ -21,9 +21,7 @@ class ClassMap:
         max_range: depth beyond this is not used [m].
     """
 
-    def __init__(
-        self, grid: OccupancyMap, *, min_pixels: int = 8, max_range: float = 8.0
-    ) -> None:
+    def __init__(self, grid: OccupancyMap, *, min_pixels: int = 8, max_range: float = 8.0) -> None:
         if min_pixels < 1 or max_range <= 0:
             raise ValueError(f"min_pixels {min_pixels} and max_range {max_range} must be positive")
         self.grid = grid
@@ -101,12 +99,14 @@ class ClassMap:
         """Forget a class around points (N, 3) [m]."""
         votes = self.votes(name)
         centers = self.grid.to_cell(np.atleast_2d(np.asarray(points, np.float64)))
-        row, column = np.indices(votes.shape, sparse=True)
+        row, column = np.ogrid[: votes.shape[0], : votes.shape[1]]
         for r, c in centers:
             votes[np.hypot(row - r, column - c) * self.grid.cell_size <= radius] = 0
 
     def distance(self, name: int, min_votes: int = 1) -> NDArray[np.float32]:
-        """(H, W) distance from each cell to the nearest cell of the class [m]; inf when there is none."""
+        """(H, W) distance from each cell to the nearest cell of the class [m]; inf when there is
+        none.
+        """
         seen = self.votes(name) >= min_votes
         if not seen.any():
             return np.full(self.grid.shape, np.inf, np.float32)

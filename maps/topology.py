@@ -64,7 +64,7 @@ class TopologicalGraph:
         self._last = np.zeros(3)
         self._walked = 0.0
 
-    # -- growing ----------------------------------------------------------------------------------
+    # -- growing ---
 
     @property
     def current(self) -> int:
@@ -105,7 +105,7 @@ class TopologicalGraph:
             number = known.get(frontier.identity, -1)
             if number >= 0:
                 self._unlink(number)
-                self.nodes[number] = Node(number, FRONTIER, tuple(position), frontier.identity)
+                self.nodes[number] = Node(number, FRONTIER, _triple(position), frontier.identity)
             else:
                 number = self._add(FRONTIER, position, frontier.identity)
             kept.add(number)
@@ -118,12 +118,12 @@ class TopologicalGraph:
                 del self.nodes[number], self._links[number]
 
     def _anchor(self, position: NDArray[np.float64]) -> tuple[int, float] | None:
-        """The visited node with the shortest way to a point among the five nearest as the crow flies."""
+        """The visited node with the shortest way to a point among the five nearest as the crow
+        flies.
+        """
         visited = [n for n in self.nodes.values() if n.kind == VISITED]
         visited.sort(key=lambda n: float(np.linalg.norm(position - n.position)))
-        ways = [
-            (self._measure(np.array(n.position), position), n.number) for n in visited[:5]
-        ]
+        ways = [(self._measure(np.array(n.position), position), n.number) for n in visited[:5]]
         length, number = min(ways, default=(np.inf, -1))
         return (number, length) if np.isfinite(length) else None
 
@@ -133,14 +133,16 @@ class TopologicalGraph:
             if number not in self.nodes:
                 raise ValueError(f"no node {number}; the graph has {len(self.nodes)} nodes")
         if a == b or not length >= 0:
-            raise ValueError(f"an edge needs two different nodes and a length >= 0, got {a}, {b}, {length}")
+            raise ValueError(
+                f"an edge needs two different nodes and a length >= 0, got {a}, {b}, {length}"
+            )
         length = min(length, self._links[a].get(b, np.inf))
         self._links[a][b] = self._links[b][a] = float(length)
 
     def _add(self, kind: str, position: NDArray[np.float64], frontier: int = -1) -> int:
         number = self._next
         self._next += 1
-        self.nodes[number] = Node(number, kind, tuple(float(v) for v in position), frontier)
+        self.nodes[number] = Node(number, kind, _triple(position), frontier)
         self._links[number] = {}
         return number
 
@@ -149,7 +151,7 @@ class TopologicalGraph:
             del self._links[other][number]
         self._links[number] = {}
 
-    # -- asking -----------------------------------------------------------------------------------
+    # -- asking ---
 
     @property
     def edges(self) -> list[tuple[int, int, float]]:
@@ -161,7 +163,9 @@ class TopologicalGraph:
         return dict(self._links[number])
 
     def nearest(self, position: ArrayLike, kind: str | None = None) -> int:
-        """The node nearest to a point (3,) in a straight line, of one kind if given; -1 when empty."""
+        """The node nearest to a point (3,) in a straight line, of one kind if given; -1 when
+        empty.
+        """
         point = _point(position)
         numbers = [n.number for n in self.nodes.values() if kind is None or n.kind == kind]
         if not numbers:
@@ -205,5 +209,9 @@ class TopologicalGraph:
 def _point(position: ArrayLike) -> NDArray[np.float64]:
     point = np.asarray(position, np.float64)
     if point.shape != (3,) or not np.isfinite(point).all():
-        raise ValueError(f"a position must be 3 finite numbers, got {position}")
+        raise ValueError(f"a position must be 3 finite numbers, got {position!r}")
     return point
+
+
+def _triple(point: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(point[0]), float(point[1]), float(point[2])

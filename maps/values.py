@@ -1,7 +1,7 @@
 """Value layers: a score per image (say, how well it fits an instruction) spread over what it shows.
 
-The confidence-weighted fusion follows VLFM (Yokoyama et al., "VLFM: Vision-language frontier maps for
-zero-shot semantic navigation", ICRA 2024): a cell on the optical axis is trusted most, and
+The confidence-weighted fusion follows VLFM (Yokoyama et al., "VLFM: Vision-language frontier maps
+for zero-shot semantic navigation", ICRA 2024): a cell on the optical axis is trusted most, and
 confidence itself is averaged weighted by itself, which favours the more confident view.
 """
 
@@ -29,7 +29,8 @@ class ValueMap:
     ) -> None:
         if channels < 1 or max_range <= 0 or not 0 < decay <= 1:
             raise ValueError(
-                f"need channels {channels} >= 1, max_range {max_range} > 0 and 0 < decay {decay} <= 1"
+                f"need channels {channels} >= 1, max_range {max_range} > 0 "
+                f"and 0 < decay {decay} <= 1"
             )
         self.grid = grid
         self.max_range = float(max_range)
@@ -78,7 +79,7 @@ class ValueMap:
         """
         score = np.atleast_1d(np.asarray(scores, np.float64))
         if score.shape != (len(self._values),) or not np.isfinite(score).all():
-            raise ValueError(f"scores must be {len(self._values)} finite numbers, got {scores}")
+            raise ValueError(f"scores must be {len(self._values)} finite numbers, got {scores!r}")
         transform = np.asarray(pose, np.float64)
         x, z = transform[0, 3], transform[2, 3]
         reach = self.max_range
@@ -128,7 +129,9 @@ class ValueMap:
         return farthest[np.clip(column, 0, width - 1)].astype(np.float64)
 
     def near(self, points: ArrayLike, radius: float = 0.5) -> NDArray[np.float64]:
-        """Highest value within `radius` [m] of points (N, 2) x, z: (N, C), 0 where nothing is known."""
+        """Highest value within `radius` [m] of points (N, 2) x, z: (N, C), 0 where nothing is
+        known.
+        """
         self._align()
         array = np.atleast_2d(np.asarray(points, np.float64))
         if array.shape[1] != 2:

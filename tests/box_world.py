@@ -6,7 +6,9 @@ import numpy as np
 
 
 class BoxWorld:
-    """The inside of a room `low` .. `high` with solid boxes (K, 2, 3) in it; y up, floor at low[1]."""
+    """The inside of a room `low` .. `high` with solid boxes (K, 2, 3) in it; y up, floor at
+    low[1].
+    """
 
     def __init__(self, low, high, boxes=()):
         self.low, self.high = np.array(low, float), np.array(high, float)

@@ -43,6 +43,7 @@ def require(observations: Observations, *keys: str) -> list[NDArray[Any]]:
     if missing:
         raise ConfigError(
             f"the policy needs the observations {', '.join(keys)}, but the task gives "
-            f"{', '.join(sorted(observations))}: add {', '.join(missing)} to the task's camera outputs"
+            f"{', '.join(sorted(observations))}: add "
+            f"{', '.join(missing)} to the task's camera outputs"
         )
     return [observations[key] for key in keys]

@@ -1,7 +1,7 @@
 """Explore with a map and nothing else: go where the known floor ends.
 
-Frontier exploration after Yamauchi (CIRA 1997). The next frontier is the nearest, the largest, or the
-one that promises most unknown area for its cost (the rate a next-best-view planner maximises,
+Frontier exploration after Yamauchi (CIRA 1997). The next frontier is the nearest, the largest, or
+the one that promises most unknown area for its cost (the rate a next-best-view planner maximises,
 Gonzalez-Banos and Latombe, IJRR 2002). A target is kept until it is seen, gets unreachable or a
 clearly better one appears, so the agent does not dither.
 """
@@ -116,7 +116,7 @@ class Explorer:
             self._give_up()
         return self.mapper.spin()
 
-    # -- choosing ---------------------------------------------------------------------------------------------
+    # -- choosing ---
 
     def _stale(self) -> bool:
         if self.target is None or self._age >= self.config.replan or self.mapper.bumped:
@@ -132,7 +132,7 @@ class Explorer:
         inside = grid.contains(around)
         around = np.where(inside[..., None], around, 0)
         unknown = ~grid.explored[around[..., 0], around[..., 1]] | ~inside
-        return unknown.any(axis=1)
+        return np.asarray(unknown.any(axis=1))
 
     def _look(self) -> None:
         """Find all frontiers and choose one, squeezing through narrow places if need be."""
@@ -154,9 +154,7 @@ class Explorer:
             first=mapper.first,
             min_cells=config.min_cells,
         )
-        self.frontiers = self._tracker.update(
-            [f for f in found if f.information >= self._least]
-        )
+        self.frontiers = self._tracker.update([f for f in found if f.information >= self._least])
         self._age = 0
 
     def _choose(self) -> bool:
@@ -204,7 +202,9 @@ class Explorer:
         return (frontier.information + 0.5) / cost
 
     def _reach(self) -> NDArray[np.float32]:
-        """The cost field widened by `sight`: a frontier beside reachable floor counts as reached."""
+        """The cost field widened by `sight`: a frontier beside reachable floor counts as
+        reached.
+        """
         field = self.mapper.field
         width = 2 * int(self.config.sight / self.config.body.cell_size) + 1
         return cv2.erode(field, np.ones((width, width), np.uint8))  # type: ignore[return-value]
@@ -227,7 +227,7 @@ class Explorer:
         at = np.unravel_index(int(np.argmin(merit)), merit.shape)
         self.mapper.set_path((int(at[0]) + low_row, int(at[1]) + low_column))
 
-    # -- going ------------------------------------------------------------------------------------------------
+    # -- going ---
 
     def _approach(self) -> int | None:
         """Walk to the frontier and face it; None when nothing more can be done there."""

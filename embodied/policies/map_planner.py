@@ -48,7 +48,9 @@ class MapPlanner:
     def observe(
         self, depth: NDArray[np.float32], pose: NDArray[np.float32], goal: NDArray[np.float32]
     ) -> None:
-        """Take in a depth image (H, W), the pose (4,) and the polar goal (2,) [m, rad, + = left]."""
+        """Take in a depth image (H, W), the pose (4,) and the polar goal (2,) [m, rad, + =
+        left].
+        """
         self.mapper.observe(depth, pose)
         heading = self.mapper.yaw + float(goal[1])
         direction = np.array([-np.sin(heading), 0.0, -np.cos(heading)])
@@ -75,9 +77,11 @@ class MapPlanner:
         mapper.plan(optimistic=True, margin=max(1.0, gap + 1.0))
         if mapper.set_path(mapper.cell(self.goal)):
             return
-        # The goal's own cell is blocked or walled in as far as the map knows: get as near as possible.
+        # The goal's own cell is blocked or walled in as far as the map knows: get as near as
+        # possible.
         row, column = mapper.cell(self.goal)
-        grid_row, grid_column = np.indices(mapper.field.shape, sparse=True)
+        height, width = mapper.field.shape
+        grid_row, grid_column = np.ogrid[:height, :width]
         away = np.hypot(grid_row - row, grid_column - column) * mapper.grid.cell_size
         merit = np.where(np.isfinite(mapper.field), 10.0 * away + mapper.field, np.inf)
         at = np.unravel_index(int(np.argmin(merit)), merit.shape)

@@ -157,7 +157,7 @@ class Mapper:
         if grid.occupied[rows, columns].any() or not grid.explored[rows, columns].all():
             grid.mark(self.position, occupied=False, radius=0.5 * self.body.radius)
 
-    # -- planning ---------------------------------------------------------------------------------------------
+    # -- planning ---
 
     def plan(self, optimistic: bool = False, margin: float = 1.0, squeeze: float = 1.0) -> None:
         """Measure the travel cost from here to every cell of the known map.
@@ -234,7 +234,7 @@ class Mapper:
         )
         return True
 
-    # -- moving -----------------------------------------------------------------------------------------------
+    # -- moving ---
 
     def remaining(self) -> float:
         """Length of the path ahead [m]."""
@@ -314,7 +314,9 @@ class Mapper:
         return aim
 
     def _open(self, yaw: float) -> bool:
-        """Whether one step in a direction keeps the body off the obstacles known at the last plan."""
+        """Whether one step in a direction keeps the body off the obstacles known at the last
+        plan.
+        """
         length = self.body.forward + 0.5 * self.grid.cell_size
         end = self.position + length * np.array([-np.sin(yaw), 0.0, -np.cos(yaw)])
         return bool(

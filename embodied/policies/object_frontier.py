@@ -103,7 +103,9 @@ class ObjectExplorer:
         return action
 
     def _head_for(self, layer: ClassMap) -> bool:
-        """Plan to the best place beside an object of the class; False if none is known or reachable."""
+        """Plan to the best place beside an object of the class; False if none is known or
+        reachable.
+        """
         config, mapper = self.config, self.explorer.mapper
         enough = config.min_votes
         if self.found and self._age < config.frontier.replan and not mapper.bumped:

@@ -25,7 +25,8 @@ def grid():
 
 def test_what_is_where(grid):
     image = draw_map(grid, size=(400, 400), box=BOX)
-    assert image.shape == (400, 400, 3) and image.dtype == np.uint8
+    assert image.shape == (400, 400, 3)
+    assert image.dtype == np.uint8
     assert near(image[150, 200], COLORS.free)  # 1 m ahead of the start: up in the picture
     assert near(image[300, 300], COLORS.unknown)
     assert near(image[20, 200], COLORS.unknown)
@@ -68,10 +69,12 @@ def test_fog_hides_the_unseen_floor():
     seen = np.zeros_like(navigable)
     seen[:, 50:] = True
     image = draw_truth(navigable, (0.0, 0.0), 0.05, seen=seen, size=(300, 300))
-    assert near(image[150, 75], COLORS.hidden) and near(image[150, 225], COLORS.free)
+    assert near(image[150, 75], COLORS.hidden)
+    assert near(image[150, 225], COLORS.free)
     assert near(image[150, 151], COLORS.obstacle, 40)
     wide = draw_truth(navigable, (0.0, 0.0), 0.05, size=(300, 600))
-    assert near(wide[150, 75], COLORS.unknown) and near(wide[150, 225], COLORS.free)
+    assert near(wide[150, 75], COLORS.unknown)
+    assert near(wide[150, 225], COLORS.free)
 
 
 def test_shrinking_keeps_thin_walls_visible():

@@ -20,7 +20,9 @@ def at(layer, grid, x, z):
 def test_realign_moves_by_the_lattice():
     layer = np.arange(12).reshape(3, 4)
     moved = realign(layer, (5, 5), (4, 3), (6, 8))
-    assert moved[1, 2] == 0 and np.array_equal(moved[1:4, 2:6], layer) and moved.sum() == layer.sum()
+    assert moved[1, 2] == 0
+    assert np.array_equal(moved[1:4, 2:6], layer)
+    assert moved.sum() == layer.sum()
     assert realign(layer, (0, 0), (1, 2), (1, 1))[0, 0] == layer[1, 2]
     assert not realign(layer, (0, 0), (50, 0), (3, 3)).any()
 
@@ -33,7 +35,8 @@ def test_confidence_is_highest_ahead_and_zero_outside_the_cone():
     assert at(values.confidence, grid, 1.0, -2.0) == pytest.approx(
         np.cos(np.arctan(0.5) / (np.pi / 4) * np.pi / 2) ** 2, abs=0.05
     )
-    assert at(values.confidence, grid, 0.0, 2.0) == 0 and at(values.confidence, grid, 2.0, -1.0) == 0
+    assert at(values.confidence, grid, 0.0, 2.0) == 0
+    assert at(values.confidence, grid, 2.0, -1.0) == 0
     assert at(values.confidence, grid, 0.0, -3.5) == 0
     assert at(values.values[0], grid, 0.0, -2.0) == pytest.approx(0.8)
 
@@ -57,11 +60,14 @@ def test_walls_stop_values_and_growth_keeps_them():
     values = ValueMap(grid, channels=2, max_range=6.0)
     pose = camera(0, 0, 0)
     values.update([0.5, 0.25], pose, 90.0, ROOM.depth(pose, 64))
-    assert at(values.confidence, grid, 0.0, -1.9) > 0 and at(values.confidence, grid, 0.0, -2.3) == 0
+    assert at(values.confidence, grid, 0.0, -1.9) > 0
+    assert at(values.confidence, grid, 0.0, -2.3) == 0
     grid.cover((-20, -20), (20, 20))
     assert values.values.shape == (2, *grid.shape)
     assert at(values.values[1], grid, 0.0, -1.5) == pytest.approx(0.25)
-    assert values.near([[0.0, -1.5], [10.0, 10.0]]) == pytest.approx(np.array([[0.5, 0.25], [0, 0]]))
+    assert values.near([[0.0, -1.5], [10.0, 10.0]]) == pytest.approx(
+        np.array([[0.5, 0.25], [0, 0]])
+    )
 
 
 def test_old_evidence_fades():
@@ -82,11 +88,14 @@ def test_a_labelled_box_is_found_where_it_stands():
         depth = world.depth(pose, 128)
         labels = np.where(depth < ROOM.depth(pose, 128) - 1e-4, 7, 1)
         used = classes.integrate(labels, depth, pose, 90.0, (7, 9))
-        assert used[7] == (labels == 7).sum() and used[9] == 0
+        assert used[7] == (labels == 7).sum()
+        assert used[9] == 0
     points = grid.to_world(np.argwhere(classes.votes(7) >= 2))
     assert len(points) >= 10
-    assert (points[:, 0] > 0.94).all() and (points[:, 0] < 1.56).all()
-    assert (points[:, 2] > -1.06).all() and (points[:, 2] < -0.44).all()
+    assert (points[:, 0] > 0.94).all()
+    assert (points[:, 0] < 1.56).all()
+    assert (points[:, 2] > -1.06).all()
+    assert (points[:, 2] < -0.44).all()
     assert at(classes.distance(7), grid, 0.0, -0.75) == pytest.approx(1.0, abs=0.06)
     assert np.isinf(classes.distance(9)).all()
     grid.cover((-30, -30), (30, 30))

@@ -34,7 +34,8 @@ def test_empty_room_is_mapped_to_its_walls(size):
     centers = grid.to_world(np.argwhere(grid.occupied))
     wall = np.minimum(3.02 - np.abs(centers[:, 0]), 2.02 - np.abs(centers[:, 2]))
     assert np.abs(wall).max() < 0.08
-    assert state(grid, 0.0, 0.0) == "." and state(grid, 3.5, 0.0) == "?"
+    assert state(grid, 0.0, 0.0) == "."
+    assert state(grid, 3.5, 0.0) == "?"
     # a closed loop of walls: every wall cell along x = 3.02 is known
     assert all(state(grid, 3.02, z) == "#" for z in np.arange(-1.9, 1.9, 0.05))
 
@@ -55,9 +56,12 @@ def test_a_table_blocks_although_its_underside_is_seen():
     grid = OccupancyMap()
     for x, z in ((-1.5, 0.0), (-2.5, 1.0), (2.4, 1.5), (1.0, -1.5), (-2.5, -1.5)):
         spin(grid, world, x, z)
-    inside = [state(grid, x, z) for x in np.arange(0.55, 1.65, 0.1) for z in np.arange(-0.35, 0.35, 0.1)]
+    inside = [
+        state(grid, x, z) for x in np.arange(0.55, 1.65, 0.1) for z in np.arange(-0.35, 0.35, 0.1)
+    ]
     assert inside.count("#") > 0.95 * len(inside)
-    assert state(grid, 0.2, 0.0) == "." and state(grid, 1.1, 0.8) == "."
+    assert state(grid, 0.2, 0.0) == "."
+    assert state(grid, 1.1, 0.8) == "."
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,8 @@ def test_pitched_cameras_map_the_same_room():
             pose = camera(0.2, 0.1, k * np.pi / 6, pitch=pitch)
             grid.integrate(ROOM.depth(pose, 128), pose, 90.0)
     centers = grid.to_world(np.argwhere(grid.free))
-    assert np.abs(centers[:, 0]).max() < 3.05 and np.abs(centers[:, 2]).max() < 2.05
+    assert np.abs(centers[:, 0]).max() < 3.05
+    assert np.abs(centers[:, 2]).max() < 2.05
     assert grid.free.sum() * 0.05**2 > 0.95 * 6.04 * 4.04
 
 
@@ -97,16 +102,20 @@ def test_looking_at_the_ceiling_claims_nothing():
     grid = OccupancyMap()
     pose = camera(0, 0, 0, pitch=np.pi / 2)
     grid.integrate(ROOM.depth(pose, 64), pose, 90.0)
-    assert not grid.occupied.any() and grid.explored.sum() == 0
+    assert not grid.occupied.any()
+    assert grid.explored.sum() == 0
 
 
 def test_a_drop_is_not_floor():
     # standing on a gallery 1 m above the ground of the room, whose edge is at z = -1
-    world = BoxWorld((-3.02, -1.0, -4.02), (3.02, 2.6, 2.02), [((-3.02, -1.0, -1.0), (3.02, 0.0, 2.02))])
+    world = BoxWorld(
+        (-3.02, -1.0, -4.02), (3.02, 2.6, 2.02), [((-3.02, -1.0, -1.0), (3.02, 0.0, 2.02))]
+    )
     grid = OccupancyMap()
     pose = camera(0, 1.0, 0.0)
     grid.integrate(world.depth(pose, 128), pose, 90.0)
-    assert state(grid, 0.0, -0.8) == "." and state(grid, 0.0, -2.5) == "?"
+    assert state(grid, 0.0, -0.8) == "."
+    assert state(grid, 0.0, -2.5) == "?"
 
 
 def test_floor_height_is_relative():
@@ -114,7 +123,8 @@ def test_floor_height_is_relative():
     grid, shifted = OccupancyMap(floor=2.9), OccupancyMap()
     spin(grid, world, y=2.9)
     spin(shifted, world, y=2.9, floor=2.9)
-    assert grid.free.sum() * 0.05**2 > 23 and np.array_equal(grid.log_odds, shifted.log_odds)
+    assert grid.free.sum() * 0.05**2 > 23
+    assert np.array_equal(grid.log_odds, shifted.log_odds)
     assert grid.to_world([[0, 0]])[0, 1] == 2.9
 
 
@@ -170,26 +180,45 @@ def test_the_order_of_frames_does_not_matter(places, random):
 def test_growing_keeps_content_in_place(box):
     grid = OccupancyMap(block=16)
     spin(grid, ROOM, size=32, turns=4)
-    before = {tuple(p): v for p, v in zip(
-        np.round(grid.to_world(np.argwhere(grid.explored)), 6).tolist() and
-        map(tuple, np.round(grid.to_world(np.argwhere(grid.explored)), 6)),
-        grid.log_odds[grid.explored], strict=True)}
-    x0, z0, x1, z1 = min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
+    before = {
+        tuple(p): v
+        for p, v in zip(
+            np.round(grid.to_world(np.argwhere(grid.explored)), 6).tolist()
+            and map(tuple, np.round(grid.to_world(np.argwhere(grid.explored)), 6)),
+            grid.log_odds[grid.explored],
+            strict=True,
+        )
+    }
+    x0, z0, x1, z1 = (
+        min(box[0], box[2]),
+        min(box[1], box[3]),
+        max(box[0], box[2]),
+        max(box[1], box[3]),
+    )
     grid.cover((x0, z0), (x1, z1))
     corners = grid.to_cell([[x0, 0, z0], [x1, 0, z1]])
     assert grid.contains(corners).all()
     cells = np.argwhere(grid.explored)
-    after = dict(zip(map(tuple, np.round(grid.to_world(cells), 6)), grid.log_odds[grid.explored], strict=True))
+    after = dict(
+        zip(
+            map(tuple, np.round(grid.to_world(cells), 6)), grid.log_odds[grid.explored], strict=True
+        )
+    )
     assert after == before
 
 
-@given(st.lists(st.tuples(st.integers(-500, 500), st.integers(-500, 500)), min_size=1, max_size=20),
-       st.sampled_from([0.03, 0.05, 0.1]))
+@given(
+    st.lists(st.tuples(st.integers(-500, 500), st.integers(-500, 500)), min_size=1, max_size=20),
+    st.sampled_from([0.03, 0.05, 0.1]),
+)
 def test_cells_and_world_points_are_inverse(cells, size):
     grid = OccupancyMap(size)
     cells = np.array(cells)
     assert np.array_equal(grid.to_cell(grid.to_world(cells)), cells)
-    assert np.abs(grid.to_world(grid.to_cell(p := grid.to_world(cells) + size * 0.49)) - p).max() <= size
+    assert (
+        np.abs(grid.to_world(grid.to_cell(p := grid.to_world(cells) + size * 0.49)) - p).max()
+        <= size
+    )
 
 
 def test_inflate_and_clearance_measure_distance():
@@ -206,8 +235,10 @@ def test_crop_keeps_the_world_frame():
     grid = OccupancyMap()
     spin(grid, ROOM, size=48)
     part = grid.crop(0.2)
-    assert part.shape < grid.shape and part.explored.sum() == grid.explored.sum()
-    assert state(part, 0.5, 0.5) == "." and state(part, 3.02, 0.0) == "#"
+    assert part.shape < grid.shape
+    assert part.explored.sum() == grid.explored.sum()
+    assert state(part, 0.5, 0.5) == "."
+    assert state(part, 3.02, 0.0) == "#"
     spin(part, ROOM, 1.0, 1.0, size=48)
     assert state(part, 0.5, 0.5) == "."
 
@@ -216,7 +247,8 @@ def test_reset_forgets():
     grid = OccupancyMap()
     spin(grid, ROOM, size=32)
     grid.reset(floor=3.0)
-    assert not grid.explored.any() and grid.floor == 3.0
+    assert not grid.explored.any()
+    assert grid.floor == 3.0
 
 
 @pytest.mark.parametrize(
@@ -236,7 +268,13 @@ def test_bad_frames_are_refused(depth, pose, hfov, message):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"cell_size": 0}, {"max_range": -1}, {"obstacle_height": (1.5, 0.2)}, {"hit": -1.0}, {"block": 0}],
+    [
+        {"cell_size": 0},
+        {"max_range": -1},
+        {"obstacle_height": (1.5, 0.2)},
+        {"hit": -1.0},
+        {"block": 0},
+    ],
 )
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match="must|need"):

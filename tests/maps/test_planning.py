@@ -17,7 +17,8 @@ def test_walls_are_walked_round_and_corners_not_cut():
     weight[10, :20] = 0
     field = cost_field(weight, (0, 0), 1.0)
     path = trace(field, (20, 0))
-    assert tuple(path[0]) == (0, 0) and tuple(path[-1]) == (20, 0)
+    assert tuple(path[0]) == (0, 0)
+    assert tuple(path[-1]) == (20, 0)
     assert (np.abs(np.diff(path, axis=0)).max(axis=1) == 1).all()
     assert all(weight[r, c] for r, c in path)
     assert tuple(np.array([10, 20])) in {tuple(p) for p in path}
@@ -29,7 +30,9 @@ def test_walls_are_walked_round_and_corners_not_cut():
 def test_weights_push_the_path_to_the_middle():
     clearance = np.minimum(np.arange(21), np.arange(21)[::-1]) * 0.05 + np.zeros((50, 1))
     weight = weights(np.ones((50, 21), bool), clearance, radius=0.2, comfort=0.4)
-    assert (weight[:, :4] == 0).all() and (weight[:, 8:13] == 1).all() and weight[0, 4] == 4
+    assert (weight[:, :4] == 0).all()
+    assert (weight[:, 8:13] == 1).all()
+    assert weight[0, 4] == 4
     path = trace(cost_field(weight, (0, 5), 0.05), (49, 5))
     assert path[25, 1] >= 7
 
@@ -38,16 +41,19 @@ def test_unreachable_and_limited():
     weight = np.ones((5, 9), np.uint8)
     weight[:, 4] = 0
     field = cost_field(weight, (2, 0), 1.0)
-    assert np.isinf(field[:, 5:]).all() and len(trace(field, (2, 8))) == 0
+    assert np.isinf(field[:, 5:]).all()
+    assert len(trace(field, (2, 8))) == 0
     near = cost_field(np.ones((5, 9), np.uint8), (2, 0), 1.0, limit=3.0)
-    assert np.isfinite(near[2, 3]) and np.isinf(near[2, 6])
+    assert np.isfinite(near[2, 3])
+    assert np.isinf(near[2, 6])
 
 
 def test_clear_line_sees_walls_and_weights():
     weight = np.ones((10, 10), np.uint8)
     assert clear_line(weight, 0.5, 0.5, 9.5, 9.5, 1)
     weight[5, 5] = 3
-    assert not clear_line(weight, 0.5, 0.5, 9.5, 9.5, 2) and clear_line(weight, 0.5, 0.5, 9.5, 9.5, 3)
+    assert not clear_line(weight, 0.5, 0.5, 9.5, 9.5, 2)
+    assert clear_line(weight, 0.5, 0.5, 9.5, 9.5, 3)
     weight[5, 5] = 0
     assert not clear_line(weight, 0.5, 0.5, 9.5, 9.5, 8)
     assert not clear_line(weight, 0.5, 0.5, 12.0, 0.5, 8)

@@ -25,8 +25,11 @@ def test_a_straight_walk_is_a_chain_of_its_length():
     walk(graph, [(0, 0), (10, 0)])
     first, last = graph.nearest([0, 0, 0]), graph.nearest([10, 0, 0])
     path, length = graph.shortest_path(first, last)
-    assert path[0] == first and path[-1] == last == graph.current
-    assert length == pytest.approx(graph.nodes[last].position[0] - graph.nodes[first].position[0], abs=0.01)
+    assert path[0] == first
+    assert path[-1] == last == graph.current
+    assert length == pytest.approx(
+        graph.nodes[last].position[0] - graph.nodes[first].position[0], abs=0.01
+    )
     assert all(n.kind == VISITED for n in graph.nodes.values())
     assert 7 <= len(graph.nodes) <= 11
 
@@ -53,8 +56,9 @@ def test_frontiers_hang_on_the_nearest_way_and_keep_their_number():
     graph.set_frontiers([frontier(6, 2, 5), frontier(0, -3, 6)])
     number = graph.nearest([6, 0, 2], FRONTIER)
     assert graph.nodes[number].frontier == 5
-    (anchor, length), = graph.neighbours(number).items()
-    assert graph.nodes[anchor].kind == VISITED and length == pytest.approx(2.0, abs=0.6)
+    ((anchor, length),) = graph.neighbours(number).items()
+    assert graph.nodes[anchor].kind == VISITED
+    assert length == pytest.approx(2.0, abs=0.6)
     graph.set_frontiers([frontier(6, 2.5, 5)])
     assert graph.nearest([0, 0, 0], FRONTIER) == number
     assert graph.nodes[number].position[2] == 2.5
@@ -88,7 +92,9 @@ def test_shortest_paths_equal_networkx(edges):
                 peer.add_edge(a, b, weight=length)
     assert graph.distances(3) == pytest.approx(networkx.single_source_dijkstra_path_length(peer, 3))
     path, length = graph.shortest_path(3, 9)
-    assert sum(graph.neighbours(a)[b] for a, b in zip(path, path[1:], strict=False)) == pytest.approx(length)
+    assert sum(
+        graph.neighbours(a)[b] for a, b in zip(path, path[1:], strict=False)
+    ) == pytest.approx(length)
 
 
 def test_bad_input_is_refused():

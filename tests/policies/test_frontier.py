@@ -66,7 +66,8 @@ def test_two_rooms_are_explored_and_the_agent_stops(explorer, yaw):
     assert steps < 300, "the agent must stop when nothing is left"
     assert explored_share(agent, policy) >= 0.97
     assert agent.collisions <= 5
-    assert policy.agents[0].finished and policy.agents[0].target is None
+    assert policy.agents[0].finished
+    assert policy.agents[0].target is None
 
 
 def test_a_batch_acts_like_its_members():
@@ -78,7 +79,8 @@ def test_a_batch_acts_like_its_members():
         seen = [a.observe() for a in pair]
         both = {key: np.concatenate([s[key] for s in seen]) for key in seen[0]}
         actions = batch.act(both, np.array([k == 0] * 2))
-        assert actions.dtype == np.int64 and actions.shape == (2,)
+        assert actions.dtype == np.int64
+        assert actions.shape == (2,)
         for agent, other, policy, action in zip(pair, alone, single, actions, strict=True):
             assert policy.act(other.observe(), np.array([k == 0]))[0] == action
             agent.step(action)
@@ -183,7 +185,8 @@ def test_another_storey_gets_a_map_of_its_own():
     mapper.observe(depth, np.array([0, 0.5, 0, 0], np.float32))
     assert mapper.grid is ground
     mapper.observe(depth, np.array([0, 2.8, 0, 0], np.float32))
-    assert mapper.grid is not ground and mapper.grid.floor == pytest.approx(2.8)
+    assert mapper.grid is not ground
+    assert mapper.grid.floor == pytest.approx(2.8)
     assert mapper.grid.free.any()
     mapper.observe(depth, np.array([0, 0.1, 0, 0], np.float32))
     assert mapper.grid is ground
@@ -223,7 +226,8 @@ def test_random_is_seeded_and_keeps_its_shares():
 
 def test_expert_repeats_the_expert():
     actions = ExpertPolicy().act({"expert_action": np.array([1, 3, 0])}, np.zeros(3, bool))
-    assert actions.tolist() == [1, 3, 0] and actions.dtype == np.int64
+    assert actions.tolist() == [1, 3, 0]
+    assert actions.dtype == np.int64
 
 
 @pytest.mark.parametrize(
