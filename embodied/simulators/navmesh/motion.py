@@ -115,7 +115,8 @@ def slide(
     """
     middle_x = (x0 + x1) / 2
     middle_z = (z0 + z1) / 2
-    radius = np.sqrt((x1 - x0) ** 2 + (z1 - z0) ** 2) / 2 + 0.02
+    # Half a cell more than Detour's circle lets a slide climb the staircase a slanted wall makes.
+    radius = np.sqrt((x1 - x0) ** 2 + (z1 - z0) ** 2) / 2 + 0.5
     left = int(np.floor(middle_x - radius)) - 1
     near = int(np.floor(middle_z - radius)) - 1
     side_length = int(2 * radius) + 4
