@@ -13,6 +13,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_VERSION := 2.13.0
 CONSTRAINTS := configs/constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := install --no-compile -c $(CONSTRAINTS)
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 	"$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$p" && break; done)
@@ -42,17 +43,16 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@echo "Installing into $(VENV) (the first time only) ..."
 	@"$(PYTHON)" -m venv $(VENV) || { echo "error: '$(PYTHON) -m venv' failed; on Debian or" \
 		"Ubuntu install the package python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@$(PIP) --retries 1 install "torch==$(TORCH_VERSION)" -c $(CONSTRAINTS) \
-		--extra-index-url $(TORCH_INDEX)
-	@$(PIP) install -e . -c $(CONSTRAINTS)
+	@$(PIP) --retries 1 $(INSTALL) "torch==$(TORCH_VERSION)" --extra-index-url $(TORCH_INDEX)
+	@$(PIP) $(INSTALL) -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	@$(PIP) install -e ".[dev,viz]" -c $(CONSTRAINTS)
+	@$(PIP) $(INSTALL) -e ".[dev,viz]"
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/base.stamp
-	@$(PIP) install -e ".[bench]" -c $(CONSTRAINTS)
+	@$(PIP) $(INSTALL) -e ".[bench]"
 	@touch $@
 
 clean:

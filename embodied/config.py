@@ -231,8 +231,9 @@ def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, so
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if key not in hints:
+            wrong = _first_leaf(name, value)
             raise ConfigError(
-                f"{source}: unknown key '{name}'. {_nearest_name(name, dotted_names(root))}"
+                f"{source}: unknown key '{wrong}'. {_nearest_name(wrong, dotted_names(root))}"
                 f"Keys of {prefix[:-1] or 'the recipe'}: {', '.join(hints)}"
             )
         inner = _dataclasses_in(hints[key])
@@ -242,6 +243,13 @@ def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, so
             elements = [c for a in typing.get_args(hints[key]) for c in _dataclasses_in(a)]
             if isinstance(item, Mapping) and len(elements) == 1:
                 _check_names(elements[0], item, elements[0], "", f"{source}: {name}[{index}]")
+
+
+def _first_leaf(name: str, value: Any) -> str:
+    while isinstance(value, Mapping) and value:
+        key, value = next(iter(value.items()))
+        name = f"{name}.{key}"
+    return name
 
 
 def _nearest_name(name: str, allowed: Sequence[str]) -> str:

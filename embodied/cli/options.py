@@ -20,6 +20,7 @@ def command(
         name,
         help=summary,
         description=text,
+        allow_abbrev=False,  # `--resum` is a mistake to point out, not a wish to guess
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run_command=run, command_parser=parser)
