@@ -1,8 +1,10 @@
-"""What an agent's own map says about the way to a goal: shortest paths that take the unknown for free.
+"""What an agent's own map says about the way to a goal: shortest paths that take the unknown for
+free.
 
-Each agent gets a field of remaining path costs over a window around it (Dijkstra with integer costs and
-a circular bucket queue, Dial 1969), sampled in a ring of directions: "how much nearer would a step that
-way bring me". Cells beside an obstacle cost more, so paths keep clear of walls but still pass doors.
+Each agent gets a field of remaining path costs over a window around it (Dijkstra with integer costs
+and a circular bucket queue, Dial 1969), sampled in a ring of directions: "how much nearer would a
+step that way bring me". Cells beside an obstacle cost more, so paths keep clear of walls but still
+pass doors.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def path_ring(
         pose: (N, 4) x, y, z [m], yaw [rad], as the maps were built with.
         goal: (N, 2) distance [m] and angle [rad] (left positive) from the agent.
         directions: headings of the ring, counter-clockwise, the first straight ahead.
-        window: side of the planning window in cells of twice the map's; a goal outside is approached
-            over the window's rim, as the crow flies from there.
+        window: side of the planning window in cells of twice the map's; a goal outside is
+            approached over the window's rim, as the crow flies from there.
 
     Returns:
         (N, 4, directions): progress [m per m] 0.25, 0.5 and 1 m that way, in [-2, 2], and the free

@@ -33,8 +33,9 @@ class FeatureConfig:
         map_cells: cell sizes [m] of the egocentric map windows; empty for no map. Needs depth and
             pose.
         map_size: side of a window in cells.
-        path_ring: headings in which the policy is told how much nearer to a point goal its own map says
-            a step would bring it (`maps.optimistic`); 0 for none. Needs depth, pose and a point goal.
+        path_ring: headings in which the policy is told how much nearer to a point goal its own map
+            says a step would bring it (`maps.optimistic`); 0 for none. Needs depth, pose and a
+            point goal.
         hfov, camera_height, camera_pitch: the depth camera the map is built with [deg], [m], [deg];
             they must equal the task's camera.
     """
@@ -112,14 +113,16 @@ class Featurizer:
         if self._mapped and not {"depth", "pose"} <= set(inputs.shapes):
             raise ConfigError(
                 "the policy's map (policy.features.map_cells, path_ring) needs the observations "
-                f"'depth' and 'pose'; this task gives {', '.join(sorted(inputs.shapes))}. Set them to [] and 0."
+                "'depth' and 'pose'; this task gives "
+                f"{', '.join(sorted(inputs.shapes))}. Set them to [] and 0."
             )
         for index in range(len(config.map_cells)):
             self.shapes[f"map{index}"] = (3, config.map_size, config.map_size)
         pointed = inputs.shapes.get("goal") == (2,)
         if config.path_ring and not pointed:
             raise ConfigError(
-                f"policy.features.path_ring = {config.path_ring} needs a point goal; set it to 0 for this task"
+                f"policy.features.path_ring = {config.path_ring} needs a point goal; "
+                "set it to 0 for this task"
             )
         if config.map_cells and pointed:
             self.shapes["polar"] = (2,)
@@ -196,7 +199,9 @@ class Featurizer:
         return np.concatenate(parts, axis=1)
 
     def _paths(self, pose: NDArray[np.float32], goal: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4 * path_ring + 2): the ring, the way left by the map, and how much of it is detour."""
+        """(N, 4 * path_ring + 2): the ring, the way left by the map, and how much of it is
+        detour.
+        """
         if self._maps is None:  # only asked for the length
             return np.zeros((len(pose), 4 * self.config.path_ring + 2), np.float32)
         ring, way = path_ring(self._maps, pose, goal, self.config.path_ring)
@@ -222,13 +227,11 @@ class Featurizer:
 
 
 def _polar(goal: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 5): direction, and distance on a far and a near scale so that 0.2 m and 20 m both
-    show.
-    """
+    """(N, 5): direction, and distance on scales that show both 0.2 m and 20 m."""
     distance, angle = goal[:, 0], goal[:, 1]
     near = np.exp(-2.0 * distance)
     return np.stack(
-        [np.cos(angle), np.sin(angle), np.log1p(distance), near, np.minimum(distance, 2.0)], axis=1
+        [np.cos(angle), np.sin(angle), np.log1p(distance), near, np.minimum(distance, 0.6)], axis=1
     ).astype(np.float32)
 
 

@@ -32,14 +32,15 @@ class RecurrentConfig:
         channels: of the stride-2 convolutions, per image.
         width: of an encoded image and of the fused input.
         hidden: size of the recurrent state.
-        sample: draw actions when acting (True) or take the most likely one (False).
+        temperature: of the draw when acting: 1 draws from the policy's own distribution, less
+            prefers likely actions, 0 takes the likeliest (and may turn left and right for ever).
     """
 
     features: FeatureConfig = field(default_factory=FeatureConfig)
     channels: tuple[int, ...] = (8, 16, 32, 32)
     width: int = 128
     hidden: int = 192
-    sample: bool = False
+    temperature: float = 0.5
 
 
 class GoalPlane(nn.Module):
@@ -180,11 +181,14 @@ class RecurrentPolicy:
         self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Choose actions (N,) for observations (N, ...); `first` (N,) marks new episodes."""
-        return self.step(observations, first, sample=self.config.sample).action
+        return self.step(observations, first, temperature=self.config.temperature).action
 
     @torch.no_grad()
     def step(
-        self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_], sample: bool
+        self,
+        observations: Mapping[str, NDArray[Any]],
+        first: NDArray[np.bool_],
+        temperature: float = 1.0,
     ) -> Step:
         """Choose actions and return everything about the choice."""
         first = np.asarray(first, bool)
@@ -196,8 +200,9 @@ class RecurrentPolicy:
         tensors = {key: torch.from_numpy(value).unsqueeze(0) for key, value in features.items()}
         logits, value, self._state = self.network(tensors, state, torch.from_numpy(first)[None])
         log_probs = torch.log_softmax(logits[0], dim=-1)
-        if sample:
-            action = torch.multinomial(log_probs.exp(), 1, generator=self.generator).squeeze(-1)
+        if temperature > 0:
+            odds = torch.softmax(logits[0] / temperature, dim=-1)
+            action = torch.multinomial(odds, 1, generator=self.generator).squeeze(-1)
         else:
             action = log_probs.argmax(dim=-1)
         self._previous = action.numpy()

@@ -114,7 +114,7 @@ class Collector:
         features: dict[str, list[NDArray[Any]]] = {}
         episodes: list[Episode] = []
         for _ in range(steps):
-            step = self.policy.step(self._observations, self._first, sample=True)
+            step = self.policy.step(self._observations, self._first)
             action = step.action
             expert = self._observations.get("expert_action")
             if expert is not None:

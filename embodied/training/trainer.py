@@ -278,7 +278,8 @@ class _Run:
         if self.update < loop.normalization_updates:
             self._adapt(rollout.features["vector"][rollout.valid])
         self.update += 1
-        self._scores += [e[loop.score] for e in episodes if loop.score in e]
+        if row["phase"] == "ppo":  # with the expert at hand success says little
+            self._scores += [e[loop.score] for e in episodes if loop.score in e]
         now = time.monotonic()
         row |= {"update": self.update, "step": loop.step_at(self.update)}
         row |= {"episodes": len(episodes)} | _means(episodes) | losses
@@ -319,7 +320,8 @@ class _Run:
         if meta["config_digest"] != configuration.digest(self.config):
             raise CheckpointError(
                 f"{run_dir} was started with another configuration (digest "
-                f"{meta['config_digest']}). Resume with the one in {run_dir / 'config.yaml'}, or choose another folder."
+                f"{meta['config_digest']}). Resume with the one in {run_dir / 'config.yaml'}, "
+                "or choose another folder."
             )
         load_into(checkpoint, self.policy, self.optimizer)
         self.update = int(meta["update"])

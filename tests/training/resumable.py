@@ -1,4 +1,6 @@
-"""A tiny training run as a process of its own, for tests that kill it: python resumable.py FOLDER."""
+"""A tiny training run as a process of its own, for tests that kill it: python resumable.py
+FOLDER.
+"""
 
 import sys
 from pathlib import Path

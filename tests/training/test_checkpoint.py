@@ -42,14 +42,15 @@ def test_a_loaded_policy_acts_like_the_saved_one(policy, saved, tmp_path) -> Non
     observations, _ = env.reset(seed=0)
     first = np.ones(3, bool)
     for _ in range(10):
-        a = policy.step(observations, first, sample=False)
-        b = loaded.step(observations, first, sample=False)
+        a = policy.step(observations, first, temperature=0.0)
+        b = loaded.step(observations, first, temperature=0.0)
         np.testing.assert_array_equal(a.action, b.action)
         np.testing.assert_array_equal(a.value, b.value)
         observations, _, ended, cut, _ = env.step(a.action)
         first = ended | cut
     assert sorted(p.name for p in saved.iterdir()) == [
-        "config.yaml", "meta.json", "model.safetensors", "normalization.json", "optimizer.safetensors",
+        "config.yaml", "meta.json", "model.safetensors", "normalization.json",
+        "optimizer.safetensors",
     ]  # fmt: skip
 
 
