@@ -16,7 +16,6 @@ from maps.cells import beside, walk
 Array = NDArray[Any]
 PER_CELL = 4.0  # buckets per cell of distance
 BUCKET_MASK = 255
-PATIENCE = 0.25  # cells a distance may grow when its sight line fails before the cell waits again
 
 
 @njit(cache=True)
@@ -133,8 +132,6 @@ def any_angle(
     # The obstacle corner last passed: where the way turns when a sight line breaks a few cells
     # later.
     passed = np.full(count, -1, np.int32)
-    # An anchor found hidden is not believed again.
-    refused = np.full(count, -1, np.int32)
     head = np.zeros(BUCKET_MASK + 1, np.int32)
     following = np.empty(2 * count + 64, np.int32)
     keys = np.empty(2 * count + 64)
@@ -169,41 +166,28 @@ def any_angle(
         best = root[cell]
         x = anchor[cell, 0]
         z = anchor[cell, 1]
-        hidden = False
         if not _inherits(anchor, links, closed, root, best, cell):
             first = _first_cell(anchor, start, around, fixed, best, x, z)
-            hidden = first < 0 or (
+            if first < 0 or (
                 walk(column, row, links, first, anchor[best, 0], anchor[best, 1], x, z) != cell
-            )
-        if hidden or best < count:
-            if hidden:
-                refused[cell] = best
-            other, value = _choose(
-                column,
-                row,
-                links,
-                touching,
-                around,
-                anchor,
-                start,
-                fixed,
-                closed,
-                root,
-                passed,
-                distance,
-                cell,
-                best if hidden else -1,
-            )
-            if hidden or value < distance[cell]:
-                best = other
+            ):
+                best, value = _choose(
+                    column,
+                    row,
+                    links,
+                    touching,
+                    around,
+                    anchor,
+                    start,
+                    fixed,
+                    closed,
+                    root,
+                    passed,
+                    distance,
+                    cell,
+                )
                 root[cell] = best
                 distance[cell] = value
-                if value > key + PATIENCE:
-                    # It came up too early: by its true turn, more neighbours know a corner.
-                    following, keys, items, used = _push(
-                        head, following, keys, items, used, value, cell
-                    )
-                    continue
         closed[cell] = True
         for q in range(4):
             corner = touching[cell, q]
@@ -232,7 +216,7 @@ def any_angle(
             if other < 0 or closed[other]:
                 continue
             value = distance[best] + _gap(anchor, best, other)
-            if value < distance[other] and best != refused[other]:
+            if value < distance[other]:
                 distance[other] = value
                 root[other] = best
                 passed[other] = passed[cell]
@@ -261,7 +245,6 @@ def _choose(
     passed: Array,
     distance: Array,
     cell: int,
-    wrong: int,
 ) -> tuple[int, float]:
     """Find the best visible anchor of a cell whose inherited one is hidden: its index and the
     distance.
@@ -270,6 +253,7 @@ def _choose(
     best = -1
     x = anchor[cell, 0]
     z = anchor[cell, 1]
+    wrong = root[cell]
     for side in range(8):
         other = beside(links, cell, side)
         if other < 0 or not closed[other]:
