@@ -161,12 +161,13 @@ def _tour(settings: DemoConfig, scene: Path | None, outcome: Outcome, out: Path)
         with _stage("Exploring a house it has never seen"):
             outcome.explored = _explore(task, settings, film, recorder)
         classes = {o.category for o in outcome.explored.world.scene.objects[1:]}
-        for thing in [t for t in settings.things if t in classes]:
+        wanted = [t for t in settings.things if t in classes]
+        for number, thing in enumerate(wanted, start=1):
             if sum(1 for f in outcome.found) == settings.find:
                 break
             try:
                 with _stage(f"Looking for: {pages.label(thing)}"):
-                    search = _search(task, thing, settings.seed, film, recorder)
+                    search = _search(task, thing, settings.seed + number, film, recorder)
             except NavigationError:
                 continue  # none of these can be reached: the next class will do
             outcome.found.append(Found(thing, search))
