@@ -16,11 +16,19 @@ from maps.cells import beside, walk
 Array = NDArray[Any]
 PER_CELL = 4.0  # buckets per cell of distance
 BUCKET_MASK = 255
+PATIENCE = 0.25  # cells a distance may grow when its sight line fails before the cell waits again
 
 
 @njit(cache=True)
 def _push(
-    head: Array, following: Array, keys: Array, items: Array, used: int, key: float, item: int
+    head: Array,
+    following: Array,
+    keys: Array,
+    items: Array,
+    used: int,
+    level: int,
+    key: float,
+    item: int,
 ) -> tuple[Array, Array, Array, int]:
     """Put an item into the bucket of its key. Keys must lie within 60 cells of the smallest one
     waiting.
@@ -32,7 +40,8 @@ def _push(
         following = np.append(following, np.empty(used, np.int32))
         keys = np.append(keys, np.empty(used))
         items = np.append(items, np.empty(used, np.int32))
-    bucket = int(key * PER_CELL) & BUCKET_MASK
+    # A key below the level being emptied must not wait for the buckets to come round again.
+    bucket = max(int(key * PER_CELL), level) & BUCKET_MASK
     keys[used] = key
     items[used] = item
     following[used] = head[bucket]
@@ -132,6 +141,8 @@ def any_angle(
     # The obstacle corner last passed: where the way turns when a sight line breaks a few cells
     # later.
     passed = np.full(count, -1, np.int32)
+    # An anchor found hidden is not believed again.
+    refused = np.full(count, -1, np.int32)
     head = np.zeros(BUCKET_MASK + 1, np.int32)
     following = np.empty(2 * count + 64, np.int32)
     keys = np.empty(2 * count + 64)
@@ -148,7 +159,9 @@ def any_angle(
         if gap < distance[cell]:
             distance[cell] = gap
             root[cell] = count + k
-            following, keys, items, used = _push(head, following, keys, items, used, gap, cell)
+            following, keys, items, used = _push(
+                head, following, keys, items, used, level, gap, cell
+            )
     while idle <= BUCKET_MASK:
         entry = head[level & BUCKET_MASK]
         if entry == 0:
@@ -166,28 +179,41 @@ def any_angle(
         best = root[cell]
         x = anchor[cell, 0]
         z = anchor[cell, 1]
+        hidden = False
         if not _inherits(anchor, links, closed, root, best, cell):
             first = _first_cell(anchor, start, around, fixed, best, x, z)
-            if first < 0 or (
+            hidden = first < 0 or (
                 walk(column, row, links, first, anchor[best, 0], anchor[best, 1], x, z) != cell
-            ):
-                best, value = _choose(
-                    column,
-                    row,
-                    links,
-                    touching,
-                    around,
-                    anchor,
-                    start,
-                    fixed,
-                    closed,
-                    root,
-                    passed,
-                    distance,
-                    cell,
-                )
+            )
+        if hidden or best < count:
+            if hidden:
+                refused[cell] = best
+            other, value = _choose(
+                column,
+                row,
+                links,
+                touching,
+                around,
+                anchor,
+                start,
+                fixed,
+                closed,
+                root,
+                passed,
+                distance,
+                cell,
+                best if hidden else -1,
+            )
+            if hidden or value < distance[cell]:
+                best = other
                 root[cell] = best
                 distance[cell] = value
+                if value > key + PATIENCE:
+                    # It came up too early: by its true turn, more neighbours know a corner.
+                    following, keys, items, used = _push(
+                        head, following, keys, items, used, level, value, cell
+                    )
+                    continue
         closed[cell] = True
         for q in range(4):
             corner = touching[cell, q]
@@ -216,12 +242,12 @@ def any_angle(
             if other < 0 or closed[other]:
                 continue
             value = distance[best] + _gap(anchor, best, other)
-            if value < distance[other]:
+            if value < distance[other] and best != refused[other]:
                 distance[other] = value
                 root[other] = best
                 passed[other] = passed[cell]
                 following, keys, items, used = _push(
-                    head, following, keys, items, used, value, other
+                    head, following, keys, items, used, level, value, other
                 )
     for i in range(count):
         if not closed[i]:
@@ -245,15 +271,16 @@ def _choose(
     passed: Array,
     distance: Array,
     cell: int,
+    wrong: int,
 ) -> tuple[int, float]:
     """Find the best visible anchor of a cell whose inherited one is hidden: its index and the
     distance.
     """
     value = np.inf
     best = -1
+    lit = -1
     x = anchor[cell, 0]
     z = anchor[cell, 1]
-    wrong = root[cell]
     for side in range(8):
         other = beside(links, cell, side)
         if other < 0 or not closed[other]:
@@ -273,6 +300,8 @@ def _choose(
                     far += fixed
             if far < 0:
                 continue
+            if far == wrong and q == 4:
+                lit = other
             if far == wrong or far == best:  # noqa: SIM109 - numba: no mixed tuples
                 continue
             through = distance[far] + _gap(anchor, far, cell)
@@ -283,6 +312,38 @@ def _choose(
                 ):
                     value = through
                     best = far
+    if lit >= 0 and 0 <= best < len(closed):
+        # Nobody near knows the corner that hides the cell: it lies beside the sight line of a lit
+        # neighbour, so look along that line, cell by cell.
+        dx = anchor[lit, 0] - anchor[wrong, 0]
+        dz = anchor[lit, 1] - anchor[wrong, 1]
+        count = int(np.ceil(2 * max(abs(dx), abs(dz))))
+        node = _first_cell(anchor, start, around, fixed, wrong, anchor[lit, 0], anchor[lit, 1])
+        at_x = anchor[wrong, 0]
+        at_z = anchor[wrong, 1]
+        for k in range(1, count + 1):
+            if node < 0:
+                break
+            to_x = anchor[wrong, 0] + dx * k / count
+            to_z = anchor[wrong, 1] + dz * k / count
+            node = walk(column, row, links, node, at_x, at_z, to_x, to_z)
+            at_x = to_x
+            at_z = to_z
+            if node < 0:
+                break
+            for q in range(4):
+                far = touching[node, q] + fixed
+                if far < fixed or far == wrong:
+                    continue
+                through = distance[far] + _gap(anchor, far, cell)
+                if through < value:
+                    first = _first_cell(anchor, start, around, fixed, far, x, z)
+                    if first >= 0 and (
+                        walk(column, row, links, first, anchor[far, 0], anchor[far, 1], x, z)
+                        == cell
+                    ):
+                        value = through
+                        best = far
     return best, value
 
 
@@ -305,7 +366,7 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
         distance[cell] = 0.0
         ahead = _octile_gap(column, row, cell, goal)
         level = min(level, int(ahead * PER_CELL))
-        following, keys, items, used = _push(head, following, keys, items, used, ahead, cell)
+        following, keys, items, used = _push(head, following, keys, items, used, 0, ahead, cell)
     while idle <= BUCKET_MASK:
         entry = head[level & BUCKET_MASK]
         if entry == 0:
@@ -333,6 +394,7 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
                     keys,
                     items,
                     used,
+                    level,
                     value + _octile_gap(column, row, other, goal),
                     other,
                 )
