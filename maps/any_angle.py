@@ -1,4 +1,4 @@
-"""Kernels behind `maps.geodesic`: any-angle and eight-neighbour distances over linked cells.
+"""The kernel behind `maps.geodesic`: any-angle distances over linked cells.
 
 Lengths are in cells; see `maps.cells` for the graph.
 """
@@ -20,7 +20,7 @@ PATIENCE = 0.25  # cells a distance may grow when its sight line fails before th
 
 
 @njit(cache=True)
-def _push(
+def push(
     head: Array,
     following: Array,
     keys: Array,
@@ -159,7 +159,7 @@ def any_angle(
         if gap < distance[cell]:
             distance[cell] = gap
             root[cell] = count + k
-            following, keys, items, used = _push(
+            following, keys, items, used = push(
                 head, following, keys, items, used, level, gap, cell
             )
     while idle <= BUCKET_MASK:
@@ -210,7 +210,7 @@ def any_angle(
                 distance[cell] = value
                 if value > key + PATIENCE:
                     # It came up too early: by its true turn, more neighbours know a corner.
-                    following, keys, items, used = _push(
+                    following, keys, items, used = push(
                         head, following, keys, items, used, level, value, cell
                     )
                     continue
@@ -246,7 +246,7 @@ def any_angle(
                 distance[other] = value
                 root[other] = best
                 passed[other] = passed[cell]
-                following, keys, items, used = _push(
+                following, keys, items, used = push(
                     head, following, keys, items, used, level, value, other
                 )
     for i in range(count):
@@ -345,66 +345,3 @@ def _choose(
                         value = through
                         best = far
     return best, value
-
-
-@njit(cache=True)
-def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -> Array:
-    """Measure distances over eight neighbours, straight steps 1 and diagonals sqrt(2): (N,).
-
-    With a goal (not -1) the search is led towards it and stops there: only its value is final.
-    """
-    distance = np.full(len(table), np.inf)
-    head = np.zeros(BUCKET_MASK + 1, np.int32)
-    following = np.empty(2 * len(table) + 64, np.int32)
-    keys = np.empty(2 * len(table) + 64)
-    items = np.empty(2 * len(table) + 64, np.int32)
-    used = 1
-    level = 1 << 30
-    idle = 0
-    diagonal = np.sqrt(2.0)
-    for cell in sources:
-        distance[cell] = 0.0
-        ahead = _octile_gap(column, row, cell, goal)
-        level = min(level, int(ahead * PER_CELL))
-        following, keys, items, used = _push(head, following, keys, items, used, 0, ahead, cell)
-    while idle <= BUCKET_MASK:
-        entry = head[level & BUCKET_MASK]
-        if entry == 0:
-            level += 1
-            idle += 1
-            # Buckets are not sorted inside: the goal is final when its whole bucket is done.
-            if goal >= 0 and level > distance[goal] * PER_CELL:
-                break
-            continue
-        idle = 0
-        head[level & BUCKET_MASK] = following[entry]
-        cell = items[entry]
-        if keys[entry] > distance[cell] + _octile_gap(column, row, cell, goal):
-            continue
-        for side in range(8):
-            other = table[cell, side]
-            if other < 0:
-                continue
-            value = distance[cell] + (1.0 if side < 4 else diagonal)
-            if value < distance[other]:
-                distance[other] = value
-                following, keys, items, used = _push(
-                    head,
-                    following,
-                    keys,
-                    items,
-                    used,
-                    level,
-                    value + _octile_gap(column, row, other, goal),
-                    other,
-                )
-    return distance
-
-
-@njit(cache=True)
-def _octile_gap(column: Array, row: Array, cell: int, goal: int) -> float:
-    if goal < 0:
-        return 0.0
-    a = abs(column[cell] - column[goal])
-    b = abs(row[cell] - row[goal])
-    return max(a, b) + (np.sqrt(2.0) - 1.0) * min(a, b)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.any_angle import any_angle, octile
+from maps.any_angle import any_angle
 from maps.cells import grid_cells, neighbours, turning_points
+from maps.octile import octile
 
 
 class CellGraph(NamedTuple):
