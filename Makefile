@@ -43,7 +43,9 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@echo "Installing into $(VENV) (the first time only) ..."
 	@"$(PYTHON)" -m venv $(VENV) || { echo "error: '$(PYTHON) -m venv' failed; on Debian or" \
 		"Ubuntu install the package python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@$(PIP) --retries 1 $(INSTALL) "torch==$(TORCH_VERSION)" --extra-index-url $(TORCH_INDEX)
+	@# Only torch itself is looked up there; where that address is out of reach, pip's own index serves.
+	@$(PIP) --retries 1 $(INSTALL) --no-deps "torch==$(TORCH_VERSION)" --extra-index-url \
+		$(TORCH_INDEX) 2>$(VENV)/torch.log || { cat $(VENV)/torch.log >&2; exit 1; }
 	@$(PIP) $(INSTALL) -e .
 	@touch $@
 
