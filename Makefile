@@ -28,8 +28,8 @@ test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.stamp
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 bench: $(VENV)/bench.stamp
