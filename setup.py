@@ -27,8 +27,6 @@ REQUIREMENTS = [
     "embreex>=4.4",
     "gymnasium>=1.0",
     "jinja2>=3.1",
-    "lxml>=5",
-    "networkx>=3",
     "numba>=0.60",
     "numpy>=1.26",
     "opencv-python-headless>=4.9",
@@ -37,9 +35,7 @@ REQUIREMENTS = [
     "pydantic>=2.7",
     "pyyaml>=6",
     "safetensors>=0.4",
-    "scikit-image>=0.22",
     "scipy>=1.11",
-    "shapely>=2",
     "tensorboard>=2.16",
     "torch>=2.4",
     "tqdm>=4.66",
@@ -50,11 +46,11 @@ EXTRAS = {
     "viz": ["rerun-sdk>=0.22"],  # embodied view
     "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
     "ktx": ["opengl-basisu>=0.1.0a1"],  # Basis-compressed HM3D textures
-    "bullet": ["pybullet>=3.2"],
     "habitat": ["habitat-lab"],
     "dev": [
         "hypothesis>=6",
         "mypy>=1.11",
+        "networkx>=3",
         "pytest>=8",
         "pytest-xdist>=3",
         "ruff>=0.6",
@@ -77,7 +73,7 @@ setup(
     packages=[*PACKAGES, "embodied.recipes"],
     package_dir={"embodied.recipes": "configs"},
     package_data={
-        "embodied": ["py.typed", "viz/*.html", "viz/*.css"],
+        "embodied": ["py.typed", "viz/*.html"],
         "embodied.recipes": ["*/*.yaml"],
         "maps": ["py.typed"],
         "robots": ["py.typed"],
