@@ -21,7 +21,7 @@ from embodied.simulators.base import CameraSpec, Scene
 from embodied.simulators.houses import generate_house
 from embodied.simulators.raycast import RayCaster, camera_poses, embree, packet, panorama_poses
 from embodied.simulators.raycast.cameras import pixel_rays
-from embodied.simulators.raycast.pointers import aligned, call_intersect
+from embodied.simulators.raycast.pointers import aligned, call_intersect, turn_rays
 
 HOUSES = {"20k": 20_000, "200k": 200_000, "1M": 1_000_000}
 SIZES = (64, 128, 256)
@@ -37,8 +37,9 @@ NEAR, FAR, GEOMETRY = packet.NEAR, packet.FAR, packet.GEOMETRY
 
 
 @njit(cache=True, nogil=True)
-def bare_embree(scene, eyes, rays, words, ids, valid, query):  # noqa: ANN001, ANN201
-    """Trace precomputed rays (N, T, 3, LANES) from eyes (N, 3) and do nothing with the hits."""
+def bare_embree(scene, turns, eyes, rays, words, ids, valid, query):  # noqa: ANN001, ANN201
+    """Trace rays (T, 3, LANES) turned by (N, 3, 3) from eyes (N, 3); do nothing with the hits."""
+    words_at, valid_at, rays_at = words.ctypes.data, valid.ctypes.data, rays.ctypes.data
     total = 0
     for n in range(len(eyes)):
         for lane in range(LANES):
@@ -47,29 +48,30 @@ def bare_embree(scene, eyes, rays, words, ids, valid, query):  # noqa: ANN001, A
             words[NEAR * LANES + lane] = 0.0
             words[packet.TIME * LANES + lane] = 0.0
             ids[packet.MASK * LANES + lane] = -1
-        for tile in range(rays.shape[1]):
+        for tile in range(len(rays)):
             for axis in range(3):
-                for lane in range(LANES):
-                    words[(packet.DIRECTION + axis) * LANES + lane] = rays[n, tile, axis, lane]
+                target = words_at + 4 * LANES * (packet.DIRECTION + axis)
+                x, y, z = turns[n, axis, 0], turns[n, axis, 1], turns[n, axis, 2]
+                turn_rays(target, rays_at + 12 * LANES * tile, x, y, z)
             for lane in range(LANES):
                 words[FAR * LANES + lane] = np.inf
+            for lane in range(LANES):
                 ids[GEOMETRY * LANES + lane] = -1
-            call_intersect(query[0], valid.ctypes.data, scene, words.ctypes.data, query[1])
+            call_intersect(query[0], valid_at, scene, words_at, query[1])
             total += ids[GEOMETRY * LANES]
     return total
 
 
 def embree_side(caster: RayCaster, size: int, poses: np.ndarray) -> Callable[[], object]:
     """Prepare (a): the same rays in the same packets, traced only."""
-    directions = pixel_rays("pinhole", size, size, 90.0, LANES)[0]
-    turn = poses[:, :3, :3].astype(np.float32)
-    rays = np.ascontiguousarray(np.einsum("nij,tjl->ntil", turn, directions))
+    rays = pixel_rays("pinhole", size, size, 90.0, LANES)[0]
+    turns = np.ascontiguousarray(poses[:, :3, :3], np.float32)
     words, valid = aligned(packet.PACKET, np.float32), aligned(LANES, np.int32)
     valid[:] = -1
     arguments = embree.query_arguments(True)
     query = np.array([embree.intersect_address(LANES), arguments.ctypes.data], np.int64)
     eyes, scene = poses[:, :3, 3].astype(np.float32), int(caster._row[packet.SCENE])
-    return lambda: bare_embree(scene, eyes, rays, words, words.view(np.int32), valid, query)
+    return lambda: bare_embree(scene, turns, eyes, rays, words, words.view(np.int32), valid, query)
 
 
 def open3d_side(scene: Scene) -> Callable[[int, np.ndarray], Callable[[], object]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,38 @@ def test_bad_rays(backend, value):
         caster.cast(origins, np.ones((2, 3)))
 
 
+def test_the_order_of_faces_does_not_matter(backend):
+    """Tracers sort faces by object; hits and images must come back under the scene's numbers."""
+    scene = clutter(3, 60)
+    mix = np.random.default_rng(0).permutation(len(scene.faces))
+    mixed = replace(
+        scene,
+        faces=scene.faces[mix],
+        face_object=scene.face_object[mix],
+        face_material=scene.face_material[mix],
+        uv=None if scene.uv is None else scene.uv[mix],
+    )
+    assert (np.diff(mixed.face_object) < 0).any()
+    a, b = RayCaster(scene, backend=backend), RayCaster(mixed, backend=backend)
+    origins, directions = _rays(2000, 5)
+    first, second = a.cast(origins, directions), b.cast(origins, directions)
+    assert (first.face == mix[second.face]).mean() > 0.995  # the rest are ties where boxes touch
+    camera = CameraSpec(("rgb", "semantic", "instance"), 64, 64)
+    x, y = a.render(camera, look(y=1.4)), b.render(camera, look(y=1.4))
+    for name in camera.outputs:
+        assert (x[name] == y[name]).mean() > 0.995
+    assert len(np.unique(y["instance"])) > 5
+
+
+def test_a_miss_has_no_depth_even_without_a_limit(backend):
+    caster = RayCaster(sphere_scene(1.0, 2), backend=backend)
+    camera = CameraSpec(("depth", "semantic"), 9, 7, max_depth=np.inf)
+    images = caster.render(camera, look(0.0, 0.0, 3.0))
+    assert images["depth"][0, 0, 0] == 0.0
+    assert images["semantic"][0, 0, 0] == 0
+    assert images["depth"][0, 3, 4] == pytest.approx(2.0, abs=0.05)
+
+
 def test_numba_agrees_with_embree():
     pytest.importorskip("embreex")
     scene = clutter(5, 200)
@@ -117,8 +150,6 @@ def test_the_fallback_is_chosen_where_embree_is_absent(monkeypatch):
 
 def test_coinciding_triangles_do_not_break_the_tree():
     """Hundreds of copies of one triangle have one centroid: no split can part them."""
-    from dataclasses import replace
-
     scene = box_room()
     many = replace(
         scene,

@@ -43,26 +43,31 @@ class Bvh:
     Attributes:
         nodes: (M, 8) float32: low corner, high corner, then two int32 as float bits: first child
             and 0 for inner nodes (children are neighbours), first triangle and count for leaves.
-        triangles: (F, 10) float32 in leaf order: corner, two edges, face number (int32 bits).
+        triangles: (F, 11) float32 in leaf order: corner, two edges, then as int32 bits the number
+            of the face within its object and the object.
     """
 
     nodes: NDArray[np.float32]
     triangles: NDArray[np.float32]
 
 
-def build_bvh(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> Bvh:
-    """Build the tree over (F, 3) faces of (V, 3) vertices."""
+def build_bvh(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32], first: NDArray[np.int32]
+) -> Bvh:
+    """Build the tree over (F, 3) faces of (V, 3) vertices; object i starts at face first[i]."""
     corners = vertices[faces]
     low, high = corners.min(axis=1), corners.max(axis=1)
     order = np.arange(len(faces), dtype=np.int32)
     nodes = np.zeros((2 * len(faces), 8), np.float32)
     used = _build(low, high, (low + high) * np.float32(0.5), order, nodes, nodes.view(np.int32))
-    triangles = np.empty((len(faces), 10), np.float32)
+    triangles = np.empty((len(faces), 11), np.float32)
     corners = corners[order]
     triangles[:, :3] = corners[:, 0]
     triangles[:, 3:6] = corners[:, 1] - corners[:, 0]
     triangles[:, 6:9] = corners[:, 2] - corners[:, 0]
-    triangles.view(np.int32)[:, 9] = order
+    owner = np.searchsorted(first, order, side="right") - 1
+    triangles.view(np.int32)[:, 9] = order - first[owner]
+    triangles.view(np.int32)[:, 10] = owner
     return Bvh(nodes[:used].copy(), triangles)
 
 
@@ -166,12 +171,12 @@ def _entry(nodes: Any, node: int, packet: Any) -> Any:
 @inlined(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids: Any) -> None:
     """Test one triangle against all lanes and keep nearer hits."""
-    base = index * 10
+    base = index * 11
     ax, ay, az = triangles[base], triangles[base + 1], triangles[base + 2]
     ex, ey, ez = triangles[base + 3], triangles[base + 4], triangles[base + 5]
     fx, fy, fz = triangles[base + 6], triangles[base + 7], triangles[base + 8]
     nx, ny, nz = ey * fz - ez * fy, ez * fx - ex * fz, ex * fy - ey * fx
-    face = face_ids[base + 9]
+    face, owner = face_ids[base + 9], face_ids[base + 10]
     slack = np.float32(-1e-6)  # closes the cracks between neighbouring triangles
     for lane in range(LANES):
         dx = packet[DIRECTION * LANES + lane]
@@ -194,7 +199,7 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
             packet[(NORMAL + 1) * LANES + lane] = ny
             packet[(NORMAL + 2) * LANES + lane] = nz
             packet_ids[FACE * LANES + lane] = face
-            packet_ids[GEOMETRY * LANES + lane] = 0
+            packet_ids[GEOMETRY * LANES + lane] = owner
 
 
 @compiled(error_model="numpy")

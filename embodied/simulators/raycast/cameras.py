@@ -101,8 +101,8 @@ def pixel_rays(
     optical axis; equirectangular directions have unit length.
 
     Returns:
-        directions (T, 3, lanes), pixel index (T, lanes) (-1 outside the image), and the size of a
-        pixel [rad].
+        directions (T, 3, lanes), pixel index (T, lanes) (lanes outside the image repeat a pixel
+        of its edge), and the size of a pixel [rad].
     """
     columns = lanes // TILE_ROWS
     tiles_y, tiles_x = -(-height // TILE_ROWS), -(-width // columns)
@@ -111,10 +111,9 @@ def pixel_rays(
     row, column = np.divmod(np.arange(lanes), columns)
     y = tile_y[order, None] * TILE_ROWS + row
     x = tile_x[order, None] * columns + column
-    inside = (y < height) & (x < width)
-    pixel = np.where(inside, y * width + x, -1).astype(np.int32)
-    right = (np.minimum(x, width - 1) + 0.5) / width
-    down = (np.minimum(y, height - 1) + 0.5) / height
+    y, x = np.minimum(y, height - 1), np.minimum(x, width - 1)
+    pixel = (y * width + x).astype(np.int32)
+    right, down = (x + 0.5) / width, (y + 0.5) / height
     if projection == "pinhole":
         half = np.tan(np.deg2rad(hfov) / 2)
         directions = np.stack(

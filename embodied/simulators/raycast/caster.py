@@ -18,7 +18,7 @@ from embodied.simulators.raycast import embree, kernels, packet
 from embodied.simulators.raycast.bvh import STACK, build_bvh
 from embodied.simulators.raycast.cameras import check_poses, pixel_rays
 from embodied.simulators.raycast.pointers import aligned
-from embodied.simulators.raycast.surface import pack_surface
+from embodied.simulators.raycast.surface import by_object, pack_surface
 
 BACKENDS = ("auto", "embree", "numba")
 
@@ -61,10 +61,13 @@ class RayCaster:
         self.scene = scene
         self.threads = threads
         self.backend = backend
-        surface = pack_surface(scene)
+        ordered, order, first = by_object(scene)
+        surface = pack_surface(ordered)
         self._row = np.zeros(packet.COLUMNS, np.int64)
         for column, array in (
-            (packet.IDS, surface.ids),
+            (packet.FIRST, first),
+            (packet.ORDER, order),
+            (packet.CLASSES, surface.classes),
             (packet.COLORS, surface.colors),
             (packet.COORDS, surface.coords),
             (packet.TEXTURES, surface.textures),
@@ -73,13 +76,14 @@ class RayCaster:
             self._row[column] = array.ctypes.data
         tracer: object
         if backend == "embree":
-            tracer = native = embree.EmbreeScene(scene.vertices, scene.faces)
+            tracer = native = embree.EmbreeScene(ordered.vertices, ordered.faces, first)
             self._row[packet.SCENE] = native.handle
         else:
-            tracer = tree = build_bvh(scene.vertices, scene.faces)
+            tracer = tree = build_bvh(ordered.vertices, ordered.faces, first)
             self._row[packet.NODES] = tree.nodes.ctypes.data
             self._row[packet.TRIANGLES] = tree.triangles.ctypes.data
-        self._owned = surface, tracer  # the row holds addresses only: these keep the memory alive
+        # The row holds addresses only: these keep the memory alive.
+        self._owned = surface, tracer, first, order
 
     def __reduce__(self) -> tuple[type[RayCaster], tuple[Scene, int, str]]:
         """Travel between processes as the scene; the tree is built again on arrival."""
@@ -199,11 +203,13 @@ def _render(
         )
     }
     query = _query(True)
+    near = np.float32(camera.min_depth)
+    far = np.float32(min(camera.max_depth, float(np.finfo(np.float32).max)))  # inf marks a miss
 
     def work(first: int, last: int) -> None:
         kernels.render(
-            first, last, rows, which, poses, directions, pixels, pixel_size, camera.min_depth,
-            camera.max_depth, want, *flat.values(), *_scratch(), query,
+            first, last, rows, which, poses, directions, pixels, pixel_size, near, far, want,
+            *flat.values(), *_scratch(), query,
         )  # fmt: skip
 
     workers = min(threads, count)

@@ -11,18 +11,20 @@ from numba import carray
 from embodied.simulators.raycast.bvh import trace
 from embodied.simulators.raycast.compiled import compiled, inlined
 from embodied.simulators.raycast.packet import (
+    CLASSES,
     COLORS,
     COORDS,
     DIRECTION,
     FACE,
     FAR,
+    FIRST,
     GEOMETRY,
-    IDS,
     LANES,
     MASK,
     NEAR,
     NODES,
     NORMAL,
+    ORDER,
     ORIGIN,
     SCENE,
     TEXELS,
@@ -32,7 +34,13 @@ from embodied.simulators.raycast.packet import (
     U,
     V,
 )
-from embodied.simulators.raycast.pointers import call_intersect, float32_at, int32_at, uint8_at
+from embodied.simulators.raycast.pointers import (
+    call_intersect,
+    float32_at,
+    int32_at,
+    turn_rays,
+    uint8_at,
+)
 from embodied.simulators.raycast.shading import (
     background,
     face_color,
@@ -40,9 +48,6 @@ from embodied.simulators.raycast.shading import (
     light,
     texture_color,
 )
-from embodied.simulators.raycast.surface import CLASS_BITS
-
-CLASS_MASK = (1 << CLASS_BITS) - 1
 
 
 @inlined()
@@ -51,20 +56,16 @@ def _at(pointer: Any) -> Any:
 
 
 @inlined()
-def _trace(row: Any, packet: Any, packet_ids: Any, valid: Any, stack: Any, query: Any) -> None:
-    """Find the nearest hits with the tracer the scene was built for."""
-    if row[SCENE] != 0:
-        call_intersect(query[0], valid.ctypes.data, row[SCENE], packet.ctypes.data, query[1])
-    else:
-        trace(
-            _at(float32_at(row[NODES])),
-            _at(int32_at(row[NODES])),
-            _at(float32_at(row[TRIANGLES])),
-            _at(int32_at(row[TRIANGLES])),
-            packet,
-            packet_ids,
-            stack,
-        )
+def _trace_numba(row: Any, packet: Any, packet_ids: Any, stack: Any) -> None:
+    trace(
+        _at(float32_at(row[NODES])),
+        _at(int32_at(row[NODES])),
+        _at(float32_at(row[TRIANGLES])),
+        _at(int32_at(row[TRIANGLES])),
+        packet,
+        packet_ids,
+        stack,
+    )
 
 
 @compiled(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
@@ -85,8 +86,8 @@ def render(
         directions: see `cameras.pixel_rays`.
         pixels: see `cameras.pixel_rays`.
         pixel_size: see `cameras.pixel_rays`.
-        near: least depth shown [m].
-        far: greatest depth shown [m].
+        near: least depth shown [m], float32.
+        far: greatest depth shown [m], float32 and finite (a miss is infinitely far).
         want: (4,) bool: rgb, depth, semantic, instance asked for.
         rgb: (N, H*W*3) image; like the following, empty where unasked.
         depth: (N, H*W) image.
@@ -98,19 +99,23 @@ def render(
         stack: (bvh.STACK,) int32 scratch.
         query: (2,) int64 addresses of the packet query and of its arguments.
     """
+    zero = np.float32(0.0)
+    packet_at, valid_at, rays_at = packet.ctypes.data, valid.ctypes.data, directions.ctypes.data
+    turned_at = packet_at + 4 * DIRECTION * LANES
     want_rgb, want_depth, want_semantic, want_instance = want[0], want[1], want[2], want[3]
-    want_label = want_semantic or want_instance
     for lane in range(LANES):
         packet[NEAR * LANES + lane] = 0.0
         packet[TIME * LANES + lane] = 0.0
         packet_ids[MASK * LANES + lane] = -1
     for n in range(first, last):
         row = rows[which[n]]
-        ids = _at(int32_at(row[IDS]))
+        first_face = _at(int32_at(row[FIRST]))
+        classes = _at(int32_at(row[CLASSES]))
         colors = _at(uint8_at(row[COLORS]))
         coords = _at(float32_at(row[COORDS]))
         textures = _at(int32_at(row[TEXTURES]))
         texels = _at(uint8_at(row[TEXELS]))
+        native = row[SCENE] != 0
         pose = poses[n].astype(np.float32)
         r00, r01, r02 = pose[0, 0], pose[0, 1], pose[0, 2]
         r10, r11, r12 = pose[1, 0], pose[1, 1], pose[1, 2]
@@ -119,61 +124,64 @@ def render(
             for lane in range(LANES):
                 packet[(ORIGIN + axis) * LANES + lane] = pose[axis, 3]
         for tile in range(len(directions)):
+            rays = rays_at + tile * 12 * LANES
+            turn_rays(turned_at, rays, r00, r01, r02)
+            turn_rays(turned_at + 4 * LANES, rays, r10, r11, r12)
+            turn_rays(turned_at + 8 * LANES, rays, r20, r21, r22)
             for lane in range(LANES):
-                x, y, z = (
-                    directions[tile, 0, lane],
-                    directions[tile, 1, lane],
-                    directions[tile, 2, lane],
-                )
-                packet[DIRECTION * LANES + lane] = r00 * x + r01 * y + r02 * z
-                packet[(DIRECTION + 1) * LANES + lane] = r10 * x + r11 * y + r12 * z
-                packet[(DIRECTION + 2) * LANES + lane] = r20 * x + r21 * y + r22 * z
                 packet[FAR * LANES + lane] = np.inf
-                packet_ids[GEOMETRY * LANES + lane] = -1
-            _trace(row, packet, packet_ids, valid, stack, query)
             for lane in range(LANES):
-                pixel = pixels[tile, lane]
-                if pixel < 0:
-                    continue
-                hit = packet_ids[GEOMETRY * LANES + lane] >= 0
+                packet_ids[GEOMETRY * LANES + lane] = -1
+            if native:
+                call_intersect(query[0], valid_at, row[SCENE], packet_at, query[1])
+            else:
+                _trace_numba(row, packet, packet_ids, stack)
+            if want_depth:
+                for lane in range(LANES):
+                    t = packet[FAR * LANES + lane]
+                    depth[n, pixels[tile, lane]] = max(t, near) if t <= far else zero
+            if want_semantic:
+                for lane in range(LANES):
+                    owner = np.uint32(packet_ids[GEOMETRY * LANES + lane] + 1)
+                    semantic[n, pixels[tile, lane]] = classes[owner]
+            if want_instance:
+                for lane in range(LANES):
+                    instance[n, pixels[tile, lane]] = max(packet_ids[GEOMETRY * LANES + lane], 0)
+            if not want_rgb:
+                continue
+            for lane in range(LANES):
+                pixel = np.int64(pixels[tile, lane])
+                hit = packet_ids[GEOMETRY * LANES + lane]
                 t = packet[FAR * LANES + lane]
-                face = np.int64(packet_ids[FACE * LANES + lane])
-                if want_depth:
-                    depth[n, pixel] = max(t, near) if hit and t <= far else 0.0
-                label = ids[face] if want_label and hit else 0
-                if want_semantic:
-                    semantic[n, pixel] = label & CLASS_MASK
-                if want_instance:
-                    instance[n, pixel] = label >> CLASS_BITS
-                if want_rgb:
-                    dx, dy, dz = (
-                        packet[DIRECTION * LANES + lane],
-                        packet[(DIRECTION + 1) * LANES + lane],
-                        packet[(DIRECTION + 2) * LANES + lane],
-                    )
-                    if hit:
-                        u, v = packet[U * LANES + lane], packet[V * LANES + lane]
-                        factor, facing = light(
-                            packet[NORMAL * LANES + lane],
-                            packet[(NORMAL + 1) * LANES + lane],
-                            packet[(NORMAL + 2) * LANES + lane],
-                            dx, dy, dz, t,
-                        )  # fmt: skip
-                        red, green, blue = face_color(colors, face, u, v)
-                        if is_textured(colors, face):
-                            footprint = t * np.float32(pixel_size)
-                            footprint /= math.sqrt(max(facing, np.float32(0.05)))
-                            tr, tg, tb = texture_color(
-                                colors, coords, textures, texels, face, u, v, footprint
-                            )
-                            red, green, blue = red * tr, green * tg, blue * tb
-                        red, green, blue = red * factor, green * factor, blue * factor
-                    else:
-                        red, green, blue = background(dx, dy, dz)
-                    half = np.float32(0.5)
-                    rgb[n, 3 * pixel] = np.uint8(red + half)
-                    rgb[n, 3 * pixel + 1] = np.uint8(green + half)
-                    rgb[n, 3 * pixel + 2] = np.uint8(blue + half)
+                dx, dy, dz = (
+                    packet[DIRECTION * LANES + lane],
+                    packet[(DIRECTION + 1) * LANES + lane],
+                    packet[(DIRECTION + 2) * LANES + lane],
+                )
+                if hit >= 0:
+                    face = np.int64(first_face[hit] + packet_ids[FACE * LANES + lane])
+                    u, v = packet[U * LANES + lane], packet[V * LANES + lane]
+                    factor, facing = light(
+                        packet[NORMAL * LANES + lane],
+                        packet[(NORMAL + 1) * LANES + lane],
+                        packet[(NORMAL + 2) * LANES + lane],
+                        dx, dy, dz, t,
+                    )  # fmt: skip
+                    red, green, blue = face_color(colors, face, u, v)
+                    if is_textured(colors, face):
+                        footprint = t * np.float32(pixel_size)
+                        footprint /= math.sqrt(max(facing, np.float32(0.05)))
+                        tr, tg, tb = texture_color(
+                            colors, coords, textures, texels, face, u, v, footprint
+                        )
+                        red, green, blue = red * tr, green * tg, blue * tb
+                    red, green, blue = red * factor, green * factor, blue * factor
+                else:
+                    red, green, blue = background(dx, dy, dz)
+                half = np.float32(0.5)
+                rgb[n, 3 * pixel] = np.uint8(red + half)
+                rgb[n, 3 * pixel + 1] = np.uint8(green + half)
+                rgb[n, 3 * pixel + 2] = np.uint8(blue + half)
 
 
 @compiled()
@@ -183,6 +191,8 @@ def cast(
 ) -> None:  # fmt: skip
     """Trace free rays (N, 3) in packets of neighbours in the list."""
     count = len(origins)
+    packet_at, valid_at = packet.ctypes.data, valid.ctypes.data
+    first_face, order = _at(int32_at(row[FIRST])), _at(int32_at(row[ORDER]))
     for start in range(0, count, LANES):
         for lane in range(LANES):
             i = min(start + lane, count - 1)
@@ -194,12 +204,16 @@ def cast(
             packet[FAR * LANES + lane] = np.inf
             packet_ids[MASK * LANES + lane] = -1
             packet_ids[GEOMETRY * LANES + lane] = -1
-        _trace(row, packet, packet_ids, valid, stack, query)
+        if row[SCENE] != 0:
+            call_intersect(query[0], valid_at, row[SCENE], packet_at, query[1])
+        else:
+            _trace_numba(row, packet, packet_ids, stack)
         for lane in range(min(LANES, count - start)):
             i = start + lane
             if packet_ids[GEOMETRY * LANES + lane] >= 0:
                 distance[i] = packet[FAR * LANES + lane]
-                face[i] = packet_ids[FACE * LANES + lane]
+                owner = packet_ids[GEOMETRY * LANES + lane]
+                face[i] = order[first_face[owner] + packet_ids[FACE * LANES + lane]]
                 uv[i, 0] = packet[U * LANES + lane]
                 uv[i, 1] = packet[V * LANES + lane]
             else:

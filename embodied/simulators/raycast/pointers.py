@@ -14,6 +14,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from embodied.simulators.raycast.packet import LANES
+
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
@@ -33,6 +35,35 @@ def _call_intersect(
 
 
 call_intersect: Any = intrinsic(_call_intersect)
+
+
+def _turn_rays(typing_context: Any, target: Any, rays: Any, x: Any, y: Any, z: Any) -> Any:
+    """Write one row of a rotation (x, y, z) times the rays of a tile (3, LANES), at addresses.
+
+    In vector registers: Embree loads whole vectors, and waits if they were stored piece by piece.
+    """
+    signature = types.void(types.intp, types.intp, types.float32, types.float32, types.float32)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        source = builder.inttoptr(values[1], vector.as_pointer())
+        total = None
+        for axis, factor in enumerate(values[2:]):
+            place = builder.gep(source, [ir.Constant(ir.IntType(32), axis)])
+            first = builder.insert_element(
+                ir.Constant(vector, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0)
+            )
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+            spread = builder.shuffle_vector(first, first, mask)
+            term = builder.fmul(builder.load(place, align=4), spread, flags=("contract",))
+            total = term if total is None else builder.fadd(total, term, flags=("contract",))
+        builder.store(total, builder.inttoptr(values[0], vector.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+turn_rays: Any = intrinsic(_turn_rays)
 
 
 def _pointer_to(element: Any) -> Any:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SceneError
 from embodied.simulators.base import Scene
 
 MAX_TEXTURE = 2048
 """Longest texture side kept [texels]."""
-
-CLASS_BITS = 11
-"""Bits of the class id in a face's label word; one word per face keeps more labels in cache."""
 
 TEXTURED, VARIED = 1, 2
 """Bits of a face's flag byte: has a texture; its corners differ in colour."""
@@ -23,32 +19,48 @@ TEXTURED, VARIED = 1, 2
 
 @dataclass(frozen=True)
 class Surface:
-    """Per-face records the shader reads.
+    """Per-object and per-face records the renderer reads.
 
     Attributes:
-        ids: (F,) int32: instance id above CLASS_BITS bits of class id.
+        classes: (O + 1,) int32 class id of object i at i + 1, and 0 for a miss (object -1).
         colors: (F, 12) uint8: three corner RGBs, flags, texture index (little-endian 16 bit).
         coords: (F or 1, 8) float32: three corner (u, v), texels per metre, spare.
         textures: (T or 1, 4) int32: first texel of the mip chain, log2 width, log2 height, levels.
         texels: (M, 4) uint8 RGB and padding, all mip chains one after the other.
     """
 
-    ids: NDArray[np.int32]
+    classes: NDArray[np.int32]
     colors: NDArray[np.uint8]
     coords: NDArray[np.float32]
     textures: NDArray[np.int32]
     texels: NDArray[np.uint8]
 
 
+def by_object(scene: Scene) -> tuple[Scene, NDArray[np.int32], NDArray[np.int32]]:
+    """Sort a scene's faces by object, so that a hit's object tells its labels.
+
+    Returns:
+        The sorted scene, the original number of each of its faces (F,), and the first face of each
+        object (O + 1,), the last entry being F.
+    """
+    order = np.argsort(scene.face_object, kind="stable").astype(np.int32)
+    owner = scene.face_object[order]
+    first = np.searchsorted(owner, np.arange(len(scene.objects) + 1)).astype(np.int32)
+    ordered = replace(
+        scene,
+        faces=scene.faces[order],
+        face_object=owner,
+        face_material=scene.face_material[order],
+        uv=None if scene.uv is None else scene.uv[order],
+    )
+    return ordered, order, first
+
+
 def pack_surface(scene: Scene) -> Surface:
-    """Pack the look and labels of a scene's faces."""
+    """Pack the look and labels of a scene."""
     count = len(scene.faces)
-    if len(scene.categories) > 1 << CLASS_BITS or len(scene.objects) > 1 << (31 - CLASS_BITS):
-        raise SceneError(
-            f"scene '{scene.name}' has {len(scene.categories)} classes and {len(scene.objects)} "
-            f"objects; at most {1 << CLASS_BITS} and {1 << (31 - CLASS_BITS)} can be shown"
-        )
-    ids = (scene.face_object << CLASS_BITS) | scene.face_category()
+    lookup = {name: i for i, name in enumerate(scene.categories)}
+    classes = np.array([0, *(lookup[thing.category] for thing in scene.objects)], np.int32)
 
     base = np.array([m.color for m in scene.materials], np.float32)
     colors = np.zeros((count, 12), np.uint8)
@@ -75,7 +87,7 @@ def pack_surface(scene: Scene) -> Surface:
         uv = scene.uv - np.floor(scene.uv.min(axis=1, keepdims=True))  # keeps float32 fractions
         coords[:, :6] = uv.reshape(count, 6)
         coords[:, 6] = _texel_density(scene, textures[slot, 1:3])
-    return Surface(ids, colors, coords, textures, texels)
+    return Surface(classes, colors, coords, textures, texels)
 
 
 def _texel_density(scene: Scene, log_size: NDArray[np.int32]) -> NDArray[np.float32]:
