@@ -214,8 +214,9 @@ class AgentSpec:
         look: angle of one look up/down [deg].
         sliding: slide along obstacles instead of stopping at them.
         cell_size, cell_height: resolution of the navigation grid [m].
-        navmesh: "surface" keeps the feet on the geometry; "habitat" repeats habitat-sim exactly: heights
-            rounded up to whole `cell_height`, and without sliding an agent that touches a wall stays stuck.
+        navmesh: "surface" keeps the feet on the geometry; "habitat" repeats habitat-sim exactly:
+            heights rounded up to whole `cell_height`, and without sliding an agent that touches a
+            wall stays stuck.
     """
 
     radius: float = 0.2
