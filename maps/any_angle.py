@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from maps.cells import beside, walk
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 PER_CELL = 4.0  # buckets per cell of distance
@@ -19,7 +19,7 @@ BUCKET_MASK = 255
 PATIENCE = 0.25  # cells a distance may grow when its sight line fails before the cell waits again
 
 
-@njit(cache=True)
+@compiled()
 def push(
     head: Array,
     following: Array,
@@ -49,7 +49,7 @@ def push(
     return following, keys, items, used + 1
 
 
-@njit(cache=True)
+@compiled()
 def _gap(anchor: Array, a: int, b: int) -> float:
     dx = anchor[a, 0] - anchor[b, 0]
     dz = anchor[a, 1] - anchor[b, 1]
@@ -57,7 +57,7 @@ def _gap(anchor: Array, a: int, b: int) -> float:
     return np.sqrt(dx * dx + dz * dz + dy * dy)
 
 
-@njit(cache=True)
+@compiled()
 def _first_cell(
     anchor: Array, start: Array, around: Array, fixed: int, far: int, x: float, z: float
 ) -> int:
@@ -72,7 +72,7 @@ def _first_cell(
     return around[far - fixed, 2 if right else 3]
 
 
-@njit(cache=True)
+@compiled()
 def _inherits(
     anchor: Array, links: Array, closed: Array, root: Array, corner: int, cell: int
 ) -> bool:
@@ -105,7 +105,7 @@ def _inherits(
     return before >= 0 and before == links[b, side_x] and closed[before] and root[before] == corner
 
 
-@njit(cache=True)
+@compiled()
 def any_angle(
     column: Array,
     row: Array,
@@ -256,7 +256,7 @@ def any_angle(
     return distance, root, anchor
 
 
-@njit(cache=True)
+@compiled()
 def _choose(
     column: Array,
     row: Array,

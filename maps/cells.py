@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 
 
-@njit(cache=True)
+@compiled()
 def grid_cells(free: Array) -> tuple[Array, Array, Array, Array]:
     """Number the free cells of a grid: index (H, W), column, row, links."""
     rows, columns = free.shape
@@ -46,7 +47,7 @@ def grid_cells(free: Array) -> tuple[Array, Array, Array, Array]:
     return index, column, row, links
 
 
-@njit(cache=True)
+@compiled()
 def beside(links: Array, cell: int, side: int) -> int:
     """Return neighbour 0-3 by side, 4-7 by diagonal (side - 4 and the next), -1 when there is
     none.
@@ -61,7 +62,7 @@ def beside(links: Array, cell: int, side: int) -> int:
     return links[a, turn]
 
 
-@njit(cache=True)
+@compiled()
 def neighbours(links: Array) -> Array:
     """Extend (N, 4) links by diagonals, allowed only when both ways round the corner are free: (N,
     8).
@@ -73,7 +74,7 @@ def neighbours(links: Array) -> Array:
     return table
 
 
-@njit(cache=True)
+@compiled()
 def _is_turn(links: Array, cell: int, side: int) -> bool:
     turn = (side + 1) & 3
     a = links[cell, side]
@@ -81,7 +82,7 @@ def _is_turn(links: Array, cell: int, side: int) -> bool:
     return a >= 0 and b >= 0 and (links[a, turn] < 0 or links[a, turn] != links[b, side])
 
 
-@njit(cache=True)
+@compiled()
 def turning_points(column: Array, row: Array, height: Array, links: Array) -> tuple[Array, ...]:
     """List the convex obstacle corners, the only places where a shortest way turns.
 
@@ -117,7 +118,7 @@ def turning_points(column: Array, row: Array, height: Array, links: Array) -> tu
     return place, around, touching
 
 
-@njit(cache=True)
+@compiled()
 def walk(
     column: Array,
     row: Array,

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from maps.compiled import compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Frontier:
     identity: int = -1
 
 
-@numba.njit(cache=True)
+@compiled()
 def _find(parent: NDArray[np.int32], node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -45,7 +46,7 @@ def _find(parent: NDArray[np.int32], node: int) -> int:
     return node
 
 
-@numba.njit(cache=True)
+@compiled()
 def _border(free: NDArray[np.uint8], unknown: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return (H, W) free cells with an unknown 4-neighbour. No branches: the loop vectorises."""
     height, width = free.shape
@@ -63,7 +64,7 @@ def _border(free: NDArray[np.uint8], unknown: NDArray[np.uint8]) -> NDArray[np.u
     return mask
 
 
-@numba.njit(cache=True)
+@compiled()
 def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
     """Label the 8-connected components of cells (K, 2) in raster order: (K,) 0 .. G - 1."""
     count = len(cells)
@@ -101,7 +102,7 @@ def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
     return label
 
 
-@numba.njit(cache=True)
+@compiled()
 def _centers(
     cells: NDArray[np.int32], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -122,7 +123,7 @@ def _centers(
     return means, targets
 
 
-@numba.njit(cache=True)
+@compiled()
 def _visible_unknown(
     free: NDArray[np.uint8],
     unknown: NDArray[np.uint8],

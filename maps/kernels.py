@@ -4,9 +4,10 @@ walking agent.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 NONE, FLOOR, OBSTACLE, ABOVE, BELOW, FAR = 0, 1, 2, 3, 4, 5
 FLAT = -(2**31)  # row of FLOOR pixels on the floor plane itself
@@ -16,7 +17,7 @@ _OBLIQUE = 2.0  # slope of depth over width up to which two pixels are one wall
 _GAP = 0.5  # [m] longest gap bridged
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
+@compiled(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
 def bounds_of_view(
     depth: NDArray[np.float32],
     pose: NDArray[np.float64],
@@ -82,7 +83,7 @@ def bounds_of_view(
     return kinds, rows, columns, np.array([x0, z0, x1, z1])
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _raise(
     row: int,
     column: int,
@@ -98,7 +99,7 @@ def _raise(
         log_odds[row, column] = min(log_odds[row, column] + weights[0], weights[3])
 
 
-@numba.njit(cache=True)
+@compiled()
 def _bridge(
     row: int,
     column: int,
@@ -117,7 +118,7 @@ def _bridge(
         _raise(r, c, frame, weights, log_odds, seen, stamp)
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
+@compiled(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
 def integrate_view(
     depth: NDArray[np.float32],
     kinds: NDArray[np.uint8],

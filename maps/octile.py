@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from maps.any_angle import BUCKET_MASK, PER_CELL, push
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 
 
-@njit(cache=True)
+@compiled()
 def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -> Array:
     """Measure distances over eight neighbours, straight steps 1 and diagonals sqrt(2): (N,).
 
@@ -67,7 +67,7 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
     return distance
 
 
-@njit(cache=True)
+@compiled()
 def _octile_gap(column: Array, row: Array, cell: int, goal: int) -> float:
     if goal < 0:
         return 0.0

@@ -9,16 +9,17 @@ cm.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from maps.compiled import compiled
 
 MAX_WEIGHT = 8
 _STRAIGHT, _DIAGONAL = 5, 7  # 7/5 is sqrt(2) within 1 %
 _BUCKETS = 64  # more than MAX_WEIGHT * _DIAGONAL
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sweep(
     weight: NDArray[np.uint8], start_row: int, start_column: int, limit: int
 ) -> NDArray[np.int32]:
@@ -115,7 +116,7 @@ def cost_field(
     return np.where(cost < 0, np.inf, cost * unit).astype(np.float32)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _trace(field: NDArray[np.float32], row: int, column: int) -> NDArray[np.int32]:
     height, width = field.shape
     path = np.empty((height * width, 2), np.int32)
@@ -148,7 +149,7 @@ def trace(field: NDArray[np.float32], end: tuple[int, int]) -> NDArray[np.int32]
     return _trace(field, row, column)[::-1]
 
 
-@numba.njit(cache=True)
+@compiled()
 def clear_line(
     weight: NDArray[np.uint8], row0: float, column0: float, row1: float, column1: float, worst: int
 ) -> bool:

@@ -11,22 +11,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
+
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 EPSILON = 1e-7
 
 
-@njit(cache=True)
+@compiled()
 def _blocked(free: Array, row: int, column: int) -> bool:
     rows, columns = free.shape
     return row < 0 or column < 0 or row >= rows or column >= columns or not free[row, column]
 
 
-@njit(cache=True)
+@compiled()
 def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bool:
     """Check a segment on a grid line: somewhere to walk on one side, without changing sides at a
     pinch.
@@ -52,7 +53,7 @@ def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bo
     return True
 
 
-@njit(cache=True)
+@compiled()
 def sees(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
     """Tell whether the segment between two points (row, column in cells) stays in the closed free
     space.
@@ -94,7 +95,7 @@ def sees(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled()
 def corners(free: Array) -> Array:
     """List the convex obstacle corners (K, 2) row, column on the lattice."""
     rows, columns = free.shape
@@ -116,7 +117,7 @@ def corners(free: Array) -> Array:
     return result
 
 
-@njit(cache=True)
+@compiled()
 def _edges(free: Array, points: Array, targets: int) -> tuple[Array, Array, Array]:
     """Connect visible pairs; the last `targets` points are not connected among themselves."""
     count = len(points)

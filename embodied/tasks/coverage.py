@@ -8,13 +8,13 @@ straight line over navigable cells (a level camera cannot see the floor at the a
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import NavigationError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import World
+from maps.compiled import compiled
 
 CELL = 0.1
 RANGE = 10.0
@@ -91,7 +91,7 @@ class CoverageGrid:
         )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, reach, feet):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     new = 0
@@ -125,7 +125,7 @@ def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, reach, 
     return new
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _clear(free, origin, feet, x, z):  # type: ignore[no-untyped-def]
     """Tell whether the straight line from the feet to (x, z) away stays on free cells."""
     pieces = int(np.ceil(np.sqrt(x * x + z * z) / (CELL / 2)))

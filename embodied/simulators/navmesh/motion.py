@@ -7,15 +7,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 
 CLEARANCE = 1e-4  # cells kept from a wall, so that the next step starts inside
 
 
-@njit(cache=True)
+@compiled()
 def locate(
     start: Array, width: int, depth: int, height: Array, x: float, y: float, z: float, reach: float
 ) -> int:
@@ -36,7 +37,7 @@ def locate(
     return best
 
 
-@njit(cache=True)
+@compiled()
 def locate_many(
     start: Array,
     width: int,
@@ -60,7 +61,7 @@ def locate_many(
     return result
 
 
-@njit(cache=True)
+@compiled()
 def advance(
     column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
 ) -> tuple[int, float, float, int]:
@@ -103,7 +104,7 @@ def advance(
         node = other
 
 
-@njit(cache=True)
+@compiled()
 def slide(
     column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
 ) -> tuple[int, float, float]:
@@ -165,7 +166,7 @@ def slide(
     return best, best_x, best_z
 
 
-@njit(cache=True)
+@compiled()
 def touches(
     column: Array, row: Array, links: Array, node: int, x: float, z: float, margin: float
 ) -> bool:
@@ -178,7 +179,7 @@ def touches(
     )
 
 
-@njit(cache=True)
+@compiled()
 def step_many(
     start: Array,
     width: int,
@@ -229,7 +230,7 @@ def step_many(
     return places, collided
 
 
-@njit(cache=True)
+@compiled()
 def field_at(
     start: Array,
     width: int,

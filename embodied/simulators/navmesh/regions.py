@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 
 
-@njit(cache=True)
+@compiled()
 def _chamfer(links: Array, seed: Array) -> Array:
     """Two-pass chamfer distance (2 per side step, 3 per diagonal) over the links, as Recast's."""
     distance = seed
@@ -35,7 +36,7 @@ def _chamfer(links: Array, seed: Array) -> Array:
     return distance
 
 
-@njit(cache=True)
+@compiled()
 def erode(links: Array, radius: int) -> Array:
     """Tell which nodes stay walkable for a disc of `radius` cells: (N,) bool."""
     seed = np.full(len(links), 255, np.int32)
@@ -46,7 +47,7 @@ def erode(links: Array, radius: int) -> Array:
     return _chamfer(links, seed) >= 2 * radius
 
 
-@njit(cache=True)
+@compiled()
 def islands(links: Array, keep: Array) -> tuple[Array, Array]:
     """Number the connected parts of the kept nodes: (N,) int32, -1 elsewhere, and their sizes."""
     label = np.full(len(links), -1, np.int32)
@@ -74,7 +75,7 @@ def islands(links: Array, keep: Array) -> tuple[Array, Array]:
     return label, np.array(sizes, np.int64)[1:]
 
 
-@njit(cache=True)
+@compiled()
 def select(start: Array, links: Array, keep: Array) -> tuple[Array, Array, Array]:
     """Drop the nodes that are not kept and renumber. Returns start, old index of each node,
     links.

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 Array = NDArray[Any]
 
@@ -25,7 +26,7 @@ DX = np.array([-1, 0, 1, 0], np.int64)
 DZ = np.array([0, 1, 0, -1], np.int64)
 
 
-@njit(cache=True)
+@compiled()
 def _split(
     source: Array, count: int, low: Array, high: Array, at: float, axis: int, side: Array
 ) -> tuple[int, int]:
@@ -65,14 +66,14 @@ def _split(
     return n_low, n_high
 
 
-@njit(cache=True)
+@compiled()
 def _grow(array: Array, size: int) -> Array:
     larger = np.empty(size, array.dtype)
     larger[: len(array)] = array
     return larger
 
 
-@njit(cache=True)
+@compiled()
 def rasterize(
     vertices: Array,
     faces: Array,
@@ -223,7 +224,7 @@ def rasterize(
     )
 
 
-@njit(cache=True)
+@compiled()
 def filter_spans(
     first: Array,
     lower: Array,
@@ -269,7 +270,7 @@ def filter_spans(
             span = above
 
 
-@njit(cache=True)
+@compiled()
 def _is_ledge(
     first: Array,
     lower: Array,
@@ -313,7 +314,7 @@ def _is_ledge(
     return drop < -climb or highest - lowest > climb
 
 
-@njit(cache=True)
+@compiled()
 def compact(
     first: Array,
     lower: Array,
