@@ -7,8 +7,6 @@ microseconds per agent, where `OccupancyMap` keeps probabilities, any extent and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -102,11 +100,6 @@ def window_cells(cell_size: float, size: int) -> NDArray[np.float32]:
     offset = ((size - 1) / 2 - np.arange(size, dtype=np.float32)) * np.float32(cell_size)
     ahead, left = np.meshgrid(offset, offset, indexing="ij")
     return np.stack([ahead, left], axis=-1)
-
-
-def covered_radius(cell_sizes: Sequence[float], size: int) -> float:
-    """Return the distance [m] up to which the widest window sees."""
-    return max(cell_sizes) * size / 2
 
 
 @numba.njit(cache=True, fastmath=True)

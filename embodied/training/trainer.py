@@ -193,7 +193,9 @@ class _Run:
             )
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        self.update, self._spent, self._row = 0, 0.0, {}  # type: int, float, dict[str, Any]
+        self.update = 0
+        self._row: dict[str, Any] = {}
+        self._spent = 0.0
         self._started, self._cpu = time.monotonic(), cpu_seconds()
         self._seconds = 0.0
         if not existing:
