@@ -179,7 +179,10 @@ class OccupancyMap:
         )
         if not kinds.any():
             return
-        self.cover((box[0], box[1]), (box[2], box[3]))
+        # One cell more on each side: the kernels multiply by 1 / cell_size where `cover` divides,
+        # and a point on the border between two cells may round to either.
+        edge = self.cell_size
+        self.cover((box[0] - edge, box[1] - edge), (box[2] + edge, box[3] + edge))
         self._frame += 1
         integrate_view(
             image,

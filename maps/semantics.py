@@ -78,7 +78,8 @@ class ClassMap:
             )
             cells = np.unique(self.grid.to_cell(points), axis=0)
             votes = self.votes(name)
-            votes[cells[:, 0], cells[:, 1]] += 1
+            seen = votes[cells[:, 0], cells[:, 1]]
+            votes[cells[:, 0], cells[:, 1]] = seen + (seen < np.iinfo(np.uint16).max)
             found[name] = len(d)
         return found
 

@@ -291,3 +291,13 @@ def test_one_frame_stays_within_its_time_budget():
         grid.integrate(depth, pose, 90.0)
         times.append(time.process_time() - start)
     assert min(times) < 4e-3  # twice the target: machines differ
+
+
+def test_a_point_on_the_rim_of_the_grid_stays_on_its_side():
+    # 7.5 m is 125 cells of 0.06 m when divided, a hair more when multiplied by the inverse: the
+    # wall's row may be one below the last row asked for, and must not come round as the first.
+    grid = OccupancyMap(0.06, block=125)
+    grid.integrate(np.full((3, 3), 7.5, np.float32), camera(0.0, 0.0, 0.0, 1.25), 20.0)
+    rows = np.flatnonzero(grid.occupied.any(axis=1))
+    assert len(rows)
+    assert np.abs(grid.to_world(np.stack([rows, 0 * rows], axis=1))[:, 2] + 7.5).max() <= 0.06
