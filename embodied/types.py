@@ -49,10 +49,3 @@ class Pose:
         transform[:3, :3] = Rotation.from_quat(self.rotation).as_matrix()
         transform[:3, 3] = self.position
         return transform
-
-
-def headings_to_rotations(yaw: FloatArray) -> NDArray[np.float64]:
-    """Map headings (N,) [rad] to quaternions (N, 4) xyzw."""
-    half = np.asarray(yaw, np.float64) / 2
-    zero = np.zeros_like(half)
-    return np.stack([zero, np.sin(half), zero, np.cos(half)], axis=-1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import JSON_HELP, command, command_line
+from embodied.cli.options import JSON_HELP, command, command_line, require_json
 from embodied.errors import ConfigError, EmbodiedError, nearest
 from embodied.results import Metric, write_results
 
@@ -26,14 +26,17 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "bench", "measure speed against peers and limits", TEXT, run)
-    parser.add_argument("name", metavar="NAME", help="sim | maps | nav | step")
+    parser.add_argument("name", metavar="NAME", help="sim | maps | nav | step | parity")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the benchmark by its file, run it, write its figures."""
-    measured = _load(args.name)(quick=args.quick)
+    benchmark = _load(args.name)
+    if args.json:
+        require_json(args.json)
+    measured = benchmark(quick=args.quick)
     if args.json:
         line = command_line(args, "--json")
         metrics = {key: _metric(value, line) for key, value in measured.items()}

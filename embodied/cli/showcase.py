@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,17 +103,17 @@ def run(settings: DemoConfig, out: Path, scene: Path | None, line: str) -> Path:
 
     Args:
         settings: the recipe.
-        out: existing, writable folder.
+        out: writable folder, made if needed.
         scene: explore this scene instead of training and of a generated house.
         line: the command as typed, for the report.
     """
     begun = time.monotonic()
     outcome = Outcome()
-    configuration.save(settings, out / "config.yaml")
     if scene is None:
         folder = _train(settings, out, outcome)
         _compare(settings, folder, outcome, out, line)
     _tour(settings, scene, outcome, out)
+    configuration.save(settings, out / "config.yaml")  # so late: a scene that fails leaves nothing
     minutes = (time.monotonic() - begun) / 60
     page = pages.build(settings, outcome, out, scene, line, minutes)
     return report.write(page, out / "report.html")
@@ -163,7 +163,7 @@ def _tour(settings: DemoConfig, scene: Path | None, outcome: Outcome, out: Path)
         classes = {o.category for o in outcome.explored.world.scene.objects[1:]}
         wanted = [t for t in settings.things if t in classes]
         for number, thing in enumerate(wanted, start=1):
-            if sum(1 for f in outcome.found) == settings.find:
+            if len(outcome.found) == settings.find:
                 break
             try:
                 with _stage(f"Looking for: {pages.label(thing)}"):
@@ -179,7 +179,7 @@ def _explore(
 ) -> Episode:
     chosen = EvalConfig(policy="frontier", task=replace(task, task="explore"))
     env = ExploreEnv(chosen.task)
-    with _steps(task.max_steps) as progress:
+    with closing(env), _steps(task.max_steps) as progress:
         return follow(
             env,
             evaluation.make_policy(chosen),
@@ -198,7 +198,7 @@ def _search(
     task = replace(task, task="objectnav", categories=(thing,))
     chosen = EvalConfig(policy="objectnav_frontier", task=task)
     env = ObjectNavEnv(task)
-    with _steps(task.max_steps) as progress:
+    with closing(env), _steps(task.max_steps) as progress:
         return follow(
             env,
             evaluation.make_policy(chosen),

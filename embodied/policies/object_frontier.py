@@ -23,7 +23,7 @@ class ObjectFrontierConfig:
         approach: distance to the object at which to stop [m].
         accept: distance at which stopping is still worth it when no nearer place is reachable [m].
         min_pixels: share of the image an object must fill to be believed.
-        min_votes: frames that must agree on a place, unless it has been looked at from close by.
+        min_votes: frames that must agree on a place.
     """
 
     frontier: FrontierConfig = field(default_factory=FrontierConfig)
@@ -53,7 +53,6 @@ class ObjectExplorer:
         self.goal = -1
         self.found = False
         self._classes: dict[int, ClassMap] = {}
-        self._pixels = 0
         self._age = 0
         self._closest, self._stalled = np.inf, 0
         self._again = True
@@ -69,13 +68,13 @@ class ObjectExplorer:
         mapper = self.explorer.mapper
         self.goal = int(goal)
         self.explorer.observe(depth, pose)
-        self._pixels = self._layer(mapper.grid, depth.size).integrate(
+        self._layer(mapper.grid, depth.size).integrate(
             semantic.reshape(depth.shape[:2]),
             depth.reshape(depth.shape[:2]),
             camera_pose(mapper.body, mapper.position, mapper.yaw),
             mapper.body.hfov,
             (self.goal,),
-        )[self.goal]
+        )
 
     def _layer(self, grid: OccupancyMap, pixels: int) -> ClassMap:
         """The class layer of the present floor."""
@@ -107,15 +106,14 @@ class ObjectExplorer:
         reachable.
         """
         config, mapper = self.config, self.explorer.mapper
-        enough = config.min_votes
         if self.found and self._age < config.frontier.replan and not mapper.bumped:
             self._age += 1
             return True
-        if not (layer.votes(self.goal) >= enough).any():
+        if not (layer.votes(self.goal) >= config.min_votes).any():
             return False
         mapper.plan()
         rows, columns = mapper.window
-        gap = layer.distance(self.goal, enough)[rows, columns]
+        gap = layer.distance(self.goal, config.min_votes)[rows, columns]
         reachable = np.isfinite(mapper.field) & (gap <= config.accept)
         if not reachable.any():
             return False

@@ -36,6 +36,7 @@ class GeodesicFollower:
         turns = (np.arange(count) + count // 2) % count - count // 2
         self._turns = turns[np.argsort(np.abs(turns), kind="stable")]
         self._at: tuple[float, float] | None = None
+        self._yaw = 0.0
         self._left = 0
 
     def action(self, position: NDArray[np.float64], yaw: float, distance: float) -> int:
@@ -58,8 +59,6 @@ class GeodesicFollower:
         self._left -= int(np.sign(self._left))
         self._yaw = float((yaw + turn + np.pi) % (2 * np.pi) - np.pi)
         return action
-
-    _yaw = 0.0
 
     def _choose(self, position: NDArray[np.float64], yaw: float) -> int:
         """Return how many turns (positive left) lead to the best forward move."""

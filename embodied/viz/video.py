@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,7 +149,7 @@ def _write(
     part[:] = (part * (1 - alpha) + np.array(color, np.float32) * alpha).astype(np.uint8)
 
 
-@cache
+@lru_cache(maxsize=64)  # every frame has another note
 def _text(text: str, size: int) -> NDArray[np.uint8]:
     """Coverage mask of a line of text; the font comes with Pillow."""
     from PIL import Image as Picture
