@@ -132,7 +132,8 @@ class NavigationBatch:
         """
         actions = np.asarray(actions)
         last = int(self.action_space.n) - 1
-        if actions.shape != (self.count,) or actions.min() < 0 or actions.max() > last:
+        known = actions.dtype.kind in "iu" and actions.shape == (self.count,)
+        if not known or actions.min() < 0 or actions.max() > last:
             raise NavigationError(
                 f"actions must be {self.count} integers in 0..{last}, got {actions.tolist()}"
             )

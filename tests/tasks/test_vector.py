@@ -125,7 +125,7 @@ def test_bad_actions_and_counts_are_named() -> None:
         NavigationVectorEnv(0)
     env = NavigationVectorEnv(2, scene=HOUSES, camera=CAMERA)
     env.reset(seed=0)
-    for actions in ([0], [0, 9], [-1, 0]):
+    for actions in ([0], [0, 9], [-1, 0], [1.5, 0.0], [np.nan, 0.0]):
         with pytest.raises(NavigationError, match="actions must be 2 integers"):
             env.step(np.array(actions))
     env.close()
