@@ -50,7 +50,7 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	@$(PIP) $(INSTALL) -e ".[dev,viz]"
+	@$(PIP) $(INSTALL) -e ".[dev,viz,ktx]"
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/base.stamp
