@@ -36,19 +36,38 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
     assert read.info == {"scene": "house 3"}
     assert read.hfov == 90.0
     assert read.notes == ("start", "", "", "")
-    np.testing.assert_array_equal(read.rgb[2], made._rows["rgb"][2])
+    np.testing.assert_array_equal(read.rgb, recorder_images()[0])
     np.testing.assert_allclose(read.yaw, [0, 0.1, 0.2, 0.3], atol=1e-6)
     np.testing.assert_allclose(read.camera[3][:3, 3], [0, 1.25, -3])
-    assert np.abs(read.depth - recorder_depth()).max() <= 0.00051  # kept in millimetres
+    assert np.abs(read.depth - recorder_images()[1]).max() <= 0.00051  # kept in millimetres
 
 
-def recorder_depth() -> np.ndarray:
+def recorder_images() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    depths = []
+    images, depths = [], []
     for _ in range(4):
-        rng.integers(0, 255, (32, 32, 3))
+        images.append(rng.integers(0, 255, (32, 32, 3)))
         depths.append(rng.uniform(0.5, 4, (32, 32)))
-    return np.stack(depths)
+    return np.stack(images), np.stack(depths)
+
+
+def test_images_of_different_sizes_do_not_mix() -> None:
+    made, pose = recorder(), np.eye(4)
+    with pytest.raises(EmbodiedError, match="one size"):
+        made.add(np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
+    with pytest.raises(EmbodiedError, match="one size"):
+        made.add(np.zeros((32, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
+    assert len(made) == 4
+
+
+def test_waiting_images_take_little_memory() -> None:
+    made = Recorder(90.0)
+    ramp = np.broadcast_to(np.linspace(0, 5, 256), (256, 256))
+    rgb = np.repeat((ramp * 50).astype(np.uint8)[..., None], 3, axis=2)
+    for _ in range(20):
+        made.add(rgb, ramp, (0, 0, 0), 0.0, np.eye(4))
+    held = sum(len(image) for images in made._images.values() for image in images)
+    assert held < 0.2 * 20 * (rgb.nbytes + ramp.size * 2)
 
 
 def test_an_empty_recording_is_not_saved(tmp_path: Path) -> None:
