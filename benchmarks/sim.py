@@ -36,7 +36,7 @@ LANES = packet.LANES
 NEAR, FAR, GEOMETRY = packet.NEAR, packet.FAR, packet.GEOMETRY
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)  # no cache: it would bind the name this file was loaded under
 def bare_embree(scene, turns, eyes, rays, words, ids, valid, query):  # noqa: ANN001, ANN201
     """Trace rays (T, 3, LANES) turned by (N, 3, 3) from eyes (N, 3); do nothing with the hits."""
     words_at, valid_at, rays_at = words.ctypes.data, valid.ctypes.data, rays.ctypes.data

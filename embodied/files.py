@@ -28,8 +28,23 @@ def ensure_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable(f"to the folder {folder}", error) from error
     return folder
+
+
+def require_writable(path: str | Path) -> None:
+    """Check, before the work, that a folder can be created or written to; leave nothing behind.
+
+    Raises:
+        UnwritableError: a part of the path is a file, or the file system or its permissions refuse.
+    """
+    folder = Path(path)
+    existing = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise _unwritable(f"to the folder {folder}", error) from error
 
 
 @contextmanager
@@ -39,11 +54,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, because many writers choose their format by it.
 
     Raises:
-        UnwritableError: the folder cannot be written to.
+        UnwritableError: the folder cannot be written to, the disk is full, or `path` is a folder or
+            a device.
     """
     target = Path(path)
     if target.is_dir():
         raise UnwritableError(f"cannot write {target}: it is a folder. Give a file name.")
+    if target.exists() and not target.is_file():
+        raise UnwritableError(f"cannot write {target}: it is a device, not a file. Give a file.")
     folder = ensure_folder(target.parent)
     temporary = folder / f".{target.stem}.{os.getpid()}.{os.urandom(4).hex()}{target.suffix}"
     try:
@@ -51,6 +69,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, target)
         _flush(folder)
+    except OSError as error:
+        raise _unwritable(str(target), error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -83,6 +103,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, target)
         _flush(parent)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise _unwritable(str(target), error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -116,9 +138,9 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unwritable(folder: Path, error: OSError) -> UnwritableError:
+def _unwritable(what: str, error: OSError) -> UnwritableError:
     reason = error.strerror or str(error)
     return UnwritableError(
-        f"cannot write to the folder {folder}: {reason}. Choose another with --out/--run, "
-        "or change its permissions."
+        f"cannot write {what}: {reason}. Choose another place, make room on the disk, or change "
+        "the permissions."
     )

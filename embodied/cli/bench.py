@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def _load(name: str) -> Callable[..., dict[str, Any]]:
     if spec is None or spec.loader is None:
         raise EmbodiedError(f"cannot load the benchmark {file}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # numba's cache and dataclasses look their module up by name
     spec.loader.exec_module(module)
     run: Callable[..., dict[str, Any]] = module.run
     return run

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import OVERRIDES_HELP, command, command_line
-from embodied.errors import ConfigError
+from embodied.cli.options import OVERRIDES_HELP, command, command_line, require_scene
 
 TEXT = """\
 See everything at once, in about ten minutes on two cores: make houses, train a navigation policy
@@ -24,7 +23,9 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "demo", "train, test and show an agent, in one report", TEXT, run)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
+    )
     parser.add_argument("--scene", type=Path, metavar="PATH", help="explore this mesh or scene")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: runs/demo"
@@ -34,11 +35,11 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo and say where to look."""
-    from embodied.files import ensure_folder
+    from embodied.files import require_writable
 
-    if args.scene and not args.scene.exists():
-        raise ConfigError(f"no scene {args.scene}: give a file or folder that exists")
-    ensure_folder(args.out)
+    if args.scene:
+        require_scene(args.scene)
+    require_writable(args.out)
 
     from embodied.cli import showcase
 

@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import JSON_HELP, OVERRIDES_HELP, command, command_line, print_table
-from embodied.errors import ConfigError
+from embodied.cli.options import (
+    JSON_HELP,
+    OVERRIDES_HELP,
+    command,
+    command_line,
+    print_table,
+    require_json,
+    require_scene,
+)
 
 TEXT = """\
 Measure a policy: a recipe (nav/explore) or the run folder of a trained one. Prints each figure with
@@ -35,7 +42,9 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "eval", "measure a policy on unseen scenes", TEXT, run)
     parser.add_argument("what", metavar="RECIPE|RUN", help="recipe, or folder of a trained policy")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
+    )
     parser.add_argument("--scene", type=Path, metavar="PATH", help="a scene instead of houses")
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
     parser.add_argument("--key", metavar="NAME", help="start of the names in the JSON file")
@@ -48,17 +57,15 @@ def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
     from embodied.cli.evaluation import load_settings, make_policy, play, summarise, with_scene
-    from embodied.files import ensure_folder
     from embodied.results import write_results
 
     settings = load_settings(args.what, args.overrides, args.which)
     if args.scene:
-        if not args.scene.exists():
-            raise ConfigError(f"no scene {args.scene}: give a file or folder that exists")
+        require_scene(args.scene)
         chosen = any(o.startswith("evaluation.episodes=") for o in args.overrides)
         settings = with_scene(settings, args.scene, 10**9 if chosen else 10)
     if args.json:
-        ensure_folder(args.json.parent)  # before the work, not after it
+        require_json(args.json)  # before the work, not after it
     episodes = play(settings, make_policy(settings, args.which))
     line = command_line(args, "--json")
     metrics = summarise(episodes, line)

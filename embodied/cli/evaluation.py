@@ -102,7 +102,7 @@ def make_policy(settings: EvalConfig, which: str = "latest") -> Policy:
     elif settings.policy == "random":
         policy = made(settings.evaluation.seed)
     else:
-        policy = made()
+        policy = made() if isinstance(made, type) else made
     if not isinstance(policy, Policy):
         raise ConfigError(f"policy '{settings.policy}' has no method act(observations, first)")
     return policy

@@ -62,19 +62,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EmbodiedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}). Use smaller images, fewer environments "
+              "(evaluation.envs, train.envs) or a smaller scene.", file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt as stop:  # training saves first and says so in its own subclass
         print(str(stop) or "interrupted", file=sys.stderr)
         return int(getattr(stop, "exit_code", 130))
     except BrokenPipeError:  # `embodied ... | head` closed the pipe: nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # disk full, permissions: the system's reason is the best one
+        print(f"error: {error}. Check the path, its permissions and the free space on the disk.",
+              file=sys.stderr)  # fmt: skip
+        return 2
 
 
 def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Accept key=value words that follow an option; argparse alone stops at the first option."""
     for word in rest:
         if "=" in word and not word.startswith("-") and hasattr(args, "overrides"):
-            args.overrides.append(word)
+            args.overrides = [*args.overrides, word]
         elif word.startswith("-"):
             options = [o for a in args.command_parser._actions for o in a.option_strings]
             raise ConfigError(

@@ -6,7 +6,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from embodied.errors import ConfigError
 
 JSON_HELP = "also write the figures to this file; keys already in it are kept"
 OVERRIDES_HELP = "settings laid over the recipe, e.g. seed=1 task.max_steps=300"
@@ -38,6 +41,33 @@ def command_line(args: argparse.Namespace, *drop: str) -> str:
         elif not word.startswith(tuple(f"{option}=" for option in drop)):
             words.append(word)
     return shlex.join(["embodied", *words])
+
+
+def require_json(file: Path) -> None:
+    """Check, before the work, that figures can be written to a file.
+
+    Raises:
+        EmbodiedError: its folder is not writable, or it exists and holds something else.
+    """
+    from embodied.files import require_writable
+    from embodied.results import read_results
+
+    require_writable(file.parent)
+    if file.exists():
+        if not file.is_file():
+            raise ConfigError(f"cannot write the figures to {file}: give the name of a file")
+        read_results(file)
+
+
+def require_scene(scene: Path) -> None:
+    """Check that a scene exists; `houses.jsonl.gz#3` names one of several in a file.
+
+    Raises:
+        ConfigError: neither the path nor what stands before `#` exists.
+    """
+    if scene != Path() and (scene.exists() or Path(str(scene).rpartition("#")[0] or "#").is_file()):
+        return
+    raise ConfigError(f"no scene {scene}: give a file or folder that exists")
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -27,7 +27,9 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "train", "train a policy from a recipe", TEXT, run)
     parser.add_argument("recipe", metavar="RECIPE", help="name (nav/pointnav_ppo) or YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
+    )
     parser.add_argument(
         "--run", type=Path, metavar="DIR", help="run folder (default: runs/<recipe name>)"
     )
@@ -39,7 +41,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, then say where the result is and how to test it."""
     from embodied import config, registry
-    from embodied.files import ensure_folder
+    from embodied.files import require_writable
 
     tree = config.merge(config.read_recipe(args.recipe), config.parse_overrides(args.overrides))
     if isinstance(tree.get("policy"), str):
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     settings = config.build(
         typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"
     )
-    folder = ensure_folder(args.run or Path("runs") / Path(args.recipe).stem)
+    folder = args.run or Path("runs") / Path(args.recipe).stem
+    require_writable(folder)
     result = train(settings, folder, resume=args.resume)
     print(f"trained: {result['checkpoint']}\ntest it on unseen houses: embodied eval {folder}")
     return 0

@@ -5,6 +5,7 @@ Data only; embedded.py gives it behaviour.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,8 @@ from embodied.simulators.categories import MPCAT40
 
 OUTPUTS = ("rgb", "depth", "semantic", "instance")
 PROJECTIONS = ("pinhole", "equirectangular")
+MAX_PIXELS = 1 << 26
+"""Largest image: 8192 x 8192."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,11 @@ class NoiseSpec:
     depth: Literal["none", "redwood"] = "none"
     depth_multiplier: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("rgb_sigma", "depth_multiplier"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SensorError(f"noise {name} = {getattr(self, name)} must be 0 or more")
+
 
 @dataclass(frozen=True)
 class CameraSpec:
@@ -183,6 +191,14 @@ class CameraSpec:
         if self.width < 1 or self.height < 1:
             raise SensorError(
                 f"camera size {self.width}x{self.height}: width and height must be at least 1 pixel"
+            )
+        if self.width * self.height > MAX_PIXELS:
+            raise SensorError(
+                f"camera size {self.width}x{self.height}: at most {MAX_PIXELS} pixels fit one image"
+            )
+        if not all(math.isfinite(v) for v in (*self.position, self.pitch)):
+            raise SensorError(
+                f"camera position {self.position} and pitch {self.pitch} must be finite numbers"
             )
         for output in self.outputs:
             if output not in OUTPUTS:
@@ -235,5 +251,13 @@ class AgentSpec:
         if self.navmesh not in ("surface", "habitat"):
             raise SensorError(f"agent navmesh '{self.navmesh}' must be 'surface' or 'habitat'")
         for name in ("radius", "height", "forward", "turn", "cell_size", "cell_height"):
-            if getattr(self, name) <= 0:
-                raise SensorError(f"agent {name} = {getattr(self, name)} must be positive")
+            if not 0 < getattr(self, name) < math.inf:
+                raise SensorError(
+                    f"agent {name} = {getattr(self, name)} must be positive and finite"
+                )
+        if not 0 <= self.max_climb < math.inf:
+            raise SensorError(f"agent max_climb = {self.max_climb} m must be 0 or more")
+        if not 0 <= self.max_slope <= 90:
+            raise SensorError(f"agent max_slope = {self.max_slope} must lie in 0 to 90 degrees")
+        if not math.isfinite(self.look):
+            raise SensorError(f"agent look = {self.look} must be a finite angle")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import NavigationError, SensorError, nearest
+from embodied.errors import NavigationError, SceneError, SensorError, nearest
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.pathfinder import PathFinder
 from embodied.simulators.raycast import RayCaster, apply_noise, camera_poses
@@ -23,6 +23,9 @@ STOP, FORWARD, LEFT, RIGHT, LOOK_UP, LOOK_DOWN = range(6)
 """Discrete actions, numbered as in Habitat's navigation tasks."""
 
 MAX_PITCH = np.pi / 2
+
+MAX_CELLS = 4e8
+"""Largest navigation grid: one square kilometre at 5 cm, some gigabytes while it is built."""
 
 
 class World:
@@ -51,11 +54,28 @@ class World:
 
     @cached_property
     def pathfinder(self) -> PathFinder:
-        """The navigation grid for `agent` in this scene."""
-        return PathFinder(self.scene.vertices, self.scene.faces, self.agent)
+        """The navigation grid for `agent` in this scene.
 
-    def require_navigable(self, positions: Array, what: str = "agent") -> None:
+        Raises:
+            NavigationError: nothing in it can be walked on.
+            SceneError: it is so large that its unit cannot be metres.
+        """
+        (x, _, z), cell = np.ptp(self.scene.bounds, axis=0), self.agent.cell_size
+        if x * z / cell**2 > MAX_CELLS:
+            raise SceneError(
+                f"scene '{self.scene.name}' is {x:.0f} x {z:.0f} m large, too much for a grid of "
+                f"{cell} m cells. If its unit is not the metre (often the millimetre), scale the "
+                "mesh; else set a larger agent cell_size."
+            )
+        try:
+            return PathFinder(self.scene.vertices, self.scene.faces, self.agent)
+        except NavigationError as cause:
+            raise NavigationError(f"scene '{self.scene.name}': {cause}") from cause
+
+    def require_navigable(self, positions: Array, what: str = "agent {}") -> None:
         """Check that every point (N, 3) lies on the navigable area.
+
+        `what` names a point in the error; `{}` in it stands for the point's row.
 
         Raises:
             NavigationError: names the first point off the area and the nearest one on it.
@@ -71,7 +91,7 @@ class World:
             else "no navigable point is near; draw one with pathfinder.sample(rng)"
         )
         raise NavigationError(
-            f"{what} {bad} at {_show(positions[bad])} is not navigable in scene "
+            f"{what.format(bad)} at {_show(positions[bad])} is not navigable in scene "
             f"'{self.scene.name}' (inside a wall, in the air or outside): {remedy}"
         )
 

@@ -107,7 +107,7 @@ class NavigationConfig:
             raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
         if self.max_steps < 1:
             raise ConfigError(f"max_steps = {self.max_steps} must be at least 1")
-        if self.success_distance <= 0:
+        if not self.success_distance > 0:
             raise ConfigError(f"success_distance = {self.success_distance} m must be positive")
         if not 0 <= self.min_geodesic < self.max_geodesic:
             raise ConfigError(
@@ -116,5 +116,9 @@ class NavigationConfig:
         for name in self.categories:
             if name not in MPCAT40:
                 raise ConfigError(f"unknown object class '{name}': {nearest(name, MPCAT40)}")
+        if self.task == "objectnav" and not self.categories:
+            raise ConfigError("categories is empty: name at least one object class to look for")
+        if not 0 < self.success_coverage <= 1:
+            raise ConfigError(f"success_coverage = {self.success_coverage} must lie in (0, 1]")
         if self.task == "explore" and self.expert:
             raise ConfigError("exploring has no expert; set expert=False (try the frontier policy)")

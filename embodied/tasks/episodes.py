@@ -95,7 +95,14 @@ def field_of(world: World, episode: Episode) -> DistanceField | None:
         NavigationError: a start off the navigable area, or goals the start cannot reach.
     """
     start = np.asarray(episode.start.position, np.float64)[None]
-    world.require_navigable(start, f"start of episode '{episode.name}'; row")
+    where = f"episode '{episode.name}' in scene '{episode.scene}'"
+    try:
+        world.require_navigable(start, f"the start of episode '{episode.name}'")
+    except NavigationError as cause:
+        raise NavigationError(
+            f"{cause}. If most episodes fail, the agent's size or the scene's up axis "
+            "(task.scene.up=y or z) differs from the one they were made with"
+        ) from cause
     if not len(episode.goals):
         return None
     paths = world.pathfinder
@@ -106,7 +113,7 @@ def field_of(world: World, episode: Episode) -> DistanceField | None:
         if np.isfinite(distances.at(paths.snap(start))[0]):
             return distances
     raise NavigationError(
-        f"episode '{episode.name}' in scene '{episode.scene}': no goal can be reached from its "
+        f"{where}: no goal can be reached from its "
         "start (another island or off the navigable area). Remove the episode or check that agent "
         "radius and height match the ones it was made with"
     )

@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from tqdm import tqdm
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, nearest
 from embodied.policies.base import Policy
+from embodied.tasks.config import SPLITS
 from embodied.training.rollout import Episode, EpisodeMeter
 
 
@@ -29,6 +30,15 @@ class EvaluationConfig:
     episodes: int = 200
     envs: int = 16
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigError(f"unknown split '{self.split}': {nearest(self.split, SPLITS)}")
+        for name, least in (("episodes", 1), ("envs", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"evaluation.{name} = {getattr(self, name)} must be at least {least}"
+                )
 
 
 def evaluate(

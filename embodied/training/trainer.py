@@ -27,7 +27,7 @@ from gymnasium.vector import VectorEnv
 
 from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
-from embodied.files import ensure_folder
+from embodied.files import require_writable
 from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.tasks.config import NavigationConfig
@@ -113,6 +113,10 @@ class TrainConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed} must not be negative")
+
 
 class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818 - an interrupt, not an error
     """Ctrl-C or SIGTERM came; the checkpoint is written. `exit_code` is 128 + the signal's
@@ -184,7 +188,8 @@ class _Run:
     def __init__(self, config: TrainConfig, run_dir: Path, resume: bool, make_env: MakeEnv) -> None:
         self.config, self.make_env = config, make_env
         self.total = config.train.imitation_updates + config.train.ppo_updates
-        self.store = CheckpointStore(ensure_folder(run_dir) / "checkpoints", config.train.keep)
+        require_writable(run_dir)
+        self.store = CheckpointStore(run_dir / "checkpoints", config.train.keep)
         existing = (run_dir / "checkpoints" / "latest").is_file()
         if existing and not resume:
             raise CheckpointError(
@@ -208,9 +213,9 @@ class _Run:
         self._counted = 0.0
         if existing:
             self._restore(run_dir)
-        else:
-            configuration.save(config, run_dir / "config.yaml")
         self._open()
+        if not existing:  # so late: a scene that cannot be loaded leaves nothing behind
+            configuration.save(config, run_dir / "config.yaml")
 
     @property
     def imitating(self) -> bool:

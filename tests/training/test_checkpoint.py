@@ -9,6 +9,7 @@ import torch
 from toy import planes
 
 from embodied.errors import CheckpointError
+from embodied.files import UnwritableError
 from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.training.checkpoint import CheckpointStore, find, load_policy, open_checkpoint
@@ -126,7 +127,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(saved, policy, tmp_path, monkey
 
     monkeypatch.setattr("embodied.training.checkpoint.save_file", fail)
     store = CheckpointStore(tmp_path / "checkpoints")
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UnwritableError, match="disk full"):
         store.save(8, policy, torch.optim.Adam(policy.network.parameters()), CONFIG, {}, 1.0)
     assert find(tmp_path) == saved
     load_policy(tmp_path)

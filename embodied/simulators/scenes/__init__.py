@@ -57,6 +57,10 @@ def load_scene(
     table = _read_labels(labels)
     try:
         return _dispatch(file, selected, up, table)
+    except SceneError as cause:
+        if file.name in str(cause):
+            raise
+        raise SceneError(f"{file}: {cause}") from cause
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as cause:
         # a well-formed file with senseless content: report it as what it is for the user
         raise SceneError(

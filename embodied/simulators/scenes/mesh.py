@@ -132,6 +132,7 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
     if not path.is_file():
         raise SceneError(f"{path}: no such file. Check the path, or unpack the data set first.")
     data = path.read_bytes()
+    _refuse_other_content(data, path)
     resolver = Beside(path.parent)
     decoded: dict[str, NDArray[np.uint8]] = {}
     if extension in (".glb", ".gltf"):
@@ -157,7 +158,8 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
         ) from cause
     if not parts:
         raise SceneError(
-            f"{path}: holds no triangles. Export it with its faces, not only points or lines."
+            f"{path}: holds no triangles. Export it with its faces, not only points or lines; "
+            "if it had some, it is damaged: download it again."
         )
     if missing is not None:
         missing.extend(resolver.missing)
@@ -168,6 +170,22 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
         scale = np.diag([*[float(unit.group(1)) if unit else 1.0] * 3, 1.0])
         parts = [p.moved(scale) for p in parts]
     return parts
+
+
+def _refuse_other_content(data: bytes, path: Path) -> None:
+    """Name the usual failed downloads for what they are."""
+    begin = data[:512].lstrip().lower()
+    found = ""
+    if not data:
+        found = "the file is empty"
+    elif begin.startswith((b"<!doctype html", b"<html")):
+        found = "it holds a web page"
+    elif begin.startswith(b"version https://git-lfs"):
+        found = "it is a Git-LFS pointer, not the file itself"
+    if found:
+        raise SceneError(
+            f"{path}: cannot be read as {path.suffix[1:]}, {found}. Download it again."
+        )
 
 
 def warn_missing(path: Path, names: list[str]) -> None:
