@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,8 +98,6 @@ def test_an_interrupt_saves_what_was_reached(tmp_path: Path, number: signal.Sign
 def test_rows_after_the_checkpoint_and_half_written_ones_are_dropped(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
     (run / "checkpoints" / "latest").write_text("00000055\n")
@@ -131,3 +130,26 @@ def test_seeds_differ_between_updates_and_runs() -> None:
     seeds = {derive_seed(seed, update) for seed in range(5) for update in range(50)}
     assert len(seeds) == 250
     assert derive_seed(3, 4) == derive_seed(3, 4)
+
+
+def test_resuming_in_houses_repeats_the_curve(tmp_path: Path) -> None:
+    settings = configuration.load(
+        TrainConfig,
+        "nav/pointnav_ppo",
+        [
+            "train={steps: 512, imitation_steps: 256, envs: 4, rollout: 16, ppo_rollout: 16, "
+            "checkpoint_every: 2, keep: 9}",
+            "task.scene.rooms=[1, 2]",
+            "task.scene.count=4",
+            "task.max_steps=12",
+            "policy={width: 16, hidden: 16}",
+        ],
+    )
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    train(settings, whole, quiet=True)
+    shutil.copytree(whole, again)
+    for update in (2, 6):  # in the imitation phase and in PPO's
+        (again / "checkpoints" / "latest").write_text(f"{update:08d}\n")
+        train(settings, again, resume=True, quiet=True)
+        assert len(curve(whole)) == 8
+        assert curve(again) == curve(whole)
