@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,54 @@ class Policy(Protocol):
             (N,) discrete actions.
         """
         ...
+
+
+class Agent(Protocol):
+    """Plays one episode at a time; what `observe` takes is its own affair."""
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        ...
+
+    @property
+    def observe(self) -> Callable[..., None]:
+        """Take in one environment's row of each observation."""
+        ...
+
+    def act(self) -> int:
+        """Choose the next action."""
+        ...
+
+
+Single = TypeVar("Single", bound=Agent)
+
+
+def act_alone(
+    agents: list[Single],
+    make: Callable[[], Single],
+    observations: Sequence[NDArray[Any]],
+    first: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Let one agent per environment act on its own row.
+
+    Args:
+        agents: kept between calls; grows to N.
+        make: builds one more.
+        observations: (N, ...) each, in the order of the agent's `observe`.
+        first: (N,) whose episode begins: these are reset.
+
+    Returns:
+        (N,) discrete actions.
+    """
+    while len(agents) < len(first):
+        agents.append(make())
+    actions = np.empty(len(first), np.int64)
+    for index, agent in enumerate(agents[: len(first)]):
+        if first[index]:
+            agent.reset()
+        agent.observe(*(rows[index] for rows in observations))
+        actions[index] = agent.act()
+    return actions
 
 
 def require(observations: Observations, *keys: str) -> list[NDArray[Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, nearest
-from embodied.policies.base import STOP, Observations, require
+from embodied.policies.base import STOP, Observations, act_alone, require
 from embodied.policies.mapper import BodyConfig, Mapper
 from maps.frontiers import Frontier, FrontierTracker, extract
 
@@ -263,13 +263,5 @@ class FrontierPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        depth, pose = require(observations, "depth", "pose")
-        while len(self.agents) < len(first):
-            self.agents.append(Explorer(self.config))
-        actions = np.empty(len(first), np.int64)
-        for index, agent in enumerate(self.agents[: len(first)]):
-            if first[index]:
-                agent.reset()
-            agent.observe(depth[index], pose[index])
-            actions[index] = agent.act()
-        return actions
+        seen = require(observations, "depth", "pose")
+        return act_alone(self.agents, lambda: Explorer(self.config), seen, first)

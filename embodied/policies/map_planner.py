@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, require
+from embodied.policies.base import STOP, Observations, act_alone, require
 from embodied.policies.mapper import BodyConfig, Mapper
 
 
@@ -101,13 +101,5 @@ class MapPlannerPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        depth, pose, goal = require(observations, "depth", "pose", "goal")
-        while len(self.agents) < len(first):
-            self.agents.append(MapPlanner(self.config))
-        actions = np.empty(len(first), np.int64)
-        for index, agent in enumerate(self.agents[: len(first)]):
-            if first[index]:
-                agent.reset()
-            agent.observe(depth[index], pose[index], goal[index])
-            actions[index] = agent.act()
-        return actions
+        seen = require(observations, "depth", "pose", "goal")
+        return act_alone(self.agents, lambda: MapPlanner(self.config), seen, first)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, require
+from embodied.policies.base import STOP, Observations, act_alone, require
 from embodied.policies.frontier import Explorer, FrontierConfig
 from embodied.policies.mapper import camera_pose
 from maps.occupancy import OccupancyMap
@@ -170,13 +170,5 @@ class ObjectFrontierPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        depth, pose, semantic, goal = require(observations, "depth", "pose", "semantic", "goal")
-        while len(self.agents) < len(first):
-            self.agents.append(ObjectExplorer(self.config))
-        actions = np.empty(len(first), np.int64)
-        for index, agent in enumerate(self.agents[: len(first)]):
-            if first[index]:
-                agent.reset()
-            agent.observe(depth[index], pose[index], semantic[index], int(goal[index]))
-            actions[index] = agent.act()
-        return actions
+        seen = require(observations, "depth", "pose", "semantic", "goal")
+        return act_alone(self.agents, lambda: ObjectExplorer(self.config), seen, first)
