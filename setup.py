@@ -10,6 +10,7 @@ PACKAGES = [
     "embodied.nn",
     "embodied.policies",
     "embodied.simulators",
+    "embodied.simulators.habitat",
     "embodied.simulators.houses",
     "embodied.simulators.navmesh",
     "embodied.simulators.raycast",
