@@ -53,8 +53,7 @@ class SceneList:
             if future is None:
                 future = self._worlds[number] = Future()
             self._worlds.move_to_end(number)
-            while len(self._worlds) > self._limit:
-                self._worlds.popitem(last=False)
+            self._drop()
         if owner:
             try:
                 world = World(self._loaders[number](), self._agent)
@@ -65,6 +64,13 @@ class SceneList:
                     self._worlds.pop(number, None)
                 future.set_exception(error)
         return future.result()
+
+    def _drop(self) -> None:
+        """Forget the least recently used scenes over the limit, but none that is being loaded."""
+        surplus = max(0, len(self._worlds) - self._limit)
+        *others, _ = self._worlds.items()  # the last one was just asked for
+        for number, _ in [item for item in others if item[1].done()][:surplus]:
+            del self._worlds[number]
 
 
 def _file_loader(path: str, up: str) -> Callable[[], Scene]:
