@@ -73,7 +73,7 @@ class EpisodeStream:
         self._next = self._start()
 
     def take(self) -> Prepared:
-        """Return the next episode.
+        """Return the next episode; one that fails is skipped by the next call.
 
         Raises:
             NavigationError: the scene cannot hold such an episode.
@@ -81,9 +81,8 @@ class EpisodeStream:
         """
         if self._next is None:
             raise RuntimeError("restart() comes first")
-        ready = self._next.result()
-        self._next = self._start()
-        return ready
+        asked, self._next = self._next, self._start()
+        return asked.result()
 
     def _start(self) -> Future[Prepared]:
         plan = next(self._plans)

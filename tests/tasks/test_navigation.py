@@ -229,3 +229,16 @@ def test_importing_is_light() -> None:
     code = "import sys, embodied; print({'torch', 'numba', 'trimesh'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("prefetch", [True, False])
+def test_an_episode_that_fails_is_named_and_then_skipped(flat_file: str, prefetch: bool) -> None:
+    source = SceneSource(
+        files=(flat_file, "nowhere.glb", flat_file), sequential=True, prefetch=prefetch
+    )
+    env = gymnasium.make("embodied/PointNav-v0", scene=source, camera=CAMERA)
+    assert env.reset(seed=0)[1]["episode"] == 0
+    with pytest.raises(SceneError, match=r"nowhere\.glb"):
+        env.reset()
+    assert env.reset()[1]["episode"] == 2
+    env.close()
