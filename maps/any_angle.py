@@ -30,8 +30,7 @@ def push(
     key: float,
     item: int,
 ) -> tuple[Array, Array, Array, int]:
-    """Put an item into the bucket of its key. Keys must lie within 60 cells of the smallest one
-    waiting.
+    """Put an item into the bucket of its key, at most 60 cells above the smallest one waiting.
 
     Entry 0 ends every list. Within a bucket (a quarter of a cell) order is not kept: the error this
     makes in a distance stays far below that, and it costs a third of a heap.
@@ -61,9 +60,7 @@ def _gap(anchor: Array, a: int, b: int) -> float:
 def _first_cell(
     anchor: Array, start: Array, around: Array, fixed: int, far: int, x: float, z: float
 ) -> int:
-    """Return the cell in which a sight line from anchor `far` to (x, z) begins, -1 when it is
-    blocked.
-    """
+    """Return the cell in which a sight line from anchor `far` to (x, z) begins, -1 if blocked."""
     if far < fixed:
         return start[far]
     right = x > anchor[far, 0]
@@ -76,12 +73,10 @@ def _first_cell(
 def _inherits(
     anchor: Array, links: Array, closed: Array, root: Array, corner: int, cell: int
 ) -> bool:
-    """Tell whether the cells before this one, seen from the same corner, prove it visible without a
-    walk.
+    """Tell whether the cells before this one, seen from the same corner, prove it visible.
 
     The two neighbours between which the sight line passes span with the corner a triangle narrower
-    than a
-    cell: no obstacle fits in it without cutting one of its free sides.
+    than a cell: no obstacle fits in it without cutting one of its free sides.
     """
     dx = anchor[corner, 0] - anchor[cell, 0]
     dz = anchor[corner, 1] - anchor[cell, 1]
@@ -273,9 +268,7 @@ def _choose(
     cell: int,
     wrong: int,
 ) -> tuple[int, float]:
-    """Find the best visible anchor of a cell whose inherited one is hidden: its index and the
-    distance.
-    """
+    """Find the best visible anchor of a cell whose inherited one is hidden: index and distance."""
     value = np.inf
     best = -1
     lit = -1

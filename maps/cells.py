@@ -49,9 +49,7 @@ def grid_cells(free: Array) -> tuple[Array, Array, Array, Array]:
 
 @compiled()
 def beside(links: Array, cell: int, side: int) -> int:
-    """Return neighbour 0-3 by side, 4-7 by diagonal (side - 4 and the next), -1 when there is
-    none.
-    """
+    """Return neighbour 0-3 by side, 4-7 by diagonal (side - 4 and the next), -1 for none."""
     if side < 4:
         return links[cell, side]
     turn = (side - 3) & 3
@@ -64,9 +62,7 @@ def beside(links: Array, cell: int, side: int) -> int:
 
 @compiled()
 def neighbours(links: Array) -> Array:
-    """Extend (N, 4) links by diagonals, allowed only when both ways round the corner are free: (N,
-    8).
-    """
+    """Extend (N, 4) links to (N, 8) by diagonals with both ways round the corner free."""
     table = np.empty((len(links), 8), np.int32)
     for i in range(len(links)):
         for side in range(8):

@@ -45,8 +45,8 @@ def navigation_parity(reference_dir: Path | str) -> dict[str, float]:
         Fraction that agrees in [0, 1]: `<check>` over all scenes, `<scene>.<check>` for one, and
         `<check>.count`, the number of comparisons behind it. Checks: navigable and topdown (outside
         a one-cell band at the boundary), geodesic (within 2 % + 5 cm), reachability, and, one
-        action from every recorded
-        pose with and without sliding: rollout_heading, rollout_10cm, rollout_3cm, collided.
+        action from every recorded pose with and without sliding: rollout_heading, rollout_10cm,
+        rollout_3cm, collided.
 
     Raises:
         SceneError: when a file is missing.

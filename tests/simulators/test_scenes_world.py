@@ -81,6 +81,15 @@ def test_missing_model_and_damaged_world(world):
         load_scene(world)
 
 
+def test_models_that_include_each_other_are_refused(world):
+    again = "<include><uri>model://cabinet</uri></include></model>"
+    (world.parent.parent / "models" / "cabinet" / "model.sdf").write_text(
+        MODEL.replace("</model>", again)
+    )
+    with pytest.raises(SceneError, match="in a circle"):
+        load_scene(world)
+
+
 def test_folder_without_a_world(tmp_path):
     with pytest.raises(SceneError, match=r"without a \*\.world file"):
         load_scene(tmp_path)

@@ -1,10 +1,9 @@
 """Rasterise triangles into columns of solid spans and mark the spans an agent can stand on.
 
 The steps and their integer rules follow Recast (Mononen), because navigability in Habitat is
-defined by
-them: triangles are clipped into 5 cm columns, heights are rounded outwards to whole cells, and
-three filters remove ledges and low ceilings. Arithmetic is float32 in Recast's order so that edges
-on cell borders round alike.
+defined by them: triangles are clipped into 5 cm columns, heights are rounded outwards to whole
+cells, and three filters remove ledges and low ceilings. Arithmetic is float32 in Recast's order so
+that edges on cell borders round alike.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from embodied.simulators.scenes.mesh import read_parts, warn_missing
 from embodied.simulators.scenes.unpack import is_archive, unpack
 
 WORLD_EXTENSIONS = (".world", ".sdf")
+MAX_DEPTH = 32
+"""Models nested in one another."""
 _LABEL_FILE = "scene_objects.json.gz"
 
 
@@ -97,11 +99,16 @@ class _Models:
         return uri.strip().rstrip("/").rpartition("/")[2]
 
     def parts(
-        self, element: ElementTree.Element, inherited: NDArray[np.float64] | None = None
+        self,
+        element: ElementTree.Element,
+        inherited: NDArray[np.float64] | None = None,
+        depth: int = 0,
     ) -> Iterator[tuple[MeshPart, NDArray[np.float64]]]:
         """Yield every visual of a `<model>` or `<include>` with its (4, 4) pose in the world."""
         own = _pose(element.find("pose"))
         if element.tag == "include":
+            if depth > MAX_DEPTH:
+                raise SceneError(f"{self.world}: its models include each other in a circle")
             file = self.resolve(element.findtext("uri") or "", default="model.sdf")
             model = _parse(file).find("model")
             if model is None:
@@ -112,7 +119,7 @@ class _Models:
         pose = own if inherited is None else inherited @ own
         for child in element:
             if child.tag in ("include", "model"):
-                yield from self.parts(child, pose)
+                yield from self.parts(child, pose, depth + 1)
             elif child.tag == "link":
                 link = pose @ _pose(child.find("pose"))
                 for visual in child.findall("visual"):
