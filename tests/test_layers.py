@@ -68,7 +68,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "quaternion": ("embodied.simulators.habitat.lab",),
     "pybullet": ("embodied.simulators.bullet", "robots.bullet"),
     "ray": ("embodied.training.cluster",),
-    "basisu": ("embodied.simulators.scenes",),
+    "opengl_basisu": ("embodied.simulators.scenes",),
 }
 
 # (importer, imported): deviations from the tables, each with its reason.
