@@ -47,7 +47,7 @@ EXTRAS = {
     "viz": ["rerun-sdk>=0.22"],  # embodied view
     "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
     "ktx": ["opengl-basisu>=0.1.0a1"],  # Basis-compressed HM3D textures
-    "habitat": ["habitat-lab"],
+    "habitat": ["habitat-lab>=0.3.320260507"],  # older ones fail on Python 3.11
     "dev": [
         "hypothesis>=6",
         "mypy>=1.11",

@@ -6,6 +6,7 @@ runs this file in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -350,6 +351,17 @@ def test_gym_environment_and_worker_processes(pointnav: Path) -> None:
         assert [r[2] for r in results] == [False, False]
     finally:
         workers.close()
+
+
+def test_the_guide_runs_from_top_to_bottom(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    guide = (repo / "docs" / "habitat.md").read_text(encoding="utf-8")
+    session: dict[str, Any] = {}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)):
+        exec(compile(block, f"habitat.md, block {number + 1}", "exec"), session)  # noqa: S102
+    assert capsys.readouterr().out.count("'success': 1.0") == 3
 
 
 def test_real_habitat_sim_entries_are_untouched() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What the simulator imports; torch and the rest of the base install play no part in it.
 NEEDED = (
-    "habitat-lab",
+    "habitat-lab>=0.3.320260507",
     "embreex",
     "gymnasium",
     "lxml",

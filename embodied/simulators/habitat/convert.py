@@ -164,10 +164,17 @@ def yaw_of(rotation: Array) -> float:
 
 def body_matrix(position: Array, rotation: Array) -> Array:
     """Return the (4, 4) body-to-world transform of a position (3,) and a quaternion (4,) xyzw."""
-    transform = np.eye(4)
-    transform[:3, :3] = Rotation.from_quat(rotation).as_matrix()
-    transform[:3, 3] = position
-    return transform
+    x, y, z, w = (float(v) for v in rotation)
+    px, py, pz = (float(v) for v in position)
+    # Written out: three of these are made per step, and scipy's checks cost more than the sums.
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), px],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), py],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), pz],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
 
 
 def matrix_to_xyzw(pose: Array) -> Array:
@@ -177,12 +184,14 @@ def matrix_to_xyzw(pose: Array) -> Array:
 
 def turned(rotation: Array, angle: float) -> Array:
     """Turn a quaternion (4,) xyzw about the body's own +y by `angle` [rad]."""
-    spin = Rotation.from_rotvec([0.0, angle, 0.0])
-    return (Rotation.from_quat(rotation) * spin).as_quat()
+    x, y, z, w = (float(v) for v in rotation)
+    sin, cos = np.sin(angle / 2), np.cos(angle / 2)
+    product = np.array([x * cos - z * sin, y * cos + w * sin, z * cos + x * sin, w * cos - y * sin])
+    return product / np.linalg.norm(product)
 
 
 def tilt_matrix(angle: float) -> Array:
     """Return the (4, 4) rotation that makes a camera look up by `angle` [rad]."""
     transform = np.eye(4)
-    transform[:3, :3] = Rotation.from_rotvec([angle, 0.0, 0.0]).as_matrix()
+    transform[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     return transform

@@ -5,8 +5,9 @@ It answers what habitat-lab's navigation tasks, sensors, measures and tools ask 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,20 @@ class SixDOFPose:
     rotation: Any
 
 
-@dataclass(frozen=True)
 class AgentState:
-    """Pose of the agent: position (3,) [m], rotation (numpy-quaternion) and its sensors' poses."""
+    """Pose of the agent: position (3,) [m] and rotation (numpy-quaternion)."""
 
-    position: Array
-    rotation: Any
-    sensor_states: dict[str, SixDOFPose] = field(default_factory=dict)
+    def __init__(
+        self, position: Array, rotation: Any, place_sensors: Callable[[], dict[str, SixDOFPose]]
+    ) -> None:
+        self.position = position
+        self.rotation = rotation
+        self._place_sensors = place_sensors
+
+    @cached_property
+    def sensor_states(self) -> dict[str, SixDOFPose]:
+        """Poses of the sensors, by name; computed when asked for, which is seldom."""
+        return self._place_sensors()
 
 
 class Agent:
@@ -188,14 +196,19 @@ class EmbodiedSimulator(Simulator):
 
     def get_agent_state(self, agent_id: int = 0) -> AgentState:
         """Return the pose of the agent and its sensors."""
-        body = convert.body_matrix(self.position, self.rotation)
-        sensors = {}
-        for view in self._views:
-            pose = body @ view.mount @ convert.tilt_matrix(self._pitch)
-            placed = SixDOFPose(pose[:3, 3].copy(), quaternion.from_rotation_matrix(pose[:3, :3]))
-            sensors.update(dict.fromkeys(view.uuids.values(), placed))
-        x, y, z, w = self.rotation
-        return AgentState(self.position.copy(), quaternion.quaternion(w, x, y, z), sensors)
+        position, rotation, pitch = self.position.copy(), self.rotation.copy(), self._pitch
+
+        def place_sensors() -> dict[str, SixDOFPose]:
+            body = convert.body_matrix(position, rotation)
+            sensors = {}
+            for view in self._views:
+                pose = body @ view.mount @ convert.tilt_matrix(pitch)
+                placed = SixDOFPose(pose[:3, 3], quaternion.from_rotation_matrix(pose[:3, :3]))
+                sensors.update(dict.fromkeys(view.uuids.values(), placed))
+            return sensors
+
+        x, y, z, w = rotation
+        return AgentState(position, quaternion.quaternion(w, x, y, z), place_sensors)
 
     def set_agent_state(
         self,

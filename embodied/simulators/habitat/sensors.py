@@ -35,19 +35,21 @@ class EmbodiedRGBSensor(RGBSensor):
 class EmbodiedDepthSensor(DepthSensor):
     """Depth: (H, W, 1) float32, clipped to its range and scaled to [0, 1] when configured so."""
 
+    def __init__(self, config: Any) -> None:
+        self._low, self._high = float(config.min_depth), float(config.max_depth)
+        self._normalize = bool(config.normalize_depth)
+        super().__init__(config=config)
+
     def _get_observation_space(self, *args: Any, **kwargs: Any) -> spaces.Box:
-        low, high = float(self.config.min_depth), float(self.config.max_depth)
-        if self.config.normalize_depth:
-            low, high = 0.0, 1.0
+        low, high = (0.0, 1.0) if self._normalize else (self._low, self._high)
         return spaces.Box(low, high, (self.config.height, self.config.width, 1), np.float32)
 
     def get_observation(self, images: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Clip and scale this sensor's image."""
-        low, high = float(self.config.min_depth), float(self.config.max_depth)
-        depth = np.clip(images[self.uuid], low, high)[..., None]
-        if self.config.normalize_depth:
-            depth = (depth - low) / (high - low)
-        return depth.astype(np.float32)
+        depth = np.clip(images[self.uuid], self._low, self._high)[..., None]
+        if self._normalize:
+            depth = (depth - self._low) / (self._high - self._low)
+        return depth.astype(np.float32, copy=False)
 
 
 class EmbodiedSemanticSensor(SemanticSensor):
