@@ -7,9 +7,10 @@ microseconds per agent, where `OccupancyMap` keeps probabilities, any extent and
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from maps.compiled import compiled
 
 FLOOR, OBSTACLE, VISITED = 1, 2, 4  # bits of a cell
 
@@ -102,7 +103,7 @@ def window_cells(cell_size: float, size: int) -> NDArray[np.float32]:
     return np.stack([ahead, left], axis=-1)
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _integrate(  # type: ignore[no-untyped-def]
     grid, depth, pose, hfov, pitch, camera_height, floor_height, body_height, max_range, cell
 ):
@@ -156,7 +157,7 @@ def _integrate(  # type: ignore[no-untyped-def]
                 was_floor = is_floor
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _crop(grid, pose, cell_size, size, samples, cell, out):  # type: ignore[no-untyped-def]
     # Walks the grid in 16.16 fixed point: two additions per sample instead of a rotation.
     mask = grid.shape[1] - 1

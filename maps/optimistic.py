@@ -9,10 +9,10 @@ pass doors.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from maps.compiled import compiled
 from maps.egocentric import EgocentricMaps
 
 STRAIGHT, DIAGONAL = 5, 7  # cost of a step between neighbouring free cells
@@ -61,7 +61,7 @@ def path_ring(
     return ring, length
 
 
-@numba.njit(cache=True)
+@compiled()
 def _rings(grid, pose, goal, window, cell, reaches, ring, length):  # type: ignore[no-untyped-def]
     side = window + 2  # a rim of one cell saves the bounds checks
     occupied = np.zeros((side, side), np.uint8)
@@ -96,7 +96,7 @@ def _rings(grid, pose, goal, window, cell, reaches, ring, length):  # type: igno
             )
 
 
-@numba.njit(cache=True)
+@compiled()
 def _occupancy(grid, corner_x, corner_z, window, mask, occupied):  # type: ignore[no-untyped-def]
     for row in range(window):
         z0 = (corner_z + 2 * row) & mask
@@ -108,7 +108,7 @@ def _occupancy(grid, corner_x, corner_z, window, mask, occupied):  # type: ignor
             occupied[row + 1, column + 1] = (bits >> 1) & 1
 
 
-@numba.njit(cache=True)
+@compiled()
 def _factors(occupied, factor):  # type: ignore[no-untyped-def]
     side = len(occupied)
     for row in range(side):
@@ -126,7 +126,7 @@ def _factors(occupied, factor):  # type: ignore[no-untyped-def]
                 factor[index] = BESIDE if near else 1
 
 
-@numba.njit(cache=True)
+@compiled()
 def _costs(factor, cost, side, goal_x, goal_z):  # type: ignore[no-untyped-def]
     """Fill `cost` with the cost from each cell to the goal."""
     unreached = 1 << 40
@@ -194,7 +194,7 @@ def _costs(factor, cost, side, goal_x, goal_z):  # type: ignore[no-untyped-def]
         level += 1
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sample(cost, side, x, z):  # type: ignore[no-untyped-def]
     """Return the cost at a point by bilinear interpolation between cell centres."""
     x = min(max(x + 0.5, 1.0), side - 2.001)
@@ -207,7 +207,7 @@ def _sample(cost, side, x, z):  # type: ignore[no-untyped-def]
     return above * (1 - down) + below * down
 
 
-@numba.njit(cache=True)
+@compiled()
 def _clearance(grid, mask, x, z, dx, dz, limit):  # type: ignore[no-untyped-def]
     """Return how many cells lie before the first obstacle that way."""
     walked = 0.5
