@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ from embodied.simulators.habitat.pathfinding import (
     GreedyFollowerError,
     HabitatPathFinder,
 )
-from embodied.simulators.habitat.sim import convert_images
+from embodied.simulators.habitat.sim import HabitatNavigation, convert_images
 from embodied.simulators.houses import generate_house
 from embodied.types import Pose
 from tests.simulators.habitat_worlds import write_house
@@ -136,6 +137,14 @@ def test_a_bare_stage_stands_on_z(tmp_path: Path) -> None:
     assert np.allclose(scene.bounds, house.bounds, atol=1e-4)
     with pytest.raises(SceneError, match="nowhere"):
         convert.load_habitat_scene(str(tmp_path / "nowhere.glb"))
+
+
+def test_a_scene_by_its_name_in_a_dataset(tmp_path: Path) -> None:
+    house = write_house(tmp_path / "stages" / "house.glb", rooms=1)
+    dataset = tmp_path / "homes.scene_dataset_config.json"
+    dataset.write_text(json.dumps({"stages": {"paths": {".glb": ["stages"]}}}))
+    scene = convert.load_habitat_scene("house", str(dataset))
+    assert np.allclose(scene.bounds, house.bounds, atol=1e-4)
 
 
 # --- navigation ---
@@ -262,6 +271,37 @@ def test_images_of_habitat_sim_become_ours() -> None:
     assert images["instance"].tolist() == [[0, 1], [2, 40]]
     assert images["semantic"].tolist() == [[unlabeled, chair], [chair, unlabeled]]
     assert {i.dtype for i in images.values()} == {np.dtype(t) for t in ("u1", "f4", "i4")}
+
+
+def test_driver_navigation_over_habitats_names_gives_our_answers(world: World) -> None:
+    """Our path finder under habitat-sim's names, driven as habitat-sim is: a round trip."""
+    ours, rng = world.pathfinder, np.random.default_rng(7)
+    driven = HabitatNavigation(HabitatPathFinder(ours, rng))
+    points = np.concatenate([ours.sample(rng, 20), rng.uniform(*ours.bounds, (20, 3))])
+    points = points.astype(np.float32).astype(np.float64)
+    assert driven.is_navigable(points).tolist() == ours.is_navigable(points).tolist()
+    assert not driven.is_navigable([[np.nan, 0, 0]])[0]
+    assert np.allclose(driven.snap(points), ours.snap(points), equal_nan=True)
+    assert driven.island(points).tolist() == ours.island(points).tolist()
+    assert np.allclose(driven.island_radius(points), ours.island_radius(points))
+    assert np.allclose(driven.closest_obstacle(points[:20]), ours.closest_obstacle(points[:20]))
+    assert np.allclose(driven.bounds, ours.bounds)
+    assert driven.islands == ours.islands
+    assert driven.navigable_area == ours.navigable_area
+    areas = [driven.finder.island_area(i) for i in range(driven.islands)]
+    assert sum(areas) == pytest.approx(ours.navigable_area)
+    assert areas[driven.largest_island] == max(areas)
+    assert np.array_equal(driven.topdown(0.0, 0.1), ours.topdown(0.0, 0.1))
+    start = points[:20]
+    target = start + [0.0, 0.0, 0.25]
+    for sliding in (True, False):
+        places, collided = driven.step(start, target, sliding)
+        expected, touched = ours.step(start, target, sliding)
+        assert np.allclose(places, expected, atol=1e-5)
+        assert np.mean(collided == touched) > 0.9
+    drawn = driven.sample(np.random.default_rng(3), 5, island=ours.largest_island)
+    assert np.array_equal(drawn, driven.sample(np.random.default_rng(3), 5, ours.largest_island))
+    assert (ours.island(drawn) == ours.largest_island).all()
 
 
 # Public names of habitat-sim 0.3 (Python package and bindings) that the driver may use.

@@ -51,6 +51,13 @@ class HabitatPathFinder:
         """Parts with no way between them."""
         return self.finder.islands
 
+    def island_area(self, island_index: int = -1) -> float:
+        """Return the area of one island, or of all (-1) [m^2]."""
+        if island_index < 0:
+            return self.finder.navigable_area
+        surface = self.finder.surface
+        return int((surface.island == island_index).sum()) * surface.cell**2
+
     def get_bounds(self) -> tuple[Array, Array]:
         """Return the lowest and highest corner of the scene [m]."""
         low, high = self.finder.bounds
