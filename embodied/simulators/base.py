@@ -158,7 +158,13 @@ class NoiseSpec:
     def __post_init__(self) -> None:
         for name in ("rgb_sigma", "depth_multiplier"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SensorError(f"noise {name} = {getattr(self, name)} must be 0 or more")
+                raise SensorError(
+                    f"noise {name} = {getattr(self, name)} must not be negative or infinite"
+                )
+        if self.depth not in ("none", "redwood"):
+            raise SensorError(
+                f"unknown depth noise '{self.depth}': allowed are 'none' and 'redwood'"
+            )
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ def test_single_images_work():
 
 def test_bad_noise_is_an_error():
     with pytest.raises(SensorError, match="must not be negative"):
-        apply_noise(_images(), _camera(rgb_sigma=-1.0), 0)
+        _camera(rgb_sigma=-1.0)
+    with pytest.raises(SensorError, match="must not be negative"):
+        _camera(depth_multiplier=float("nan"))
     with pytest.raises(SensorError, match="unknown depth noise 'kinect'"):
-        apply_noise(_images(), _camera(depth="kinect"), 0)
+        _camera(depth="kinect")

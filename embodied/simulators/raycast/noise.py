@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
 
 DISPARITY = 35.130
@@ -41,18 +40,8 @@ def apply_noise(
         images: outputs of `RayCaster.render`: (..., H, W) or (..., H, W, 3) for "rgb".
         camera: its `noise` says what to add.
         rng: generator to draw from, or a seed.
-
-    Raises:
-        SensorError: a negative noise strength.
     """
     noise = camera.noise
-    if noise.rgb_sigma < 0 or noise.depth_multiplier < 0:
-        raise SensorError(
-            f"noise rgb_sigma = {noise.rgb_sigma} and depth_multiplier = {noise.depth_multiplier} "
-            "must not be negative"
-        )
-    if noise.depth not in ("none", "redwood"):
-        raise SensorError(f"unknown depth noise '{noise.depth}': allowed are 'none' and 'redwood'")
     rng = np.random.default_rng(rng)
     noisy = dict(images)
     if "rgb" in images and noise.rgb_sigma > 0:
