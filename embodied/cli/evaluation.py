@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from embodied import config as configuration
 from embodied import registry
-from embodied.errors import ConfigError
+from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.base import Policy
 from embodied.policies.frontier import FrontierConfig
 from embodied.policies.map_planner import MapPlannerConfig
@@ -124,6 +125,26 @@ def body_of(task: NavigationConfig) -> BodyConfig:
     )
 
 
+def require_inputs(policy: Policy, env: VectorEnv, checkpoint: str) -> None:
+    """Check that a learned policy was trained on the observations this task gives.
+
+    Raises:
+        CheckpointError: it was trained on others.
+    """
+    from embodied.policies.features import Inputs
+    from embodied.policies.recurrent import RecurrentPolicy
+
+    if not isinstance(policy, RecurrentPolicy):
+        return
+    now = Inputs.of(env.single_observation_space, env.single_action_space)
+    if now != policy.inputs:
+        raise CheckpointError(
+            f"checkpoint {checkpoint} was trained on other observations or actions:\n"
+            f"  checkpoint: {policy.inputs.to_json()}\n  now:        {now.to_json()}\n"
+            "Leave task.task and task.camera as in its config.yaml."
+        )
+
+
 def play(settings: EvalConfig, policy: Policy) -> Episodes:
     """Play the episodes and return the metrics of each."""
     from embodied.tasks.vector import NavigationVectorEnv
@@ -137,6 +158,7 @@ def play(settings: EvalConfig, policy: Policy) -> Episodes:
     task = dataclasses.replace(settings.task, scene=scene, expert=expert)
     env = NavigationVectorEnv(min(wanted.envs, wanted.episodes), task)
     try:
+        require_inputs(policy, env, settings.checkpoint)
         return evaluate(policy, env, wanted.episodes, wanted.seed)
     finally:
         env.close()

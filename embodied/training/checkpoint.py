@@ -1,12 +1,11 @@
-"""Checkpoints: folders of safetensors, YAML and JSON, written whole or not at all, refused when
-damaged.
+"""Checkpoints: folders of safetensors, YAML and JSON, written whole, refused when damaged.
 
 checkpoints/00000120/  model.safetensors      weights
                        normalization.json     mean and deviation of the policy's inputs
                        config.yaml            the resolved configuration of the run
                        optimizer.safetensors  to go on training
-                       meta.json              policy, inputs, code version, digests, progress,
-metrics checkpoints/latest     the name of the newest folder; `best` the one with the best score
+                       meta.json              policy, inputs, code version, digests, metrics
+checkpoints/latest     the name of the newest folder; `best` the one with the best score
 """
 
 from __future__ import annotations
@@ -82,8 +81,8 @@ class CheckpointStore:
         """
         target = self.folder / f"{update:08d}"
         with atomic_directory(target) as folder:
-            save_file(_weights(policy), folder / "model.safetensors")
-            save_file(_flatten(optimizer), folder / "optimizer.safetensors")
+            _write_tensors(folder / "model.safetensors", _weights(policy))
+            _write_tensors(folder / "optimizer.safetensors", _flatten(optimizer))
             _write_json(folder / "normalization.json", policy.normalization)
             configuration.save(config, folder / "config.yaml")
             meta = {
@@ -133,7 +132,7 @@ def find(path: str | Path, which: str = "latest") -> Path:
         pointer = folder / which
         if not pointer.is_file():
             continue
-        name = pointer.read_text(encoding="utf-8").strip()
+        name = pointer.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
         recover_directory(folder / name)
         if name and (folder / name).is_dir():
             return folder / name
@@ -269,6 +268,13 @@ def _score(folder: Path) -> float:
     except (OSError, ValueError, KeyError):
         return float("-inf")
     return float("-inf") if score is None else float(score)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(str(error)) from error
 
 
 def _write_json(path: Path, value: Any) -> None:
