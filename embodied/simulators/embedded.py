@@ -253,9 +253,9 @@ class Simulator:
         """
         chosen = np.asarray(actions)
         self._require_agents(chosen, "actions")
-        if chosen.min() < STOP or chosen.max() > LOOK_DOWN:
+        if chosen.dtype.kind not in "iu" or chosen.min() < STOP or chosen.max() > LOOK_DOWN:
             raise NavigationError(
-                f"actions must lie in 0..{LOOK_DOWN} (stop, forward, left, right, look up, "
+                f"actions must be integers in 0..{LOOK_DOWN} (stop, forward, left, right, look up, "
                 f"look down); got {chosen.min()}..{chosen.max()}"
             )
         paths = [self.pathfinder] * len(self.positions)

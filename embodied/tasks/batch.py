@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -54,6 +55,8 @@ class NavigationBatch:
         self._scenes = SceneList(config.scene, config.agent)
         prefetch = config.scene.prefetch
         self._pool = ThreadPoolExecutor(1, "episodes") if prefetch else None
+        if self._pool is not None:  # an environment nobody closed stops preparing when collected
+            weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         index = GoalIndex()
         self._streams = [
             EpisodeStream(config, self._scenes, index, self._pool, i, count) for i in range(count)

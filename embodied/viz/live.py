@@ -100,7 +100,7 @@ def follow(
         rgb, depth = images["rgb"][0], images["depth"][0]
         episode.seen.integrate(depth, pose[0], camera.hfov, floor=float(position[1]))
         episode.curve.append(info)
-        if len(path) % every == 1:
+        if (len(path) - 1) % every == 0:
             episode.moments.append((len(path) - 1, episode.seen.crop()))
         if recorder is not None:
             recorder.add(rgb, depth, position, yaw, pose[0], title if first else "")
