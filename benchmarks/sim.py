@@ -74,8 +74,13 @@ def embree_side(caster: RayCaster, size: int, poses: np.ndarray) -> Callable[[],
     return lambda: bare_embree(scene, turns, eyes, rays, words, words.view(np.int32), valid, query)
 
 
-def open3d_side(scene: Scene) -> Callable[[int, np.ndarray], Callable[[], object]] | None:
-    """Prepare (b): Open3D's own frame, pinhole rays and one cast; None without Open3D."""
+def open3d_side(
+    scene: Scene, images: bool
+) -> Callable[[int, np.ndarray], Callable[[], object]] | None:
+    """Prepare (b): Open3D's own frame, pinhole rays and one cast; None without Open3D.
+
+    With `images`, the answer is also made into what we return: a depth and a class image.
+    """
     try:
         import open3d as o3d
     except ImportError:
@@ -84,6 +89,8 @@ def open3d_side(scene: Scene) -> Callable[[int, np.ndarray], Callable[[], object
     world.add_triangles(
         o3d.core.Tensor(np.array(scene.vertices)), o3d.core.Tensor(scene.faces.astype(np.uint32))
     )
+    labels = np.append(scene.face_category(), 0)
+    nothing = len(scene.faces)
     flip = np.diag([1.0, -1.0, -1.0, 1.0])  # Open3D's cameras look along +z with y down
 
     def prepare(size: int, poses: np.ndarray) -> Callable[[], object]:
@@ -96,7 +103,11 @@ def open3d_side(scene: Scene) -> Callable[[int, np.ndarray], Callable[[], object
                 rays = o3d.t.geometry.RaycastingScene.create_rays_pinhole(
                     intrinsic, extrinsic, size, size
                 )
-                world.cast_rays(rays, nthreads=1)
+                answer = world.cast_rays(rays, nthreads=1)
+                if images:
+                    depth = answer["t_hit"].numpy()
+                    depth[np.isinf(depth)] = 0.0
+                    labels[np.minimum(answer["primitive_ids"].numpy(), nothing)]
 
         return frames
 
@@ -134,7 +145,10 @@ def bench_house(label: str, quick: bool) -> dict[str, float]:
     """Frames of one house at every size, plus panoramas and equirectangular images."""
     scene = generate_house(7, rooms=10, triangles=HOUSES[label])
     caster = RayCaster(scene)
-    other = open3d_side(scene)
+    others = {
+        "open3d": open3d_side(scene, images=False),
+        "open3d_images": open3d_side(scene, images=True),
+    }
     poses = room_poses(caster, 8 if quick else 24)
     rounds = 3 if quick else 9
     found: dict[str, float] = {f"bench.{label}.triangles": float(len(scene.faces))}
@@ -144,16 +158,15 @@ def bench_house(label: str, quick: bool) -> dict[str, float]:
             "depth_semantic": _ours(caster, ("depth", "semantic"), size, poses),
             "rgbd_semantic": _ours(caster, ("rgb", "depth", "semantic"), size, poses),
         }
-        if other is not None:
-            sides["open3d"] = other(size, poses)
+        sides |= {name: other(size, poses) for name, other in others.items() if other is not None}
         times = compare(sides, rounds)
         for name, seconds in times.items():
             key = f"bench.{label}.{size}.{name}"
             frame = float(np.median(seconds)) / len(poses)
             found[f"{key}.frames_per_s"] = 1 / frame
             found[f"{key}.mrays_per_s"] = size * size / frame / 1e6
-            for base in ("embree", "open3d"):
-                if base in times and name not in ("embree", "open3d"):
+            for base in ("embree", "open3d", "open3d_images"):
+                if base in times and name not in ("embree", "open3d", "open3d_images"):
                     found[f"{key}.ratio_to_{base}"] = float(np.median(times[base] / seconds))
     around = np.concatenate([panorama_poses(pose) for pose in poses[:2]])
     outputs = ("rgb", "depth", "semantic")
