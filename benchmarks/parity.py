@@ -14,6 +14,18 @@ from embodied.simulators.parity import depth_parity
 from embodied.simulators.parity_navigation import CHECKS, SCENES, navigation_parity
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "habitat_reference"
+TARGETS = {
+    "parity.depth.within_1cm": 0.99,
+    "parity.depth.median_error_m": 0.001,
+    "parity.navigable": 0.97,
+    "parity.topdown": 0.97,
+    "parity.geodesic": 0.95,
+    "parity.reachability": 0.95,
+    "parity.rollout_heading": 1.0,
+    "parity.rollout": 0.95,
+    "parity.rollout.within_3cm": 0.75,
+    "parity.collided": 0.9,
+}
 KEYS = {"rollout_10cm": "rollout", "rollout_3cm": "rollout.within_3cm"}
 """Published names that differ from the name of the check."""
 
