@@ -125,8 +125,8 @@ def body_of(task: NavigationConfig) -> BodyConfig:
     )
 
 
-def require_inputs(policy: Policy, env: VectorEnv, checkpoint: str) -> None:
-    """Check that a learned policy was trained on the observations this task gives.
+def require_inputs(policy: Policy, env: VectorEnv, settings: EvalConfig) -> None:
+    """Check that a learned policy was trained on the observations and the camera of this task.
 
     Raises:
         CheckpointError: it was trained on others.
@@ -136,12 +136,20 @@ def require_inputs(policy: Policy, env: VectorEnv, checkpoint: str) -> None:
 
     if not isinstance(policy, RecurrentPolicy):
         return
+    checkpoint, camera, eyes = settings.checkpoint, settings.task.camera, policy.config.features
     now = Inputs.of(env.single_observation_space, env.single_action_space)
     if now != policy.inputs:
         raise CheckpointError(
             f"checkpoint {checkpoint} was trained on other observations or actions:\n"
             f"  checkpoint: {policy.inputs.to_json()}\n  now:        {now.to_json()}\n"
             "Leave task.task and task.camera as in its config.yaml."
+        )
+    trained = (eyes.hfov, eyes.camera_height, eyes.camera_pitch)
+    given = (camera.hfov, camera.position[1], camera.pitch)
+    if eyes.draws_map and trained != given:
+        raise CheckpointError(
+            f"checkpoint {checkpoint} draws its map for a camera with (hfov, height, pitch) = "
+            f"{trained}; this task's has {given}. Leave task.camera as in its config.yaml."
         )
 
 
@@ -158,7 +166,7 @@ def play(settings: EvalConfig, policy: Policy) -> Episodes:
     task = dataclasses.replace(settings.task, scene=scene, expert=expert)
     env = NavigationVectorEnv(min(wanted.envs, wanted.episodes), task)
     try:
-        require_inputs(policy, env, settings.checkpoint)
+        require_inputs(policy, env, settings)
         return evaluate(policy, env, wanted.episodes, wanted.seed)
     finally:
         env.close()

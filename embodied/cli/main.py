@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = _as_sentence
     top = parser()
     try:
         args, rest = top.parse_known_args(arguments)
@@ -76,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}. Check the path, its permissions and the free space on the disk.",
               file=sys.stderr)  # fmt: skip
         return 2
+
+
+def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
+    """Write a warning as a sentence, without the line of code that gave it."""
+    return f"warning: {message}\n"
 
 
 def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:

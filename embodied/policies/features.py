@@ -48,6 +48,11 @@ class FeatureConfig:
     camera_height: float = 1.25
     camera_pitch: float = 0.0
 
+    @property
+    def draws_map(self) -> bool:
+        """Whether depth is drawn into an egocentric map."""
+        return bool(self.map_cells or self.path_ring)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -109,7 +114,7 @@ class Featurizer:
                 self.shapes[key] = (1, *shape)
             elif len(shape) == 3 and (key in config.images or key == "goal"):
                 self.shapes[key] = (shape[2], *shape[:2])
-        self._mapped = bool(config.map_cells or config.path_ring)
+        self._mapped = config.draws_map
         if self._mapped and not {"depth", "pose"} <= set(inputs.shapes):
             raise ConfigError(
                 "the policy's map (policy.features.map_cells, path_ring) needs the observations "

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
 from embodied.policies.features import Arrays, FeatureConfig, Featurizer, Inputs
@@ -41,6 +42,18 @@ class RecurrentConfig:
     width: int = 128
     hidden: int = 192
     temperature: float = 0.5
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "width": self.width,
+            "hidden": self.hidden,
+            "channels": min(self.channels, default=1),
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ConfigError(f"policy.{name} = {size} must be at least 1")
+        if not 0 <= self.temperature < float("inf"):
+            raise ConfigError(f"policy.temperature = {self.temperature} must not be negative")
 
 
 class GoalPlane(nn.Module):

@@ -26,7 +26,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from embodied import config as configuration
-from embodied.errors import CheckpointError, ConfigError
+from embodied.errors import CheckpointError, ConfigError, nearest
 from embodied.files import require_writable
 from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
@@ -286,7 +286,7 @@ class _Run:
             self._adapt(rollout.features["vector"][rollout.valid])
         self.update += 1
         if row["phase"] == "ppo":  # with the expert at hand success says little
-            self._scores += [e[loop.score] for e in episodes if loop.score in e]
+            self._scores += [_score_of(e, loop.score) for e in episodes]
         now = time.monotonic()
         row |= {"update": self.update, "step": loop.step_at(self.update)}
         row |= {"episodes": len(episodes)} | _means(episodes) | losses
@@ -344,6 +344,14 @@ class _Run:
 def derive_seed(seed: int, update: int) -> int:
     """Return a 31-bit seed that depends on both numbers."""
     return int(np.random.SeedSequence([seed, update]).generate_state(1)[0] >> 1)
+
+
+def _score_of(episode: Episode, name: str) -> float:
+    if name not in episode:
+        raise ConfigError(
+            f"train.score = '{name}' is no metric of this task: {nearest(name, episode)}"
+        )
+    return episode[name]
 
 
 def _means(episodes: list[Episode]) -> dict[str, float]:
