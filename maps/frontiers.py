@@ -157,6 +157,18 @@ def _visible_unknown(
     return area
 
 
+def _cut(cells: NDArray[np.integer], label: NDArray[np.int32], width: int) -> NDArray[np.int32]:
+    """Label anew (K,): components wider than `width` cells fall apart along a fixed lattice."""
+    low = np.full((int(label.max()) + 1, 2), np.iinfo(np.int64).max)
+    high = np.full_like(low, np.iinfo(np.int64).min)
+    np.minimum.at(low, label, cells)
+    np.maximum.at(high, label, cells)
+    wide = ((high - low).max(axis=1) >= width)[label]
+    block = np.where(wide[:, None], cells // width, 0)
+    piece = np.unique(np.column_stack([label, block]), axis=0, return_inverse=True)[1]
+    return piece.reshape(-1).astype(np.int32)
+
+
 def extract(
     free: NDArray[np.bool_],
     unknown: NDArray[np.bool_],
@@ -164,6 +176,7 @@ def extract(
     *,
     first: tuple[int, int] = (0, 0),
     min_cells: int = 4,
+    longest: float = np.inf,
     reach: float = 2.0,
     rays: int = 32,
 ) -> list[Frontier]:
@@ -175,6 +188,8 @@ def extract(
         cell_size: [m].
         first: lattice index of cell (0, 0) (`OccupancyMap.first`, plus any crop).
         min_cells: smaller components are dropped as noise.
+        longest: frontiers wider than this are cut into pieces of about this width, each with a
+            target of its own [m].
         reach: radius of the information estimate [m].
         rays: directions of that estimate.
 
@@ -188,15 +203,18 @@ def extract(
         raise ValueError(
             f"free {free.shape} and unknown {unknown.shape} must be equal (H, W) masks"
         )
-    if cell_size <= 0 or reach < 0 or min_cells < 1:
+    if cell_size <= 0 or reach < 0 or min_cells < 1 or not longest >= cell_size:
         raise ValueError(
-            f"cell_size {cell_size}, reach {reach}, min_cells {min_cells} out of range"
+            f"cell_size {cell_size}, reach {reach}, min_cells {min_cells} or longest {longest} "
+            "out of range"
         )
     free_bytes = np.ascontiguousarray(free, np.bool_).view(np.uint8)
     unknown_bytes = np.ascontiguousarray(unknown, np.bool_).view(np.uint8)
     border = np.flatnonzero(_border(free_bytes, unknown_bytes).view(np.bool_))
     cells = np.stack(np.divmod(border.astype(np.int32), np.int32(free.shape[1])), axis=1)
     label = _components(cells)
+    if np.isfinite(longest) and len(cells):
+        label = _cut(cells + np.array(first), label, max(1, round(longest / cell_size)))
     counts = np.bincount(label)
     if counts.max(initial=0) < min_cells:
         return []

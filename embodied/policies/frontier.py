@@ -3,7 +3,8 @@
 Frontier exploration after Yamauchi (CIRA 1997). The next frontier is the nearest, the largest, or
 the one that promises most unknown area for its cost (the rate a next-best-view planner maximises,
 Gonzalez-Banos and Latombe, IJRR 2002). A target is kept until it is seen, gets unreachable or a
-clearly better one appears, so the agent does not dither.
+clearly better one appears, so the agent does not dither. When no frontier is left it goes to look
+at floor that its camera passed over so far: a level one does not see the floor at the agent's feet.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class FrontierConfig:
         body: the agent and its camera.
         min_information: frontiers that promise less unknown area are left alone [m^2].
         min_cells: shorter frontiers are noise.
+        longest: wider frontiers are judged in pieces: one may enclose all that is known [m].
         sight: how far from reachable floor a frontier may lie and still be looked at [m].
         switch: a new target must score this many times better than the present one.
         replan: steps between looks at all frontiers.
@@ -41,6 +43,7 @@ class FrontierConfig:
     body: BodyConfig = field(default_factory=BodyConfig)
     min_information: float = 0.15
     min_cells: int = 4
+    longest: float = 3.0
     sight: float = 0.6
     switch: float = 1.4
     replan: int = 4
@@ -86,6 +89,8 @@ class Explorer:
         self._closest = np.inf
         self._given_up: list[tuple[NDArray[np.float64], float]] = []
         self._least = self.config.min_information
+        self._closing = False
+        self._vain, self._known = 0, 0
 
     def observe(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
         """Take in one observation."""
@@ -95,6 +100,7 @@ class Explorer:
         """Take up again the frontiers that were given up or promised little."""
         self._given_up = []
         self._least = 0.2 * self._least
+        self._closing = False
         self.finished = False
 
     def act(self) -> int:
@@ -131,28 +137,43 @@ class Explorer:
         around = around + np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
         inside = grid.contains(around)
         around = np.where(inside[..., None], around, 0)
-        unknown = ~grid.explored[around[..., 0], around[..., 1]] | ~inside
+        unknown = self._unknown()[around[..., 0], around[..., 1]] | ~inside
         return np.asarray(unknown.any(axis=1))
 
+    def _unknown(self) -> NDArray[np.bool_]:
+        """(H, W) cells to look at: the unexplored ones, at last those rays only passed over."""
+        grid = self.mapper.grid
+        # no evidence for or against an obstacle in spite of being explored
+        return grid.explored & (grid.log_odds == 0) if self._closing else ~grid.explored
+
     def _look(self) -> None:
-        """Find all frontiers and choose one, squeezing through narrow places if need be."""
+        """Find all frontiers and choose one; without any left, floor not looked at from afar."""
+        if not self._try() and not self._closing:
+            self._closing = True
+            self._try()
+
+    def _try(self) -> bool:
+        """Find frontiers and choose one, squeezing through narrow places if need be."""
         for squeeze in (1.0, 0.75, 0.5):
             self.mapper.plan(squeeze=squeeze)
             if squeeze == 1.0:
                 self._find()
             if self._choose():
-                return
+                return True
+        return False
 
     def _find(self) -> None:
         mapper, config = self.mapper, self.config
         grid = mapper.grid
         rows, columns = mapper.window
+        unknown = self._unknown()[rows, columns]
         found = extract(
-            grid.free[rows, columns],
-            ~grid.explored[rows, columns],
+            grid.free[rows, columns] & ~unknown,
+            unknown,
             grid.cell_size,
             first=mapper.first,
             min_cells=config.min_cells,
+            longest=config.longest,
         )
         self.frontiers = self._tracker.update([f for f in found if f.information >= self._least])
         self._age = 0
@@ -243,9 +264,15 @@ class Explorer:
         return self.mapper.turn_to(self._face)
 
     def _give_up(self) -> None:
-        """Leave the spot it heads for alone from now on, the more of it the harder it tried."""
+        """Leave the spot it heads for alone from now on, the more of it the harder it tried and
+        the more spots before it showed nothing new (the open edge of a scene is all frontier).
+        """
+        known = int(self.mapper.grid.explored.sum())
+        gain = abs(known - self._known) * self.config.body.cell_size**2
+        self._vain = 0 if gain > 0.1 else min(self._vain + 1, 3)
+        self._known = known
         radius = 0.75 if self._stalled > self.config.patience else 0.4
-        self._given_up.append((self._face, radius))
+        self._given_up.append((self._face, radius * 2**self._vain))
         self.target = None
         self._stalled, self._closest = 0, np.inf
 

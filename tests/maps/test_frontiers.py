@@ -130,3 +130,15 @@ def test_split_frontier_keeps_its_number_on_the_larger_part():
 def test_bad_input_is_refused(free, unknown, arguments):
     with pytest.raises(ValueError, match="must be|out of range"):
         extract(free, unknown, **({"cell_size": 0.05} | arguments))
+
+
+def test_a_border_around_everything_known_is_cut_into_pieces_with_targets_of_their_own() -> None:
+    free = np.zeros((120, 120), bool)
+    free[20:100, 20:100] = True
+    whole = extract(free, ~free, 0.05)
+    pieces = extract(free, ~free, 0.05, longest=1.0, first=(-7, 3))
+    assert len(whole) == 1
+    assert len(pieces) >= 12
+    assert max(np.ptp(p.cells, axis=0).max() for p in pieces) < 20
+    cells = np.concatenate([p.cells for p in pieces]) - np.array([-7, 3])
+    assert sorted(map(tuple, cells)) == sorted(map(tuple, whole[0].cells))
