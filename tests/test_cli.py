@@ -207,6 +207,30 @@ def test_data_unpack_unpacks_and_refuses_to_leave_its_folder(
     assert not (tmp_path / "out2").exists()
 
 
+def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys, time
+from embodied.cli import evaluate, main
+class Trap:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+def run(args):
+    trap = Trap()
+    del trap
+    time.sleep(20)
+    return 0
+evaluate.run = run
+sys.exit(main.main(["eval", "nav/explore"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+
+
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "embodied", "eval", "nav/explore", "evaluation.episodes=1000"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = _as_sentence
+    sys.unraisablehook = _interrupt_again
     top = parser()
     try:
         args, rest = top.parse_known_args(arguments)
@@ -83,6 +86,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
     """Write a warning as a sentence, without the line of code that gave it."""
     return f"warning: {message}\n"
+
+
+def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Send a Ctrl-C once more that fell into a destructor, where Python drops exceptions.
+
+    Compiling spends seconds in code with destructors, so that would otherwise happen.
+    """
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
