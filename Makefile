@@ -33,7 +33,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/mypy
 
 bench: $(VENV)/bench.stamp
-	@for name in sim maps nav step; do $(BIN)/embodied bench $$name $(ARGS) || exit 1; done
+	@for name in sim maps nav step parity; do $(BIN)/embodied bench $$name $(ARGS) || exit 1; done
 
 # A stamp is written only after its installation succeeded, so an interrupted one starts over.
 $(VENV)/base.stamp: setup.py $(CONSTRAINTS)

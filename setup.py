@@ -25,6 +25,7 @@ PACKAGES = [
 
 REQUIREMENTS = [
     "av>=12",
+    "charset-normalizer>=3",  # trimesh reads text meshes that are not UTF-8 with it
     "embreex>=4.4",
     "gymnasium>=1.0",
     "jinja2>=3.1",

@@ -19,7 +19,8 @@ Measure this machine. Each benchmark prints ratios against a peer or a limit, al
 examples:
   embodied bench sim                     ray casting against bare Embree and Open3D
   embodied bench maps --quick            occupancy and frontiers, a short run
-  embodied bench nav --json nav.json     path queries; figures also to a file"""
+  embodied bench nav --json nav.json     path queries; figures also to a file
+  embodied bench parity                  agreement with recorded habitat-sim values"""
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 

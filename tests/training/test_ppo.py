@@ -17,7 +17,9 @@ from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
 from embodied.training.rollout import Collector
 from embodied.training.trainer import LoopConfig, TrainConfig, train
 
-LOOP = LoopConfig(steps=14_000, imitation_steps=0, envs=16, ppo_rollout=32, checkpoint_every=100)
+LOOP = LoopConfig(
+    steps=14_000, imitation_steps=0, envs=16, ppo_rollout=32, checkpoint_every=100, score="return"
+)
 PPO = PPOConfig(
     learning_rate=2e-3, final_learning_rate=5e-4, discount=0.98, epochs=6, sequence=16,
     value_weight=0.01, target_divergence=0.05,
