@@ -29,7 +29,7 @@ NAMES = {
 }
 SIMPLE = {"tv_monitor": "TV", "chest_of_drawers": "chest of drawers"}
 MOMENTS = 3
-CURVES = (("success", "success"), ("SPL", "spl"), ("agreement with the expert", "agreement"))
+CURVES = (("success", "success"), ("SPL", "spl"))
 
 
 def label(category: str) -> str:
@@ -247,8 +247,7 @@ def _learning(settings: DemoConfig, outcome: Outcome) -> Section:
         text = (
             "Episodes played while learning, smoothed. While imitating, the expert drives part of "
             "the first ones and stops that come too early are not carried out, so success here is "
-            "optimistic; the honest figure is the one above. Agreement: how often the policy would "
-            "act like the expert."
+            "optimistic; the honest figure is the one above."
         )
         figures = [Figure(text, svg=chart, wide=True)]
     total, warm = settings.training.train.steps, settings.training.train.imitation_steps
