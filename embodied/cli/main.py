@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 import embodied
@@ -52,9 +53,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    warnings.formatwarning = _as_sentence
-    sys.unraisablehook = _interrupt_again
+    with _own_hooks():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> int:
     top = parser()
     try:
         args, rest = top.parse_known_args(arguments)
@@ -81,6 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}. Check the path, its permissions and the free space on the disk.",
               file=sys.stderr)  # fmt: skip
         return 2
+
+
+@contextmanager
+def _own_hooks() -> Iterator[None]:
+    """Show warnings and dropped exceptions our way while a command runs, and only then."""
+    before = warnings.formatwarning, sys.unraisablehook
+    warnings.formatwarning = _as_sentence
+    sys.unraisablehook = _interrupt_again
+    try:
+        yield
+    finally:
+        warnings.formatwarning, sys.unraisablehook = before
 
 
 def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
