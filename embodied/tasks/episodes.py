@@ -6,6 +6,7 @@ geodesic/straight ratio is low (an open line to the goal) are mostly thrown away
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,7 +120,9 @@ def field_of(world: World, episode: Episode) -> DistanceField | None:
     )
 
 
-def _goal_candidates(world, config, index, rng):  # type: ignore[no-untyped-def]
+def _goal_candidates(
+    world: World, config: NavigationConfig, index: GoalIndex, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float64], int]]:
     """Yield (goals (K, 3), class id) in random order."""
     if config.task == "objectnav":
         classes = index.classes(world, config.categories)
