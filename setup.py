@@ -8,6 +8,7 @@ PACKAGES = [
     "embodied",
     "embodied.cli",
     "embodied.nn",
+    "embodied.perception",
     "embodied.policies",
     "embodied.simulators",
     "embodied.simulators.habitat",
@@ -41,6 +42,7 @@ REQUIREMENTS = [
     "tensorboard>=2.16",
     "torch>=2.4",
     "tqdm>=4.66",
+    "transformers>=4.57",
     "trimesh>=4.6",
 ]
 

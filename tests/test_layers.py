@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Modules without behaviour of their own, which every part of `embodied` may use.
 BASE = (
     "embodied.errors",
+    "embodied.categories",
     "embodied.types",
     "embodied.files",
     "embodied.config",
@@ -30,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
     "embodied.nn": BASE,
-    "embodied.perception": BASE,
+    "embodied.perception": (*BASE, "embodied.nn", "maps"),
     "embodied.memory": (*BASE, "maps"),
     "embodied.policies": (*BASE, "embodied.perception", "embodied.memory", "embodied.nn", "maps"),
     "embodied.simulators": (*BASE, "maps", "robots.models"),

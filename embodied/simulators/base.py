@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import SceneError, SensorError, nearest
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 
 OUTPUTS = ("rgb", "depth", "semantic", "instance")
 PROJECTIONS = ("pinhole", "equirectangular")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from embodied.errors import ConfigError, nearest
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 
 TASKS = ("pointnav", "objectnav", "imagenav", "explore")
 SPLITS = ("train", "val", "test")

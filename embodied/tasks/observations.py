@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.simulators.embedded import wrap
 from embodied.tasks.config import NavigationConfig
 

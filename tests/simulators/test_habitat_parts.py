@@ -16,7 +16,7 @@ import pytest
 
 from embodied.errors import MissingExtraError, NavigationError, SceneError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.simulators.embedded import World
 from embodied.simulators.habitat import HabitatSimMissingError, HabitatSimulator, convert, register
 from embodied.simulators.habitat.annotations import SemanticScene

@@ -8,7 +8,7 @@ import trimesh
 
 from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.simulators.embedded import World
 from embodied.tasks.config import NavigationConfig
 from embodied.tasks.episodes import Episode, draw_episode, field_of

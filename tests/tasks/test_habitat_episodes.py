@@ -11,7 +11,7 @@ import pytest
 import embodied  # noqa: F401
 from embodied.errors import NavigationError, SceneError
 from embodied.simulators.base import CameraSpec
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.tasks.config import SceneSource
 from embodied.tasks.datasets.habitat_episodes import load_episodes
 

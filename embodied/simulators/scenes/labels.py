@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 
 # Names as they occur in scene files, by class; where usage differs, Matterport's own table decided.
 _TABLE = """

@@ -95,7 +95,7 @@ def add_labelled_faces(
     path: Path,
 ) -> None:
     """Add parts whose faces carry (F, 2) instance and mpcat40 class ids."""
-    from embodied.simulators.categories import MPCAT40
+    from embodied.categories import MPCAT40
 
     total = sum(len(p.faces) for p in parts)
     if labels.shape != (total, 2):

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.simulators.scenes.builder import UP_ROTATIONS, MeshPart, SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.matterport import read_house, read_object_ids

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import NavigationError, SceneError
-from embodied.simulators.categories import MPCAT40
+from embodied.categories import MPCAT40
 from embodied.tasks.episodes import Episode
 from embodied.types import Pose
 

@@ -1,4 +1,4 @@
-"""The semantic vocabulary.
+"""The semantic vocabulary, shared by simulators, perception and policies.
 
 mpcat40's 42 classes come first in every scene, so that class ids mean the same everywhere.
 """
@@ -17,3 +17,14 @@ MPCAT40: tuple[str, ...] = (
 VOID, WALL, FLOOR, DOOR, WINDOW, CEILING = (
     MPCAT40.index(n) for n in ("void", "wall", "floor", "door", "window", "ceiling")
 )
+
+STRUCTURE = frozenset(
+    ("void", "wall", "floor", "ceiling", "misc", "unlabeled", "beam", "column", "objects")
+)
+"""Classes that are everywhere or say nothing: no landmark is made of them."""
+
+SOS_CATEGORIES: tuple[str, ...] = tuple(name for name in MPCAT40 if name not in STRUCTURE)
+"""The K categories of a scene object spectrum; the index is the row of a canvas or spectrum."""
+
+SOS_INDEX: dict[str, int] = {name: row for row, name in enumerate(SOS_CATEGORIES)}
+"""mpcat40 name -> row; classes of `STRUCTURE` are absent."""

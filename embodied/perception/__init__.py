@@ -1,0 +1,1 @@
+"""From pixels and words to features: encoders, detectors, spectra."""
