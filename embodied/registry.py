@@ -23,6 +23,9 @@ TABLE: dict[str, dict[str, str]] = {
         "imagenav": "embodied.tasks.navigation:ImageNavEnv",
         "explore": "embodied.tasks.navigation:ExploreEnv",
     },
+    "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
+        "recurrent": "embodied.policies.recurrent:restore",
+    },
     "trainer": {
         "ppo": "embodied.training.trainer:train",
     },

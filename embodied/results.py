@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from embodied.errors import EmbodiedError
 from embodied.files import write_text
@@ -86,15 +86,51 @@ def summarize(
         return mean, wilson(int(samples.sum()), samples.size)
     if samples.size == 1:
         return mean, (mean, mean)
-    rng = np.random.default_rng(seed)
-    means = np.concatenate(
-        [
-            samples[rng.integers(samples.size, size=(chunk, samples.size))].mean(axis=1)
-            for chunk in _chunks(resamples, max(1, 2_000_000 // samples.size))
-        ]
-    )
+    means = _resampled_means(samples, resamples, np.random.default_rng(seed))
     low, high = np.percentile(means, [2.5, 97.5])
     return mean, (float(low), float(high))
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, *, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, tuple[float, float], float]:
+    """Compare two methods on the same episodes: is the mean of a - b above 0?
+
+    Whole episodes are drawn with replacement, so that what makes an episode hard for both cancels
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16).
+
+    Args:
+        a: (N,) one figure per episode, finite.
+        b: (N,) the other method's, in the same order.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Returns:
+        The mean difference a - b, its 95 % percentile interval, and the one-sided p value of "a is
+        not better": the share of resamples whose difference is 0 or less, itself counted once.
+
+    Raises:
+        ResultsError: different lengths, no episodes, or NaN or infinite values.
+    """
+    first, second = (np.asarray(x, np.float64).ravel() for x in (a, b))
+    if first.size != second.size:
+        raise ResultsError(
+            f"paired comparison of {first.size} and {second.size} episodes: play the same ones"
+        )
+    difference = first - second
+    if difference.size == 0 or not np.isfinite(difference).all():
+        raise ResultsError("paired comparison needs at least one episode and finite values")
+    rng = np.random.default_rng(seed)
+    means = _resampled_means(difference, resamples, rng)
+    low, high = np.percentile(means, [2.5, 97.5])
+    p_value = (1 + int((means <= 0).sum())) / (1 + resamples)
+    return float(difference.mean()), (float(low), float(high)), p_value
+
+
+def paired_metric(a: ArrayLike, b: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
+    """Publish the mean difference a - b over the same episodes with its paired interval."""
+    mean, interval, _ = paired_bootstrap(a, b, seed=seed)
+    return Metric(mean, int(np.size(a)), interval, command)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -188,6 +224,18 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _resampled_means(
+    samples: NDArray[np.float64], resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return (resamples,) means of samples drawn with replacement, in blocks that fit memory."""
+    return np.concatenate(
+        [
+            samples[rng.integers(samples.size, size=(chunk, samples.size))].mean(axis=1)
+            for chunk in _chunks(resamples, max(1, 2_000_000 // samples.size))
+        ]
+    )
 
 
 def _processor() -> str:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
@@ -255,3 +256,17 @@ class RecurrentPolicy:
     def normalization(self, data: Mapping[str, Any]) -> None:
         self.network.vector_mean.copy_(torch.tensor(data["vector"]["mean"]))
         self.network.vector_std.copy_(torch.tensor(data["vector"]["std"]))
+
+
+def restore(
+    inputs: Mapping[str, Any], tree: Mapping[str, Any], source: str = "configuration"
+) -> RecurrentPolicy:
+    """Rebuild the policy of a checkpoint, without its weights.
+
+    Args:
+        inputs: what `Inputs.to_json` wrote.
+        tree: configuration of its run; the part "policy" is read.
+        source: where that stands, for messages.
+    """
+    config = configuration.build(RecurrentConfig, tree["policy"], source=source)
+    return RecurrentPolicy(Inputs.from_json(inputs), config)

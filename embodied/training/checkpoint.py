@@ -1,7 +1,7 @@
 """Checkpoints: folders of safetensors, YAML and JSON, written whole, refused when damaged.
 
 checkpoints/00000120/  model.safetensors      weights
-                       normalization.json     mean and deviation of the policy's inputs
+                       normalization.json     mean and deviation of the policy's inputs; {} if none
                        config.yaml            the resolved configuration of the run
                        optimizer.safetensors  to go on training
                        meta.json              policy, inputs, code version, digests, metrics
@@ -17,21 +17,56 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from embodied import config as configuration
+from embodied import registry
 from embodied.errors import CheckpointError, ConfigError
 from embodied.files import atomic_directory, recover_directory, write_text
-from embodied.policies.features import Inputs
-from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 
 FORMAT = 1
 FILES = ("model.safetensors", "normalization.json", "config.yaml", "optimizer.safetensors")
+
+
+class Described(Protocol):
+    """What a policy was made for: spaces, words, sizes; compared before weights are loaded."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for meta.json."""
+        ...
+
+
+class Storable(Protocol):
+    """A policy that a checkpoint can hold.
+
+    To load it again without its Python object, the registry's table "restore" names a function
+    ``(inputs JSON, configuration tree, source) -> policy``.
+
+    Attributes:
+        name: its row in the registry.
+        network: its weights.
+        inputs: what it was made for.
+        normalization: plain values beside the weights, e.g. the mean of its inputs.
+    """
+
+    @property
+    def name(self) -> str:  # noqa: D102 - see the class
+        ...
+
+    @property
+    def network(self) -> nn.Module:  # noqa: D102
+        ...
+
+    @property
+    def inputs(self) -> Described:  # noqa: D102
+        ...
+
+    normalization: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,7 +98,7 @@ class CheckpointStore:
     def save(
         self,
         update: int,
-        policy: RecurrentPolicy,
+        policy: Storable,
         optimizer: torch.optim.Optimizer,
         config: Any,
         progress: Mapping[str, Any],
@@ -172,23 +207,31 @@ def open_checkpoint(path: str | Path, which: str = "latest") -> Checkpoint:
     return Checkpoint(folder, meta)
 
 
-def load_policy(path: str | Path, which: str = "latest") -> RecurrentPolicy:
+def load_policy(path: str | Path, which: str = "latest") -> Any:
     """Rebuild the policy of a checkpoint, ready to act.
 
+    Args:
+        path: run folder, its `checkpoints` folder or a checkpoint.
+        which: "latest" or "best", for the first two.
+
+    Returns:
+        What the registry's "restore" row of the stored policy name builds.
+
     Raises:
-        CheckpointError: missing, damaged, or not a recurrent policy's.
+        CheckpointError: missing, damaged, or of a policy this version does not know.
     """
     checkpoint = open_checkpoint(path, which)
     name = checkpoint.meta.get("policy")
-    if name != RecurrentPolicy.name:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.path} belongs to the policy '{name}', not to "
-            f"'{RecurrentPolicy.name}'. Name the policy it was trained for, or another checkpoint."
-        )
     try:
-        tree = checkpoint.config()["policy"]
-        config = configuration.build(RecurrentConfig, tree, source=f"{checkpoint.path}/config.yaml")
-        policy = RecurrentPolicy(Inputs.from_json(checkpoint.meta["inputs"]), config)
+        restore = registry.resolve("restore", str(name))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} belongs to the policy '{name}', which this version "
+            f"cannot load ({error}). Use the code version in its meta.json, or another checkpoint."
+        ) from error
+    source = f"{checkpoint.path}/config.yaml"
+    try:
+        policy = restore(checkpoint.meta["inputs"], checkpoint.config(), source)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise _damaged(checkpoint.path, "config.yaml", str(error)) from error
     load_into(checkpoint, policy)
@@ -196,7 +239,7 @@ def load_policy(path: str | Path, which: str = "latest") -> RecurrentPolicy:
 
 
 def load_into(
-    checkpoint: Checkpoint, policy: RecurrentPolicy, optimizer: torch.optim.Optimizer | None = None
+    checkpoint: Checkpoint, policy: Storable, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
     """Copy a checkpoint's weights (and optimiser state) into existing objects.
 
@@ -209,12 +252,7 @@ def load_into(
             f"checkpoint {folder} belongs to the policy '{checkpoint.meta.get('policy')}', not to "
             f"'{policy.name}'. Name the policy it was trained for, or another checkpoint."
         )
-    if Inputs.from_json(checkpoint.meta["inputs"]) != policy.inputs:
-        raise CheckpointError(
-            f"checkpoint {folder} was trained on other observations or actions:\n"
-            f"  checkpoint: {checkpoint.meta['inputs']}\n  now:        {policy.inputs.to_json()}\n"
-            "Use the task and camera settings in its config.yaml."
-        )
+    require_same_inputs(folder, checkpoint.meta["inputs"], policy.inputs.to_json())
     try:
         policy.network.load_state_dict(load_file(folder / "model.safetensors"))
         policy.normalization = json.loads((folder / "normalization.json").read_text("utf-8"))
@@ -225,6 +263,27 @@ def load_into(
             f"checkpoint {folder} does not fit this policy: {error}\n"
             "Use the policy section of its config.yaml, or train a new one."
         ) from error
+
+
+def require_same_inputs(where: object, stored: Any, now: Any) -> None:
+    """Check that what a checkpoint was trained for is what is given now.
+
+    Args:
+        where: the checkpoint, for the message.
+        stored: plain values as `Described.to_json` gave them.
+        now: the same of the present task.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    # Through JSON, because a tuple comes back as a list.
+    stored, now = (json.dumps(value, sort_keys=True) for value in (stored, now))
+    if stored != now:
+        raise CheckpointError(
+            f"checkpoint {where} was trained on other observations or actions:\n"
+            f"  checkpoint: {_shortened(stored)}\n  now:        {_shortened(now)}\n"
+            "Use the task and camera settings in its config.yaml."
+        )
 
 
 def file_digest(path: Path) -> str:
@@ -241,7 +300,7 @@ def code_version() -> str:
         return "source"
 
 
-def _weights(policy: RecurrentPolicy) -> dict[str, Tensor]:
+def _weights(policy: Storable) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in policy.network.state_dict().items()}
 
 
@@ -279,6 +338,10 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _shortened(text: str, limit: int = 600) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 def _damaged(folder: Path, name: str, reason: str) -> CheckpointError:
