@@ -1,0 +1,181 @@
+"""The geometry of the 36 views: directions, pixels, and what boxes in images mean as angles.
+
+Headings are clockwise from north (-z in the world), elevations up from the horizon [rad]. View v
+looks at heading 30 deg * (v % 12) and elevation 30 deg * (v // 12 - 1); images have 640 x 480
+pixels and see 60 deg from top to bottom.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from maps.percept import VIEWS
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480
+FOCAL = float(IMAGE_HEIGHT / 2 / np.tan(np.pi / 6))
+"""Focal length of a view [px]."""
+
+
+def wrap(angle: ArrayLike) -> Floats:
+    """Return angles moved into [-pi, pi)."""
+    return (np.asarray(angle, np.float64) + np.pi) % (2 * np.pi) - np.pi
+
+
+def view_angles() -> Floats:
+    """Return heading and elevation of the 36 views, (36, 2)."""
+    index = np.arange(VIEWS)
+    return np.stack([np.radians(30) * (index % 12), np.radians(30) * (index // 12 - 1)], axis=-1)
+
+
+def nearest_view(heading: ArrayLike, elevation: ArrayLike) -> Ints:
+    """Return the view whose axis is nearest in angle to each direction.
+
+    On a fixed ring the nearest axis is the one of the nearest heading; the ring is the one of the
+    nearest of its three axes, compared by their scalar products with the direction.
+    """
+    heading, elevation = np.broadcast_arrays(
+        np.asarray(heading, np.float64), np.asarray(elevation, np.float64)
+    )
+    column = np.rint(heading / np.radians(30))
+    turn = np.cos(heading - column * np.radians(30))
+    rings = np.radians([-30.0, 0.0, 30.0])
+    score = np.cos(elevation)[..., None] * turn[..., None] * np.cos(rings)
+    score = score + np.sin(elevation)[..., None] * np.sin(rings)
+    return (12 * score.argmax(axis=-1) + column.astype(np.int64) % 12).astype(np.int64)
+
+
+def pixel_angles(views: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """Return heading and elevation of pixels of the 36 views, by rotating the rays.
+
+    Args:
+        views: view indices.
+        x: pixels to the right of the left edge of a 640 x 480 image.
+        y: pixels below its upper edge.
+
+    Returns:
+        headings in (-pi, 3 pi), not wrapped, so that they are continuous inside a view, and
+        elevations; shapes as broadcast from the arguments.
+    """
+    angles = view_angles()[np.asarray(views)]
+    right = (np.asarray(x, np.float64) - IMAGE_WIDTH / 2) / FOCAL
+    up = (IMAGE_HEIGHT / 2 - np.asarray(y, np.float64)) / FOCAL
+    cos, sin = np.cos(angles[..., 1]), np.sin(angles[..., 1])
+    ahead = cos - up * sin
+    heading = angles[..., 0] + np.arctan2(right, ahead)
+    return heading, np.arctan2(sin + up * cos, np.hypot(right, ahead))
+
+
+def angle_pixels(
+    views: ArrayLike, heading: ArrayLike, elevation: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return the pixels where directions appear in views: the inverse of `pixel_angles`.
+
+    Returns:
+        x, y; infinite for directions that are not before the camera.
+    """
+    angles = view_angles()[np.asarray(views)]
+    turn = np.asarray(heading, np.float64) - angles[..., 0]
+    elevation = np.asarray(elevation, np.float64)
+    cos, sin = np.cos(angles[..., 1]), np.sin(angles[..., 1])
+    flat, high = np.cos(elevation), np.sin(elevation)
+    depth = flat * np.cos(turn) * cos + high * sin
+    depth = np.where(depth > 1e-6, depth, np.nan)
+    x = IMAGE_WIDTH / 2 + FOCAL * flat * np.sin(turn) / depth
+    y = IMAGE_HEIGHT / 2 - FOCAL * (high * cos - flat * np.cos(turn) * sin) / depth
+    return np.where(depth > 0, x, np.inf), np.where(depth > 0, y, np.inf)
+
+
+def box_angles(views: ArrayLike, boxes: ArrayLike) -> Floats:
+    """Return the smallest angular box around each image box.
+
+    Headings are extreme at corners; elevations too, or where the box crosses the middle column.
+
+    Args:
+        views: (N,) view indices.
+        boxes: (N, 4) left, top, width, height [px].
+
+    Returns:
+        (N, 4) heading [0, 2 pi) and elevation of the centre, width and height [rad].
+    """
+    views = np.asarray(views, np.int64)[:, None]
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    left, top = boxes[:, 0], boxes[:, 1]
+    right, bottom = left + boxes[:, 2], top + boxes[:, 3]
+    middle = np.clip(IMAGE_WIDTH / 2, left, right)
+    x = np.stack([left, right, left, right, middle, middle], axis=1)
+    y = np.stack([top, top, bottom, bottom, top, bottom], axis=1)
+    heading, elevation = pixel_angles(views, x, y)
+    low = np.stack([heading.min(axis=1), elevation.min(axis=1)], axis=1)
+    high = np.stack([heading.max(axis=1), elevation.max(axis=1)], axis=1)
+    centre = (low + high) / 2
+    return np.column_stack([centre[:, 0] % (2 * np.pi), centre[:, 1], high - low])
+
+
+def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats:
+    """Return one angular box per object from its boxes in several views.
+
+    The box that no image edge cuts and that lies most central is taken as it is; an object cut in
+    every view gets the union of its boxes.
+
+    Args:
+        objects: (N,) the object of each box, 0 .. O-1, each at least once.
+        views: (N,) view indices.
+        boxes: (N, 4) left, top, width, height [px] in 640 x 480.
+
+    Returns:
+        (O, 4) heading [0, 2 pi) and elevation of the centre, width and height [rad].
+
+    Raises:
+        ValueError: an index out of range, an object without a box, or a box that is not finite.
+    """
+    objects, views, boxes = checked_views(objects, views, boxes)
+    if not len(boxes):
+        return np.zeros((0, 4))
+    angles = box_angles(views, boxes)
+    left, top, right, bottom = _edges(boxes)
+    cut = (left <= 1) | (top <= 1) | (right >= IMAGE_WIDTH - 1) | (bottom >= IMAGE_HEIGHT - 1)
+    away = np.hypot((left + right - IMAGE_WIDTH) / 2, (top + bottom - IMAGE_HEIGHT) / 2)
+    order = np.lexsort((away, cut, objects))
+    count = int(objects.max()) + 1
+    first = np.searchsorted(objects[order], np.arange(count))
+    best = order[first]
+    joined = angles[best]
+    # The union, with headings relative to the most central box of the object.
+    turn = wrap(angles[:, 0] - joined[objects, 0])
+    low = np.stack([turn - angles[:, 2] / 2, angles[:, 1] - angles[:, 3] / 2], axis=1)
+    high = np.stack([turn + angles[:, 2] / 2, angles[:, 1] + angles[:, 3] / 2], axis=1)
+    low = np.minimum.reduceat(low[order], first)
+    high = np.maximum.reduceat(high[order], first)
+    union = np.column_stack([(low + high) / 2, np.minimum(high - low, 2 * np.pi)])
+    union[:, 0] += joined[:, 0]
+    joined = np.where(cut[best][:, None], union, joined)
+    joined[:, 0] %= 2 * np.pi
+    return joined
+
+
+def checked_views(
+    objects: ArrayLike, views: ArrayLike, boxes: ArrayLike
+) -> tuple[Ints, Ints, Floats]:
+    """Return boxes in views as arrays, or say what is wrong with them (ValueError)."""
+    objects = np.asarray(objects, np.int64).reshape(-1)
+    views = np.asarray(views, np.int64).reshape(-1)
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    if not len(objects) == len(views) == len(boxes):
+        raise ValueError(f"{len(objects)} objects, {len(views)} views, {len(boxes)} boxes: unequal")
+    if len(views) and not (views.min() >= 0 and views.max() < VIEWS):
+        raise ValueError(f"view {views.min()} .. {views.max()}: there are 0 .. {VIEWS - 1}")
+    bad = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0))
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"box {i} is {boxes[i].tolist()}: needed are finite pixels, sizes > 0")
+    if len(objects) and len(np.unique(objects)) != int(objects.max()) + 1:
+        raise ValueError("object indices must be 0 .. O-1 with a box for each")
+    return objects, views, boxes
+
+
+def _edges(boxes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    return boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
