@@ -19,21 +19,30 @@ from numpy.typing import ArrayLike, NDArray
 from maps.percept import VIEWS
 from maps.views import (
     FOCAL,
+    HEIGHT,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
+    TOP,
+    WIDTH,
     Floats,
     Ints,
     angle_pixels,
     box_angles,
+    cell_angles,
+    cell_pixels,
     checked_views,
     join_boxes,
     nearest_view,
     pixel_angles,
+    seen_cells,
     view_angles,
     wrap,
 )
 
 __all__ = [
+    "HEIGHT",
+    "TOP",
+    "WIDTH",
     "angle_pixels",
     "box_angles",
     "boxes_to_canvas",
@@ -52,18 +61,6 @@ __all__ = [
 ]
 
 Canvas = NDArray[np.bool_]
-
-TOP = np.pi / 3
-"""Elevation of the upper edge of a canvas; the lower edge is at -TOP."""
-HEIGHT, WIDTH = 32, 96
-"""Cells of a canvas: 3.75 deg each."""
-
-
-def cell_angles(height: int = HEIGHT, width: int = WIDTH) -> tuple[Floats, Floats]:
-    """Return the headings (W,) of the columns and the elevations (H,) of the rows of a canvas."""
-    columns = (np.arange(width) + 0.5) * (2 * np.pi / width)
-    rows = TOP - (np.arange(height) + 0.5) * (2 * TOP / height)
-    return columns, rows
 
 
 def direction_cell(
@@ -121,9 +118,7 @@ def view_boxes_to_canvas(
 ) -> Canvas:
     """Fill boxes that were drawn in the images of the 36 views into a category canvas.
 
-    An object in several views occupies the cells that lie in at least one of its boxes and in no
-    view that shows the object elsewhere: the views correct each other, where a plain union would
-    keep the corners that each rectangle has too much (our choice).
+    An object occupies the cells on which its views agree, see `seen_cells`.
 
     Args:
         categories: (O,) canvas row of each object, -1 to leave it out.
@@ -148,23 +143,11 @@ def view_boxes_to_canvas(
             f"{len(categories)} categories for {len(joined)} objects: give one per object, "
             "and at least one box for each object"
         )
-    canvas = boxes_to_canvas(
-        categories, joined * [1, 1, 0, 0] + [0, 0, 1e-6, 1e-6], count, height, width
-    )
     if not len(boxes):
-        return canvas
-    x, y = _cells_in_views(height, width)
-    x, y = x[views], y[views]
-    low, high = boxes[:, None, :2], boxes[:, None, :2] + boxes[:, None, 2:]
-    slack = 2.0  # boxes are whole pixels
-    inside = (x >= low[..., 0]) & (x <= high[..., 0]) & (y >= low[..., 1]) & (y <= high[..., 1])
-    frame = (x >= 0) & (x <= IMAGE_WIDTH) & (y >= 0) & (y <= IMAGE_HEIGHT)
-    near_x = (x >= low[..., 0] - slack) & (x <= high[..., 0] + slack)
-    elsewhere = frame & ~(near_x & (y >= low[..., 1] - slack) & (y <= high[..., 1] + slack))
-    order = np.argsort(objects, kind="stable")
-    starts = np.searchsorted(objects[order], np.arange(len(categories)))
-    seen = np.logical_or.reduceat(inside[order], starts)
-    seen &= ~np.logical_or.reduceat(elsewhere[order], starts)
+        return np.zeros((count, height, width), bool)
+    seen = seen_cells(objects, views, boxes, height, width)
+    small = ~seen.any(axis=1)
+    canvas = boxes_to_canvas(categories[small], joined[small], count, height, width)
     flat = canvas.reshape(count, -1)
     for category, cells in zip(categories, seen, strict=True):
         if category >= 0:
@@ -299,19 +282,10 @@ def _vote(samples: NDArray[Any], count: int, fine: int, share: float) -> Canvas:
 
 
 @cache
-def _cells_in_views(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the pixels of the cell centres in every view, two (36, H*W)."""
-    columns, rows = cell_angles(height, width)
-    heading, elevation = (a.ravel() for a in np.broadcast_arrays(columns, rows[:, None]))
-    x, y = angle_pixels(np.arange(VIEWS)[:, None], heading, elevation)
-    return x.astype(np.float32), y.astype(np.float32)
-
-
-@cache
 def _view_weights(height: int, width: int) -> NDArray[np.float32]:
     """Return the part of each view's image that each cell covers, (36, H*W), rows of sum 1."""
     fine = 4
-    x, y = _cells_in_views(height * fine, width * fine)
+    x, y = cell_pixels(height * fine, width * fine)
     inside = (x >= 0) & (x <= IMAGE_WIDTH) & (y >= 0) & (y <= IMAGE_HEIGHT)
     # An image plane shows a solid angle enlarged by 1 / cos^3 of the angle to the axis.
     safe = np.where(inside, np.hypot(x - IMAGE_WIDTH / 2, y - IMAGE_HEIGHT / 2) / FOCAL, 0)

@@ -7,17 +7,25 @@ pixels and see 60 deg from top to bottom.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maps.percept import VIEWS
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480
 FOCAL = float(IMAGE_HEIGHT / 2 / np.tan(np.pi / 6))
 """Focal length of a view [px]."""
+
+TOP = float(np.pi / 3)
+"""Elevation of the upper edge of a canvas; the lower edge is at -TOP."""
+HEIGHT, WIDTH = 32, 96
+"""Cells of a canvas: 3.75 deg each."""
 
 
 def wrap(angle: ArrayLike) -> Floats:
@@ -115,11 +123,60 @@ def box_angles(views: ArrayLike, boxes: ArrayLike) -> Floats:
     return np.column_stack([centre[:, 0] % (2 * np.pi), centre[:, 1], high - low])
 
 
+def cell_angles(height: int = HEIGHT, width: int = WIDTH) -> tuple[Floats, Floats]:
+    """Return the headings (W,) of the columns and the elevations (H,) of the rows of a canvas."""
+    columns = (np.arange(width) + 0.5) * (2 * np.pi / width)
+    rows = TOP - (np.arange(height) + 0.5) * (2 * TOP / height)
+    return columns, rows
+
+
+@cache
+def cell_pixels(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the pixels of a canvas' cell centres in every view, two (36, H*W)."""
+    columns, rows = cell_angles(height, width)
+    heading, elevation = (a.ravel() for a in np.broadcast_arrays(columns, rows[:, None]))
+    x, y = angle_pixels(np.arange(VIEWS)[:, None], heading, elevation)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def seen_cells(
+    objects: Ints, views: Ints, boxes: Floats, height: int = HEIGHT, width: int = WIDTH
+) -> NDArray[np.bool_]:
+    """Return the cells of objects that several views show in boxes.
+
+    These are the cells whose centre lies in at least one of the boxes and in no view that shows
+    the object elsewhere: views correct each other, where a plain union would keep the corners that
+    each rectangle has too much (our choice).
+
+    Args:
+        objects: (N,) the object of each box, 0 .. O-1, each at least once.
+        views: (N,) view indices.
+        boxes: (N, 4) left, top, width, height [px].
+        height: H of the canvas.
+        width: W.
+
+    Returns:
+        (O, H*W) bool; a small object may own no cell.
+    """
+    x, y = cell_pixels(height, width)
+    x, y = x[views], y[views]
+    left, top, right, bottom = (edge[:, None] for edge in _edges(boxes.astype(np.float32)))
+    slack = 2.0  # boxes are whole pixels
+    inside = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+    frame = (x >= 0) & (x <= IMAGE_WIDTH) & (y >= 0) & (y <= IMAGE_HEIGHT)
+    near = (x >= left - slack) & (x <= right + slack)
+    near &= (y >= top - slack) & (y <= bottom + slack)
+    order = np.argsort(objects, kind="stable")
+    starts = np.searchsorted(objects[order], np.arange(int(objects.max()) + 1))
+    seen = np.logical_or.reduceat(inside[order], starts)
+    return seen & ~np.logical_or.reduceat((frame & ~near)[order], starts)
+
+
 def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats:
     """Return one angular box per object from its boxes in several views.
 
     The box that no image edge cuts and that lies most central is taken as it is; an object cut in
-    every view gets the union of its boxes.
+    every view gets the extent of its `seen_cells`, which is exact to a cell.
 
     Args:
         objects: (N,) the object of each box, 0 .. O-1, each at least once.
@@ -144,15 +201,22 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
     first = np.searchsorted(objects[order], np.arange(count))
     best = order[first]
     joined = angles[best]
-    # The union, with headings relative to the most central box of the object.
-    turn = wrap(angles[:, 0] - joined[objects, 0])
-    low = np.stack([turn - angles[:, 2] / 2, angles[:, 1] - angles[:, 3] / 2], axis=1)
-    high = np.stack([turn + angles[:, 2] / 2, angles[:, 1] + angles[:, 3] / 2], axis=1)
-    low = np.minimum.reduceat(low[order], first)
-    high = np.maximum.reduceat(high[order], first)
-    union = np.column_stack([(low + high) / 2, np.minimum(high - low, 2 * np.pi)])
-    union[:, 0] += joined[:, 0]
-    joined = np.where(cut[best][:, None], union, joined)
+    open_ended = np.flatnonzero(cut[best])
+    if len(open_ended):
+        # What its views agree on, headings relative to the most central box.
+        columns, rows = cell_angles()
+        cells = seen_cells(objects, views, boxes)[open_ended].reshape(-1, HEIGHT, WIDTH)
+        turn = wrap(columns - joined[open_ended, :1])
+        lift = np.broadcast_to(rows, (len(open_ended), HEIGHT))
+        for axis, angle, step in ((0, turn, 2 * np.pi / WIDTH), (1, lift, 2 * TOP / HEIGHT)):
+            seen: NDArray[np.bool_] = np.asarray(cells.any(axis=(1, 2)[axis]))
+            known = seen.any(axis=1)
+            low = np.where(seen, angle, np.inf).min(axis=1, initial=np.inf)[known] - step / 2
+            high = np.where(seen, angle, -np.inf).max(axis=1, initial=-np.inf)[known] + step / 2
+            item = open_ended[known]
+            base = joined[item, 0] if axis == 0 else 0.0
+            joined[item, axis] = base + (low + high) / 2
+            joined[item, axis + 2] = high - low
     joined[:, 0] %= 2 * np.pi
     return joined
 
