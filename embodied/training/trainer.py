@@ -11,32 +11,28 @@ exactly.
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from embodied import config as configuration
-from embodied.errors import CheckpointError, ConfigError, nearest
-from embodied.files import require_writable
+from embodied.errors import ConfigError, nearest
 from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.tasks.config import NavigationConfig
-from embodied.training.checkpoint import CheckpointStore, find, load_into, open_checkpoint
+from embodied.training.checkpoint import Checkpoint, load_into
 from embodied.training.evaluation import EvaluationConfig
 from embodied.training.imitation import ImitationConfig, imitation_update
-from embodied.training.log import TrainingLog, cpu_seconds
+from embodied.training.loop import ResumableRun, TrainingInterrupted, derive_seed
 from embodied.training.ppo import PPOConfig, ppo_update
 from embodied.training.rollout import Collector, Episode
+
+__all__ = ["LoopConfig", "TrainConfig", "TrainingInterrupted", "derive_seed", "train"]
 
 MakeEnv = Callable[["TrainConfig", bool], VectorEnv]
 
@@ -118,17 +114,6 @@ class TrainConfig:
             raise ConfigError(f"seed = {self.seed} must not be negative")
 
 
-class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818 - an interrupt, not an error
-    """Ctrl-C or SIGTERM came; the checkpoint is written. `exit_code` is 128 + the signal's
-    number.
-    """
-
-    def __init__(self, number: int, checkpoint: Path) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}; saved {checkpoint}")
-        self.exit_code = 128 + number
-        self.checkpoint = checkpoint
-
-
 def navigation_env(config: TrainConfig, expert: bool) -> VectorEnv:
     """Build the training environments of a recipe, with or without the expert's labels."""
     from embodied.tasks.vector import NavigationVectorEnv
@@ -175,84 +160,55 @@ def train(
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
     """
     run = _Run(resolved(config), Path(run_dir), resume, make_env)
-    with TrainingLog(Path(run_dir), run.total, run.update, quiet) as log, _signals() as caught:
-        try:
-            return run.loop(log, caught)
-        finally:
-            run.close()
+    try:
+        return run.loop(quiet)
+    finally:
+        run.close()
 
 
-class _Run:
+class _Run(ResumableRun):
     """State of one training process."""
 
     def __init__(self, config: TrainConfig, run_dir: Path, resume: bool, make_env: MakeEnv) -> None:
-        self.config, self.make_env = config, make_env
-        self.total = config.train.imitation_updates + config.train.ppo_updates
-        require_writable(run_dir)
-        self.store = CheckpointStore(run_dir / "checkpoints", config.train.keep)
-        existing = (run_dir / "checkpoints" / "latest").is_file()
-        if existing and not resume:
-            raise CheckpointError(
-                f"{run_dir} already holds a training run. Resume it (--resume), "
-                "or choose another folder."
-            )
-        if config.train.threads:
-            torch.set_num_threads(config.train.threads)
-        self.update = 0
-        self._row: dict[str, Any] = {}
-        self._spent = 0.0
-        self._started, self._cpu = time.monotonic(), cpu_seconds()
-        self._seconds = 0.0
-        if not existing:
-            self._cpu = 0.0  # what importing and set-up cost belongs to the run
+        loop = config.train
+        total = loop.imitation_updates + loop.ppo_updates
+        super().__init__(config, run_dir, resume, total, loop.keep, loop.threads)
+        self.make_env = make_env
         self._scores: list[float] = []
-        self._env = make_env(config, self.imitating)
+        self._labelled = self.imitating
+        self._env = make_env(config, self._labelled)
         inputs = Inputs.of(self._env.single_observation_space, self._env.single_action_space)
         self.policy = RecurrentPolicy(inputs, config.policy, config.seed)
         self.optimizer = torch.optim.Adam(self.policy.network.parameters(), lr=1e-3, eps=1e-5)
         self._counted = 0.0
-        if existing:
-            self._restore(run_dir)
-        self._open()
-        if not existing:  # so late: a scene that cannot be loaded leaves nothing behind
-            configuration.save(config, run_dir / "config.yaml")
+        self.restore_if_there()
 
     @property
     def imitating(self) -> bool:
         """Whether the next update belongs to the imitation phase."""
         return self.update < self.config.train.imitation_updates
 
-    def loop(self, log: TrainingLog, caught: list[int]) -> dict[str, Any]:
-        """Run the remaining updates."""
-        every, warm = self.config.train.checkpoint_every, self.config.train.imitation_updates
-        checkpoint: Path | None = None
-        while self.update < self.total:
-            row = self._learn()
-            log.write(row)
-            self._row = row
-            last = self.update == self.total or bool(caught)
-            if last or self.update % every == 0 or self.update == warm:
-                checkpoint = self._save()
-                if caught and self.update < self.total:
-                    raise TrainingInterrupted(caught[0], checkpoint)
-                if self.update < self.total:
-                    if self.update == warm:
-                        self._env.close()
-                        self._env = self.make_env(self.config, self.imitating)
-                    self._open()
-        return self._row | {"checkpoint": str(checkpoint or find(self.store.folder))}
+    def due(self) -> bool:
+        """Whether a checkpoint is due: every few updates, and between the phases."""
+        loop = self.config.train
+        return self.update % loop.checkpoint_every == 0 or self.update == loop.imitation_updates
 
     def close(self) -> None:
         """Free the environments."""
         self._env.close()
 
-    def _open(self) -> None:
+    def opened(self) -> None:
         """Begin everything a checkpoint does not hold, from a seed of its own."""
+        if self._labelled != self.imitating:
+            self._env.close()
+            self._labelled = self.imitating
+            self._env = self.make_env(self.config, self._labelled)
         self.collector = Collector(self._env, self.policy)
         self.collector.reset(derive_seed(self.config.seed, self.update))
         self._scores = []
 
-    def _learn(self) -> dict[str, Any]:
+    def learn(self) -> dict[str, Any]:
+        """Play a rollout and learn from it."""
         loop, config = self.config.train, self.config
         warm = loop.imitation_updates
         rng = np.random.default_rng([config.seed, self.update, 2])
@@ -287,14 +243,11 @@ class _Run:
         self.update += 1
         if row["phase"] == "ppo":  # with the expert at hand success says little
             self._scores += [_score_of(e, loop.score) for e in episodes]
-        now = time.monotonic()
-        row |= {"update": self.update, "step": loop.step_at(self.update)}
+        row |= {"step": loop.step_at(self.update)}
         row |= {"episodes": len(episodes)} | _means(episodes) | losses
         return row | {
-            "cpu_seconds": self._spent + cpu_seconds() - self._cpu,
-            "seconds": self._seconds + now - self._started,
             "play_seconds": played - begun,
-            "learn_seconds": now - played,
+            "learn_seconds": time.monotonic() - played,
         }
 
     def _adapt(self, vectors: np.ndarray) -> None:
@@ -314,36 +267,18 @@ class _Run:
         net.vector_std.copy_(torch.from_numpy(np.sqrt(spread / total).clip(0.05)))
         self._counted = total
 
-    def _save(self) -> Path:
-        score = float(np.mean(self._scores)) if self._scores else None
-        progress = {"row": self._row, "counted": self._counted}
-        return self.store.save(
-            self.update, self.policy, self.optimizer, self.config, progress, score
-        )
+    def progress(self) -> dict[str, Any]:
+        """Return what the input statistics rest on."""
+        return {"counted": self._counted}
 
-    def _restore(self, run_dir: Path) -> None:
-        checkpoint = open_checkpoint(run_dir)
-        meta = checkpoint.meta
-        if meta["config_digest"] != configuration.digest(self.config):
-            raise CheckpointError(
-                f"{run_dir} was started with another configuration (digest "
-                f"{meta['config_digest']}). Resume with the one in {run_dir / 'config.yaml'}, "
-                "or choose another folder."
-            )
+    def score(self) -> float | None:
+        """Return the mean score of the episodes since the last checkpoint."""
+        return float(np.mean(self._scores)) if self._scores else None
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Load weights, optimiser state and progress."""
         load_into(checkpoint, self.policy, self.optimizer)
-        self.update = int(meta["update"])
-        self._row = meta["progress"]["row"]
-        self._counted = float(meta["progress"]["counted"])
-        self._spent = float(self._row["cpu_seconds"])
-        self._seconds = float(self._row["seconds"])
-        if not self.imitating and self.config.train.imitation_updates:
-            self._env.close()
-            self._env = self.make_env(self.config, False)
-
-
-def derive_seed(seed: int, update: int) -> int:
-    """Return a 31-bit seed that depends on both numbers."""
-    return int(np.random.SeedSequence([seed, update]).generate_state(1)[0] >> 1)
+        self._counted = float(checkpoint.meta["progress"]["counted"])
 
 
 def _score_of(episode: Episode, name: str) -> float:
@@ -357,24 +292,3 @@ def _score_of(episode: Episode, name: str) -> float:
 def _means(episodes: list[Episode]) -> dict[str, float]:
     keys = episodes[0].keys() if episodes else ()
     return {key: float(np.mean([e[key] for e in episodes])) for key in keys}
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # only the main thread may install handlers
-        return
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
