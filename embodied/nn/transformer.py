@@ -1,0 +1,132 @@
+"""Transformer layers over padded sets of tokens: self-attention with an additive bias, and
+cross-attention whose keys and values are computed once and used at many steps.
+
+Masks are additive, (B, 1, 1, S) or (B, 1, S, S): 0 keeps a token, `HIDDEN` removes it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+HIDDEN = -1e4
+"""Added to the scores of padding: its weight underflows to exactly 0, yet a row of nothing but
+padding stays finite."""
+
+
+def mask_bias(present: Tensor) -> Tensor:
+    """Turn (B, S) bool (true where there is a token) into an additive mask (B, 1, 1, S)."""
+    bias = torch.zeros(present.shape, device=present.device)
+    return bias.masked_fill_(~present, HIDDEN)[:, None, None]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Turn (B, S, D) into (B, heads, S, D / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a set to itself (Vaswani et al. 2017), with its output projection."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.project = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Return (B, S, D) from tokens (B, S, D) and an additive bias."""
+        query, key, value = split_heads(self.project(x), 3 * self.heads).chunk(3, dim=1)
+        return self.output(_attend(query, key, value, bias, self.dropout * self.training))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one set to another, with its output projection."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        self.memory = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def remember(self, memory: Tensor) -> Tensor:
+        """Return keys and values (B, 2 * heads, S, D / heads) of what is attended to, (B, S, D)."""
+        return split_heads(self.memory(memory), 2 * self.heads)
+
+    def forward(self, x: Tensor, remembered: Tensor, bias: Tensor) -> Tensor:
+        """Return (B, S, D) from queries (B, S, D), `remember`'s answer and an additive mask."""
+        key, value = remembered.chunk(2, dim=1)
+        query = split_heads(self.query(x), self.heads)
+        return self.output(_attend(query, key, value, bias, self.dropout * self.training))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
+
+
+class PostNormLayer(nn.Module):
+    """Self-attention and feed-forward, each followed by residual and layer norm (BERT's order)."""
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = SelfAttention(width, heads, dropout)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed = FeedForward(width, inner)
+        self.feed_norm = nn.LayerNorm(width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Return (B, S, D)."""
+        x = self.attention_norm(x + self.drop(self.attention(x, bias)))
+        return self.feed_norm(x + self.drop(self.feed(x)))
+
+
+class PreNormLayer(PostNormLayer):
+    """The same parts with the layer norms first."""
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Return (B, S, D)."""
+        x = x + self.drop(self.attention(self.attention_norm(x), bias))
+        return x + self.drop(self.feed(self.feed_norm(x)))
+
+
+class CrossLayer(nn.Module):
+    """Attend to a remembered text, then to each other, then feed forward; post-norm throughout."""
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.cross = CrossAttention(width, heads, dropout)
+        self.cross_norm = nn.LayerNorm(width)
+        self.drop = nn.Dropout(dropout)
+        self.own = PostNormLayer(width, heads, inner, dropout)
+
+    def forward(self, x: Tensor, text: Tensor, text_bias: Tensor, bias: Tensor) -> Tensor:
+        """Return (B, S, D) from tokens (B, S, D), `CrossAttention.remember`'s answer and masks."""
+        x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias)))
+        return self.own(x, bias)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:
+    mixed = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, dropout_p=dropout
+    )
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def initialise(module: nn.Module, width: int) -> None:
+    """Draw linear and embedding weights from a normal distribution, set all biases to 0.
+
+    BERT's deviation 0.02 belongs to its width 768; a narrower network gets as much output variance
+    with 0.02 * sqrt(768 / width) (our choice).
+    """
+    deviation = 0.02 * (768 / width) ** 0.5
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(part.weight, std=deviation)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

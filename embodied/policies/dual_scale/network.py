@@ -1,0 +1,302 @@
+"""The network of the dual-scale agent: text, panorama, map and fusion (DUET, section 3).
+
+The three inputs of a decision - instruction, panorama, map - are encoded by `encode_text`,
+`encode_panorama` and `forward`; `state.py` keeps what has to be remembered between decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from embodied.nn.transformer import CrossLayer, PreNormLayer, initialise, mask_bias
+from embodied.perception.vocabulary import Vocabulary
+from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
+from embodied.policies.dual_scale.text import WordText
+from embodied.policies.dual_scale.tokens import ANGLES, BOX, Panorama
+from maps.viewgraph import FEATURES
+
+NEGATIVE = float("-inf")
+STEPS = 100
+"""Rows of the table of step embeddings; later steps share the last."""
+
+
+@dataclass(frozen=True)
+class TextMemory:
+    """Instructions, ready to be attended to at every step.
+
+    Attributes:
+        keys: (B, 2 * layers, 2 * heads, L, D / heads): keys and values of every cross-modal layer,
+            those of the map's stack first.
+        bias: (B, 1, 1, L) additive mask.
+        states: (B, L, D) the text encoder's output.
+        ids: (B, L) token ids.
+    """
+
+    keys: Tensor
+    bias: Tensor
+    states: Tensor
+    ids: Tensor
+
+    def rows(self, index: Tensor) -> TextMemory:
+        """Return some of the instructions."""
+        return TextMemory(*(part.index_select(0, index) for part in self.parts))
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The four tensors."""
+        return self.keys, self.bias, self.states, self.ids
+
+
+@dataclass(frozen=True)
+class MapTokens:
+    """The maps of B episodes, M rows each (padded).
+
+    Attributes:
+        nodes: (B, M, D) what is remembered of each place.
+        steps: (B, 1 + M) index of the step embedding; column 0 is STOP.
+        places: (B, 1 + M, 7) relative to the agent.
+        distances: (B, 1 + M, 1 + M) [m]; 0 to and from STOP.
+        present: (B, M) bool.
+        visited: (B, M) bool.
+        slots: (B, M) index of the place among the panorama's candidates, -1 if it is none.
+        start: (B, 7) where the episode began, relative to the agent.
+        toward: (B, C, 7) the candidates, relative to the agent.
+        time: (B,) decisions taken before this one / the longest episode.
+    """
+
+    nodes: Tensor
+    steps: Tensor
+    places: Tensor
+    distances: Tensor
+    present: Tensor
+    visited: Tensor
+    slots: Tensor
+    start: Tensor
+    toward: Tensor
+    time: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says about B decisions. Columns 1 + r of the (B, 1 + M) tables are the rows
+    r of the map, column 0 is STOP; what cannot be chosen is -inf.
+
+    Attributes:
+        fused: (B, 1 + M) logits over STOP and all unvisited places.
+        explore: (B, 1 + M) logits over STOP and all neighbours, visited or not.
+        global_logits: (B, 1 + M) the map's share of `fused`: over STOP and unvisited places.
+        local_logits: (B, 1 + M) the panorama's share: over STOP and all neighbours.
+        objects: (B, O) logits of the panorama's objects, -inf for padding.
+        gate: (B,) weight of the map.
+        mode_logit: (B,) logit of exploring (rather than exploiting).
+        stop_states: (B, 2 D) STOP token of the map and of the panorama.
+        map_states: (B, 1 + M, D) tokens of the map after the stack.
+        local_states: (B, 1 + S, D) tokens of the panorama after the stack, STOP first.
+    """
+
+    fused: Tensor
+    explore: Tensor
+    global_logits: Tensor
+    local_logits: Tensor
+    objects: Tensor
+    gate: Tensor
+    mode_logit: Tensor
+    stop_states: Tensor
+    map_states: Tensor
+    local_states: Tensor
+
+
+class Head(nn.Sequential):
+    """Linear, ReLU, layer norm, linear to one score."""
+
+    def __init__(self, inputs: int, inner: int) -> None:
+        super().__init__(
+            nn.Linear(inputs, inner), nn.ReLU(), nn.LayerNorm(inner), nn.Linear(inner, 1)
+        )
+
+
+def fuse(
+    on_map: Tensor,
+    nearby: Tensor,
+    gate: Tensor,
+    tokens: MapTokens,
+    scale: str = "dual",
+) -> dict[str, Tensor]:
+    """Combine the scores of the two scales (DUET, section 3.4, "dynamic fusion").
+
+    A place seen from here gets both scores. To reach any other unvisited place the agent first has
+    to go back, so these get, besides the map's score, the summed panorama scores of the visited
+    neighbours.
+
+    Args:
+        on_map: (B, 1 + M) scores of STOP and the map's rows.
+        nearby: (B, 1 + C) scores of STOP and the candidates.
+        gate: (B,) weight of the map, in [0, 1].
+        tokens: for what is visited and which rows are candidates.
+        scale: one of `config.SCALES`.
+
+    Returns:
+        fused, explore, global_logits and local_logits of `Scores`, and the gate that was used.
+    """
+    if scale == "global":
+        gate = torch.ones_like(gate)
+    elif scale == "local":
+        gate = torch.zeros_like(gate)
+    elif scale == "average":
+        gate = torch.full_like(gate, 0.5)
+    near = tokens.slots >= 0
+    map_share = gate[:, None] * on_map
+    # A row that is no candidate has slot -1 and reads STOP's score here; it is masked below.
+    columns = torch.cat([nearby[:, :1], nearby.gather(1, tokens.slots + 1)], dim=1)
+    local_share = (1 - gate[:, None]) * columns
+    back = local_share[:, 1:].masked_fill(~(near & tokens.visited), 0.0).sum(1, keepdim=True)
+    step = torch.where(near, local_share[:, 1:], back)
+    stop = torch.ones_like(near[:, :1])
+    choosable = torch.cat([stop, tokens.present & ~tokens.visited], dim=1)
+    reachable = torch.cat([stop, near], dim=1)
+    explore = (map_share + local_share).masked_fill(~reachable, NEGATIVE)
+    fused = map_share + torch.cat([local_share[:, :1], step], dim=1)
+    return {
+        "fused": explore if scale == "local" else fused.masked_fill(~choosable, NEGATIVE),
+        "explore": explore,
+        "global_logits": map_share.masked_fill(~choosable, NEGATIVE),
+        "local_logits": local_share.masked_fill(~reachable, NEGATIVE),
+        "gate": gate,
+    }
+
+
+class DualScaleNetwork(nn.Module):
+    """All learned parts of the agent, its mode selector and the heads of pre-training.
+
+    Args:
+        config: size and options.
+        vocabulary: words of the instructions and object names.
+        inputs: widths of the observations.
+    """
+
+    def __init__(
+        self, config: DualScaleConfig, vocabulary: Vocabulary, inputs: DualScaleInputs
+    ) -> None:
+        super().__init__()
+        self.config, self.inputs, self.vocabulary = config, inputs, vocabulary
+        size, drop = config.sizes, config.dropout
+        self.width = width = size.width
+        self.text = WordText(vocabulary, size, drop)
+
+        self.view = nn.Sequential(nn.Linear(inputs.views, width), nn.LayerNorm(width))
+        self.object = nn.Sequential(nn.Linear(inputs.objects, width), nn.LayerNorm(width))
+        self.category = nn.Embedding(inputs.categories + 1, width)
+        self.place = nn.Sequential(nn.Linear(ANGLES + BOX, width), nn.LayerNorm(width))
+        self.kind = nn.Embedding(3, width)
+        # The paper adds BERT's second token type to every visual token.
+        self.visual = nn.Parameter(torch.zeros(width))
+        self.panorama_norm = nn.LayerNorm(width)
+        self.drop = nn.Dropout(drop)
+        self.feature_drop = nn.Dropout(config.feature_dropout)
+        self.panorama_layers = nn.ModuleList(
+            PreNormLayer(width, size.heads, size.inner, drop) for _ in range(size.panorama)
+        )
+        self.panorama_out = nn.LayerNorm(width)
+
+        self.step = nn.Embedding(STEPS, width)
+        self.map_place = nn.Sequential(nn.Linear(FEATURES, width), nn.LayerNorm(width))
+        self.local_place = nn.Sequential(nn.Linear(2 * FEATURES, width), nn.LayerNorm(width))
+        self.distance = nn.Linear(1, 1)
+        self.map_layers = nn.ModuleList(
+            CrossLayer(width, size.heads, size.inner, drop) for _ in range(size.cross)
+        )
+        self.local_layers = nn.ModuleList(
+            CrossLayer(width, size.heads, size.inner, drop) for _ in range(size.cross)
+        )
+
+        self.map_head = Head(width, width)
+        self.local_head = Head(width, width)
+        self.object_head = Head(width, width)
+        self.gate_head = Head(2 * width, width)
+        self.mode_head = nn.Sequential(
+            nn.Linear(2 * width + 1, size.mode), nn.ReLU(), nn.Linear(size.mode, 1)
+        )
+        initialise(self, width)
+
+    def encode_text(self, instructions: Sequence[str]) -> TextMemory:
+        """Encode B instructions once for a whole episode: the text is the same at every step."""
+        return self.remember_text(*self.text.tokens(instructions))
+
+    def remember_text(self, ids: Tensor, present: Tensor) -> TextMemory:
+        """Encode token ids (B, L), of which `present` (B, L) are words."""
+        states = self.text(ids, present)
+        keys = [layer.cross.remember(states) for layer in self.cross_layers]
+        return TextMemory(torch.stack(keys, dim=1), mask_bias(present), states, ids)
+
+    @property
+    def cross_layers(self) -> list[CrossLayer]:
+        """Those of the map's stack, then those of the panorama's."""
+        both = [*self.map_layers, *self.local_layers]
+        return [layer for layer in both if isinstance(layer, CrossLayer)]
+
+    def encode_panorama(self, panorama: Panorama) -> Tensor:
+        """Return (B, S, D) tokens that know of each other (DUET, section 3.2)."""
+        p = panorama
+        tokens = [self.view(self.feature_drop(p.views))]
+        if p.objects:
+            names = self.text.names(p.words)[p.names]
+            seen = self.object(self.feature_drop(p.features))
+            tokens.append(seen + self.category(p.categories) + names)
+        x = torch.cat(tokens, dim=1) + self.place(p.places) + self.kind(p.kinds) + self.visual
+        x = self.drop(self.panorama_norm(x))
+        bias = mask_bias(p.present)
+        for layer in self.panorama_layers:
+            x = layer(x, bias)
+        return self.panorama_out(x)
+
+    def forward(
+        self, text: TextMemory, panorama: Panorama, tokens: Tensor, on_map: MapTokens
+    ) -> Scores:
+        """Score the choices of B decisions.
+
+        Args:
+            text: B instructions.
+            panorama: where the agents are.
+            tokens: (B, S, D) of it, encoded.
+            on_map: the maps.
+        """
+        count, layers = len(tokens), len(self.map_layers)
+        zeros = tokens.new_zeros(count, 1, self.width)
+        stop = torch.ones(count, 1, dtype=torch.bool, device=tokens.device)
+
+        nodes = torch.cat([zeros, on_map.nodes], dim=1) + self.map_place(on_map.places)
+        nodes = self.drop(nodes + self.step(on_map.steps.clamp(max=STEPS - 1)))
+        bias = self.distance(on_map.distances[..., None])[..., 0][:, None]
+        bias = bias + mask_bias(torch.cat([stop, on_map.present], dim=1))
+        for number, layer in enumerate(self.map_layers):
+            nodes = layer(nodes, text.keys[:, number], text.bias, bias)
+
+        # The paper's 14 numbers: where the episode began (every token), where the candidate lies.
+        beside = tokens.new_zeros(count, tokens.shape[1] - panorama.candidates, FEATURES)
+        toward = torch.cat([zeros[..., :FEATURES], on_map.toward, beside], dim=1)
+        start = on_map.start[:, None].expand_as(toward)
+        local = torch.cat([zeros, tokens], dim=1)
+        local = self.drop(local + self.local_place(torch.cat([start, toward], dim=-1)))
+        local_bias = mask_bias(torch.cat([stop, panorama.present], dim=1))
+        for number, layer in enumerate(self.local_layers):
+            local = layer(local, text.keys[:, layers + number], text.bias, local_bias)
+
+        stops = torch.cat([nodes[:, 0], local[:, 0]], dim=-1)
+        gate = torch.sigmoid(self.gate_head(stops)).squeeze(-1)
+        nearby = self.local_head(local[:, : 1 + panorama.candidates]).squeeze(-1)
+        fused = fuse(self.map_head(nodes).squeeze(-1), nearby, gate, on_map, self.config.scale)
+        shown = panorama.present[:, panorama.present.shape[1] - panorama.objects :]
+        objects = self.object_head(local[:, local.shape[1] - panorama.objects :]).squeeze(-1)
+        moment = torch.cat([stops, on_map.time[:, None]], dim=-1)
+        return Scores(
+            **fused,
+            objects=objects.masked_fill(~shown, NEGATIVE),
+            mode_logit=self.mode_head(moment).squeeze(-1),
+            stop_states=stops,
+            map_states=nodes,
+            local_states=local,
+        )
