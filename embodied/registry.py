@@ -26,6 +26,9 @@ TABLE: dict[str, dict[str, str]] = {
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
         "recurrent": "embodied.policies.recurrent:restore",
     },
+    "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
+        "ppo": "embodied.cli.evaluation:NavigationEvaluator",
+    },
     "trainer": {
         "ppo": "embodied.training.trainer:train",
     },

@@ -19,23 +19,15 @@ from embodied.cli.options import (
 TEXT = """\
 Measure a policy: a recipe (nav/explore) or the run folder of a trained one. Prints each figure with
 its 95 % confidence interval. Learned policies are judged in houses they were not trained in.
+With --episodes the figures of every single episode are kept too, to compare two policies pairwise.
 
 examples:
   embodied eval runs/pointnav_ppo                            a trained policy
   embodied eval runs/pointnav_ppo evaluation.episodes=500
   embodied eval nav/explore --scene flat.glb --json flat.json
-  embodied eval nav/objectnav_frontier task.scene.rooms='[3, 6]'"""
-
-SHOWN = (
-    "success",
-    "spl",
-    "soft_spl",
-    "coverage",
-    "distance_to_goal",
-    "path_length",
-    "collisions",
-    "steps",
-)
+  embodied eval nav/objectnav_frontier task.scene.rooms='[3, 6]'
+  embodied eval runs/reverie --json reverie.json --episodes reverie.jsonl   language-guided
+  embodied eval runs/reverie policy=meta_explore evaluation.split=val_seen --explain traces"""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,6 +38,12 @@ def add_parser(commands: Any) -> None:
         "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
     )
     parser.add_argument("--scene", type=Path, metavar="PATH", help="a scene instead of houses")
+    parser.add_argument(
+        "--episodes", type=Path, metavar="FILE", help="also write one JSON line per episode"
+    )
+    parser.add_argument(
+        "--explain", type=Path, metavar="DIR", help="also save why each decision was made"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
     parser.add_argument("--key", metavar="NAME", help="start of the names in the JSON file")
     parser.add_argument(
@@ -56,29 +54,40 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
-    from embodied.cli.evaluation import load_settings, make_policy, play, summarise, with_scene
+    from embodied.cli.evaluation import summarise
+    from embodied.cli.evaluators import open_evaluator, write_episodes
+    from embodied.files import require_writable
     from embodied.results import write_results
 
-    settings = load_settings(args.what, args.overrides, args.which)
+    evaluator = open_evaluator(args.what, args.overrides, args.which)
     if args.scene:
         require_scene(args.scene)
         chosen = any(o.startswith("evaluation.episodes=") for o in args.overrides)
-        settings = with_scene(settings, args.scene, 10**9 if chosen else 10)
+        evaluator.use_scene(args.scene, 10**9 if chosen else 10)
     if args.json:
         require_json(args.json)  # before the work, not after it
-    episodes = play(settings, make_policy(settings, args.which))
-    line = command_line(args, "--json")
+    for path in (args.episodes and args.episodes.parent, args.explain):
+        if path:
+            require_writable(path)
+    episodes = evaluator.play(args.explain)
+    line = command_line(args, "--json", "--episodes", "--explain")
     metrics = summarise(episodes, line)
-    shown = [name for name in SHOWN if name in metrics]
+    shown = [name for name in evaluator.shown if name in metrics]
     rows = [
         (name, f"{m.value:.3f}", f"[{m.ci95[0]:.3f}, {m.ci95[1]:.3f}]", str(m.n))
         for name, m in ((name, metrics[name]) for name in shown)
     ]
     print_table(("metric", "mean", "95 % interval", "episodes"), rows)
     if args.json:
-        prefix = args.key or settings.key
-        named = {f"{prefix}.{name}" if prefix else name: m for name, m in metrics.items()}
-        seeds, digest = [settings.evaluation.seed], config.digest(settings)
-        write_results(args.json, named, seeds=seeds, config_digest=digest)
+        prefix = args.key or evaluator.key
+        renamed = {evaluator.published.get(name, name): m for name, m in metrics.items()}
+        named = {f"{prefix}.{name}" if prefix else name: m for name, m in renamed.items()}
+        digest = config.digest(evaluator.settings)
+        write_results(args.json, named, seeds=[evaluator.seed], config_digest=digest)
         print(f"figures written to {args.json}")
+    if args.episodes:
+        write_episodes(args.episodes, evaluator.identities(len(episodes)), episodes)
+        print(f"episodes written to {args.episodes}")
+    if args.explain:
+        print(f"explanations written to {args.explain}")
     return 0

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -24,6 +24,58 @@ from embodied.tasks.config import NavigationConfig
 from embodied.training.evaluation import EvaluationConfig, evaluate
 
 Episodes = Sequence[Mapping[str, float]]
+
+
+class NavigationEvaluator:
+    """Point, object and image navigation, and exploration."""
+
+    shown = (
+        "success",
+        "spl",
+        "soft_spl",
+        "coverage",
+        "distance_to_goal",
+        "path_length",
+        "collisions",
+        "steps",
+    )
+    published: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
+        self.settings = load_settings(what, overrides, which)
+        self.which = which
+
+    @property
+    def key(self) -> str:
+        """Start of the published names."""
+        return self.settings.key
+
+    @property
+    def seed(self) -> int:
+        """Of the environments."""
+        return self.settings.evaluation.seed
+
+    def use_scene(self, scene: Path, episodes: int) -> None:
+        """Play in one scene file, at most so many episodes."""
+        self.settings = with_scene(self.settings, scene, episodes)
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes.
+
+        Raises:
+            ConfigError: explanations are asked for.
+        """
+        if explain:
+            raise ConfigError(
+                f"--explain {explain}: navigation policies record no decisions. "
+                "Only language-guided ones (vln/...) do."
+            )
+        return play(self.settings, make_policy(self.settings, self.which))
+
+    def identities(self, count: int) -> Sequence[str]:
+        """Number the episodes: with one split and seed, number i is the same for every policy."""
+        wanted = self.settings.evaluation
+        return [f"{wanted.split}-{wanted.seed}-{number}" for number in range(count)]
 
 
 @dataclass(frozen=True)
@@ -60,12 +112,14 @@ def load_settings(what: str, overrides: Sequence[str], which: str = "latest") ->
     if Path(what).is_dir():
         return configuration.override(_from_checkpoint(what, which), overrides)
     tree = configuration.read_recipe(what)
+    tree.pop("evaluator", None)
     if not isinstance(tree.get("policy", ""), str):
         raise ConfigError(
             f"recipe {what} trains a policy, and there is nothing to evaluate yet. First: "
             f"embodied train {what}   Then: embodied eval runs/{Path(what).stem}"
         )
-    return configuration.load(EvalConfig, what, overrides)
+    tree = configuration.merge(tree, configuration.parse_overrides(overrides))
+    return configuration.build(EvalConfig, tree, source=f"recipe {what}")
 
 
 def with_scene(settings: EvalConfig, scene: Path, episodes: int = 10) -> EvalConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,12 @@ class EvaluationConfig:
 
 
 def evaluate(
-    policy: Policy, env: VectorEnv, episodes: int, seed: int = 0, progress: bool = True
+    policy: Policy,
+    env: VectorEnv,
+    episodes: int,
+    seed: int = 0,
+    progress: bool = True,
+    finished: Callable[[int, int, Episode], None] | None = None,
 ) -> list[Episode]:
     """Play `episodes` episodes and return their metrics ("success", "spl", ..., "return",
     "length").
@@ -56,6 +62,8 @@ def evaluate(
         episodes: how many episodes.
         seed: of the environments.
         progress: show a progress bar when a person watches.
+        finished: called with (place of the episode in the result, environment, metrics) as soon
+            as an episode ends and before the policy acts again, e.g. to save what it thought.
 
     Returns:
         One mapping per episode, ordered by round and environment.
@@ -81,6 +89,8 @@ def evaluate(
             done = np.asarray(ended) | np.asarray(cut)
             for index, episode in meter.add(np.asarray(reward), done, infos, valid):
                 if played[index] < quota[index]:
+                    if finished is not None:
+                        finished(int(played[index]) * count + index, index, episode)
                     results[int(played[index]), index] = episode
                     played[index] += 1
                     bar.update()

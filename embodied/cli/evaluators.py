@@ -1,0 +1,103 @@
+"""What every kind of `embodied eval` offers, how it is found, and the file of single episodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from embodied import config as configuration
+from embodied import registry
+from embodied.errors import ConfigError
+from embodied.files import write_text
+
+Episodes = Sequence[Mapping[str, float]]
+
+
+class Evaluator(Protocol):
+    """One kind of evaluation; built by ``(what, overrides, which)``, a row of the registry's table
+    "evaluator".
+
+    Attributes:
+        settings: the whole configuration.
+        shown: names of the figures printed, in order.
+        published: metric name -> its name in the JSON file, where it differs.
+    """
+
+    settings: Any
+    shown: Sequence[str]
+    published: Mapping[str, str]
+
+    @property
+    def key(self) -> str:  # noqa: D102 - start of the published names
+        ...
+
+    @property
+    def seed(self) -> int:  # noqa: D102
+        ...
+
+    def use_scene(self, scene: Path, episodes: int) -> None:
+        """Play in one scene file, at most so many episodes."""
+        ...
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes; `explain` is a folder for what the policy thought."""
+        ...
+
+    def identities(self, count: int) -> Sequence[str]:
+        """Return a name for each of the first `count` episodes, the same for every policy."""
+        ...
+
+
+def open_evaluator(what: str, overrides: Sequence[str], which: str = "latest") -> Evaluator:
+    """Build the evaluation of a recipe, a YAML file, or the folder of a trained policy.
+
+    Its kind is the recipe's `evaluator`, else that of its `trainer`; navigation without either.
+
+    Raises:
+        ConfigError: unknown recipe, kind or key.
+        CheckpointError: a folder without a usable checkpoint.
+    """
+    if Path(what).is_dir():
+        from embodied.training.checkpoint import open_checkpoint
+
+        tree = open_checkpoint(what, which).config()
+    else:
+        tree = configuration.read_recipe(what)
+    kind = str(tree.get("evaluator", tree.get("trainer", "ppo")))
+    made: Evaluator = registry.resolve("evaluator", kind)(what, overrides, which)
+    return made
+
+
+def write_episodes(path: Path, names: Sequence[str], episodes: Episodes) -> None:
+    """Write one JSON line per episode: its name and its figures; those undefined are null."""
+    lines = []
+    for name, episode in zip(names, episodes, strict=True):
+        finite = {k: v if np.isfinite(v) else None for k, v in sorted(episode.items())}
+        lines.append(json.dumps({"id": name} | finite, allow_nan=False) + "\n")
+    write_text(path, "".join(lines))
+
+
+def read_episodes(path: str | Path) -> dict[str, dict[str, float]]:
+    """Return the figures of each episode of a file of `write_episodes`, by its name.
+
+    Raises:
+        ConfigError: not such a file, or a name twice.
+    """
+    found: dict[str, dict[str, float]] = {}
+    try:
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            name = row.pop("id")
+            if name in found:
+                raise ConfigError(f"{path}: episode '{name}' occurs twice")
+            found[name] = {k: np.nan if v is None else float(v) for k, v in row.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"cannot read episodes from {path} ({error}): "
+            "give a file written by embodied eval --episodes"
+        ) from error
+    return found
