@@ -1,4 +1,4 @@
-"""From images or boxes to a `Percept`."""
+"""From images taken all around to a `Percept`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from maps.panorama import (
-    HEIGHT,
-    TOP,
-    WIDTH,
-    boxes_to_canvas,
-    cell_angles,
-    view_shares,
-    view_sizes,
-)
-from maps.percept import VIEW_EXTRAS, Percept
+from maps.panorama import view_shares, view_sizes
+from maps.percept import VIEW_EXTRAS, VIEWS, Percept
+from maps.views import HEIGHT, TOP, WIDTH, cell_angles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,48 +22,6 @@ MIN_AREA = 0.006
 what covers fewer pixels in a small panorama has no reliable colour or box)."""
 SHARE = 0.25
 """A canvas cell is set when a category covers at least this part of it (see maps/panorama.py)."""
-
-
-def percept_from_boxes(
-    objects: ArrayLike,
-    names: Sequence[str],
-    categories: ArrayLike,
-    boxes: ArrayLike,
-    count: int,
-    distances: ArrayLike | None = None,
-    canvas: NDArray[np.bool_] | None = None,
-) -> Percept:
-    """Describe a place by the boxes of its objects alone; there is no colour and no depth.
-
-    Args:
-        objects: (O,) identities.
-        names: O names in plain words.
-        categories: (O,) canvas row of each, -1 for none.
-        boxes: (O, 4) heading and elevation of the centre, width and height [rad].
-        count: number of categories K.
-        distances: (O,) to the objects [m], 0 or None where unknown.
-        canvas: (K, H, W), where something better than filled boxes is known.
-
-    Raises:
-        ValueError: lengths differ, a category out of range, or a box that is not finite.
-    """
-    ids = np.asarray(objects, np.int64).reshape(-1)
-    kinds = np.asarray(categories, np.int64).reshape(-1)
-    angles = np.asarray(boxes, np.float64).reshape(-1, 4)
-    if not len(ids) == len(names) == len(kinds) == len(angles):
-        raise ValueError(
-            f"{len(ids)} objects, {len(names)} names, {len(kinds)} categories, {len(angles)} "
-            "boxes: give one of each per object"
-        )
-    if canvas is None:
-        canvas = boxes_to_canvas(kinds, angles, count)
-    views = np.zeros((36, 2 * count + len(VIEW_EXTRAS)), np.float32)
-    views[:, :count] = view_shares(canvas)
-    views[:, count : 2 * count] = view_sizes(kinds, angles, count)
-    far = np.zeros(len(ids)) if distances is None else np.asarray(distances, np.float64)
-    area = angles[:, 2] * np.cos(angles[:, 1]) * angles[:, 3]
-    features = _features(far, area, angles, np.zeros((len(ids), 3)))
-    return Percept(views, ids, tuple(names), kinds, angles.astype(np.float32), features, canvas)
 
 
 def perceive(
@@ -116,7 +67,7 @@ def perceive(
         raise ValueError(f"rows {kinds.min()} .. {kinds.max()}: allowed are -1 .. {count - 1}")
     far = depth.ravel()[pick].astype(np.float64)
     who = instances.ravel()[pick].astype(np.int64)
-    colour = None if rgb is None else rgb.reshape(-1, 3)[pick].astype(np.float32) / 255
+    colour = None if rgb is None else rgb.reshape(-1, 3)[pick] / 255
     cell, areas = _layout(fine)
     known = kinds >= 0
     shares = np.bincount(kinds[known] * (HEIGHT * WIDTH) + cell[known], minlength=_cells(count))
@@ -162,7 +113,7 @@ class _Instances:
         far: Floats,
         kinds: Ints,
         areas: Floats,
-        colour: NDArray[np.float32] | None,
+        colour: Floats | None,
     ) -> None:
         seen = np.flatnonzero((who > 0) & (far > 0))
         order = seen[np.lexsort((far[seen], who[seen]))]
@@ -210,12 +161,10 @@ def _boxes(group: Ints, y: Ints, x: Ints, starts: Ints, fine: int) -> Floats:
     return np.stack([centre, (top + bottom) / 2, wide * step, top - bottom], axis=1)
 
 
-def _extras(
-    colour: NDArray[np.float32] | None, far: Floats, cell: Ints, fine: int
-) -> NDArray[np.float32]:
+def _extras(colour: Floats | None, far: Floats, cell: Ints, fine: int) -> NDArray[np.float32]:
     """Return `VIEW_EXTRAS` of the 36 views, (36, 5)."""
     cells = HEIGHT * WIDTH
-    extras = np.zeros((36, len(VIEW_EXTRAS)), np.float32)
+    extras = np.zeros((VIEWS, len(VIEW_EXTRAS)), np.float32)
     if colour is not None:
         mean = [np.bincount(cell, colour[:, i], cells) / fine**2 for i in range(3)]
         extras[:, :3] = view_shares(np.stack(mean).reshape(3, HEIGHT, WIDTH))
