@@ -121,12 +121,7 @@ class Mapper:
                 self._floors.append(near[0])
             self.grid = min(near, key=lambda g: abs(self.position[1] - g.floor))
             self._window = (slice(0, 0), slice(0, 0))
-        self.grid.integrate(
-            depth,
-            camera_pose(self.body, self.position, self.yaw),
-            self.body.hfov,
-            floor=float(self.position[1]),
-        )
+        self._integrate(depth)
         self._free_footprint()
         self.bumped = False
         if self._last == FORWARD:
@@ -138,6 +133,11 @@ class Mapper:
                 self.grid.mark(
                     wall, occupied=True, radius=self.body.cell_size, log_odds=self.grid.hit
                 )
+
+    def _integrate(self, depth: NDArray[np.float32]) -> None:
+        """Add the depth seen from the present pose to the map."""
+        pose, floor = camera_pose(self.body, self.position, self.yaw), float(self.position[1])
+        self.grid.integrate(depth, pose, self.body.hfov, floor=floor)
 
     def _free_footprint(self) -> None:
         """Where the body stands there is floor, whatever the camera cannot see below itself."""

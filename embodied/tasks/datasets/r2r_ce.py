@@ -14,19 +14,23 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from embodied.errors import NavigationError
+from embodied.tasks.metrics import path_length, spl
+from embodied.tasks.vln.metrics import cls, ndtw
 from embodied.types import Pose
 
 Array = NDArray[np.float64]
+Distance = Callable[[Array, Array], Array]
+"""(A, 3) and (B, 3) points -> (A, B) lengths of the ways between them [m]."""
 
 SPLITS = ("train", "val_seen", "val_unseen", "test")
 ACTIONS = ("stop", "forward", "left", "right")
@@ -146,6 +150,73 @@ def load_demonstrations(
                 "episode's start; the file belongs to another split"
             )
     return found
+
+
+def straight(a: Array, b: Array) -> Array:
+    """Return the straight-line distances (A, B) between points (A, 3) and (B, 3) [m]."""
+    gaps: Array = np.linalg.norm(a[:, None] - b[None], axis=2)
+    return gaps
+
+
+def score(
+    episode: ContinuousEpisode,
+    positions: ArrayLike,
+    *,
+    stopped: bool = True,
+    reference: ArrayLike | None = None,
+    distance: Distance = straight,
+    shortest: float | None = None,
+) -> dict[str, float]:
+    """Return the metrics of a walked path, as VLN-CE computes them.
+
+    Success needs STOP, and a goal nearer than its radius (strictly, as in habitat-lab); oracle
+    success has the goal that near anywhere on the way. SPL divides by `shortest`. nDTW and SDTW
+    compare with `reference`; VLN-CE takes the expert's positions for it (`Demonstration`), not the
+    few annotated viewpoints. Standing still adds no position to the path.
+
+    Args:
+        episode: what was asked.
+        positions: (T, 3) feet, the start first [m].
+        stopped: whether the agent called STOP.
+        reference: (P, 3) path to compare with [m]; the annotated one by default.
+        distance: (A, 3), (B, 3) -> (A, B) [m]; inf where there is no way.
+        shortest: length of SPL's reference way [m]; the episode's own by default.
+
+    Returns:
+        steps and path_length, and where the truth is known success, spl, oracle_success,
+        distance_to_goal, ndtw, sdtw and cls.
+
+    Raises:
+        NavigationError: positions that are not finite (T, 3), T >= 1.
+    """
+    try:
+        path = _points(positions, "positions")
+    except ValueError as error:
+        raise NavigationError(f"episode '{episode.name}': {error}") from error
+    moved = np.concatenate([[True], (np.diff(path, axis=0) != 0).any(axis=1)])
+    path = path[moved]
+    report = {"steps": float(len(path) - 1), "path_length": path_length(path)}
+    if not len(episode.goals):
+        return report
+    given = episode.reference if reference is None else _points(reference, "reference")
+    gaps = distance(path, episode.goals).min(axis=1)
+    success = float(stopped and gaps[-1] < episode.radius)
+    best = episode.shortest if shortest is None else shortest
+    # the graph metrics over a graph of all points: path first, then the reference
+    points = np.concatenate([path, given])
+    table = distance(points, points)
+    walk, wanted = range(len(path)), range(len(path), len(points))
+    warping = ndtw(table, walk, wanted, episode.radius)
+    report |= {
+        "success": success,
+        "spl": float(spl(success, best, report["path_length"])),
+        "oracle_success": float((gaps < episode.radius).any()),
+        "distance_to_goal": float(gaps[-1]),
+        "ndtw": warping,
+        "sdtw": success * warping,
+        "cls": cls(table, walk, wanted, episode.radius),
+    }
+    return report
 
 
 def _read(file: Path) -> Any:
