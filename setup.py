@@ -19,6 +19,7 @@ PACKAGES = [
     "embodied.simulators.scenes",
     "embodied.tasks",
     "embodied.tasks.datasets",
+    "embodied.tasks.vln",
     "embodied.training",
     "embodied.viz",
     "maps",

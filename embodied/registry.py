@@ -22,6 +22,10 @@ TABLE: dict[str, dict[str, str]] = {
         "objectnav": "embodied.tasks.navigation:ObjectNavEnv",
         "imagenav": "embodied.tasks.navigation:ImageNavEnv",
         "explore": "embodied.tasks.navigation:ExploreEnv",
+        "r2r": "embodied.tasks.vln.env:R2REnv",
+        "reverie": "embodied.tasks.vln.env:ReverieEnv",
+        "soon": "embodied.tasks.vln.env:SoonEnv",
+        "vln_houses": "embodied.tasks.vln.env:HousesEnv",
     },
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
         "recurrent": "embodied.policies.recurrent:restore",

@@ -75,6 +75,9 @@ class GraphWorld(ABC):
     def __len__(self) -> int:
         return len(self.places)
 
+    def __contains__(self, place: object) -> bool:
+        return place in self._number
+
     def number(self, place: str) -> int:
         """Return the number of a named place.
 

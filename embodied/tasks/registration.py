@@ -15,6 +15,15 @@ ENVIRONMENTS: dict[str, tuple[str, dict[str, Any]]] = {
 """id -> (class, settings that differ from `NavigationConfig`'s defaults)."""
 
 
+VLN_ENVIRONMENTS: dict[str, tuple[str, str]] = {
+    "embodied/VLN-R2R-v0": ("R2REnv", "r2r"),
+    "embodied/VLN-REVERIE-v0": ("ReverieEnv", "reverie"),
+    "embodied/VLN-SOON-v0": ("SoonEnv", "soon"),
+    "embodied/VLN-Houses-v0": ("HousesEnv", "houses"),
+}
+"""id -> (class, data set) of language-guided navigation; settings are `VLNConfig`'s."""
+
+
 def register_environments() -> None:
     """Register every environment with Gymnasium; a second call changes nothing."""
     for name, (entry, settings) in ENVIRONMENTS.items():
@@ -24,4 +33,12 @@ def register_environments() -> None:
                 entry_point=f"embodied.tasks.navigation:{entry}",
                 vector_entry_point="embodied.tasks.vector:NavigationVectorEnv",
                 kwargs=settings,
+            )
+    for name, (entry, dataset) in VLN_ENVIRONMENTS.items():
+        if name not in registry:
+            register(
+                id=name,
+                entry_point=f"embodied.tasks.vln.env:{entry}",
+                vector_entry_point="embodied.tasks.vln.vector:VLNVectorEnv",
+                kwargs={"dataset": dataset},
             )

@@ -1,0 +1,60 @@
+"""Room-to-Room (Anderson et al. 2018, arXiv 1711.07280): follow a route.
+
+Success: ending less than 3 m (shortest walk) from the path's last viewpoint. The reference length
+of SPL is the shortest walk from start to goal, as in the official evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from embodied.simulators.annotations import find
+from embodied.simulators.graph import GraphWorld
+from embodied.tasks.datasets.viewpoints import items, numbers, take, text, walked, world_of
+from embodied.tasks.vln.episodes import VLNEpisode
+
+RADIUS = 3.0
+REMEDY = "Get R2R_*.json (tasks/R2R/data/download.sh of peteanderson80/Matterport3DSimulator)"
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Return the file of a split below the data folder.
+
+    Raises:
+        SceneError: none there; says where to get it.
+    """
+    name = f"R2R_{split}.json"
+    places = [f"{folder}/{name}{end}" for folder in ("r2r", "R2R", ".") for end in ("", ".gz")]
+    return find(root, places, f"R2R split '{split}'", REMEDY)
+
+
+def load(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
+    """Read one split: an episode per instruction, id "<path_id>_<instruction number>".
+
+    Raises:
+        SceneError, NavigationError: bad data; names file and key.
+    """
+    episodes = []
+    for where, item in items(file):
+        world = world_of(worlds, take(item, "scan", str, where), where)
+        path = numbers(world, take(item, "path", list, where), "path", where)
+        heading = take(item, "heading", float, where)
+        known = "distance" in item or len(path) > 1  # the test split tells the start only
+        if known:
+            walked(world, path, where)
+        for j, instruction in enumerate(take(item, "instructions", list, where)):
+            episodes.append(
+                VLNEpisode(
+                    id=f"{item.get('path_id', item.get('id'))}_{j}",
+                    world=world.name,
+                    start=path[0],
+                    heading=heading,
+                    instruction=text(instruction, f"instructions[{j}]", where),
+                    goals=(path[-1],) if known else (),
+                    path=path,
+                    length=float(world.distances[path[0], path[-1]]) if known else float("nan"),
+                    radius=RADIUS,
+                )
+            )
+    return episodes

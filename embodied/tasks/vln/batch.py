@@ -1,0 +1,255 @@
+"""The core of every language-guided navigation environment: N agents, each in a graph world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.categories import SOS_CATEGORIES
+from embodied.errors import ConfigError, NavigationError
+from embodied.simulators.graph import GraphWorld
+from embodied.tasks.vln import metrics
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.episodes import VLNEpisode
+from embodied.tasks.vln.observations import Packed, PlaceTable, action_space, observation_space
+from embodied.tasks.vln.source import Source, load
+from maps.panorama import HEIGHT, WIDTH
+
+Array = NDArray[np.float64]
+Observation = dict[str, Any]
+
+STOP = 0
+
+
+class VLNBatch:
+    """Plays N episodes at once.
+
+    An observation holds, stacked over N (strings as tuples):
+
+        instruction str | place int64 | position (3,) relative to the episode's start, world axes
+        [m] | heading clockwise from north [rad] | views (36, D) | candidates (C,) neighbouring
+        places, -1 = none | candidate_positions (C, 3) relative to the start [m] | objects (O,)
+        visible objects, -1 = none | object_names | object_categories (O,) canvas rows |
+        object_boxes (O, 4) | object_features (O, 6): see `maps.percept.Percept`;
+        canvas: `canvas` (K, H, W); oracle_canvas: `candidate_canvas` (C, K, H, W);
+        privileged: `goal_distance` to the nearest goal [m], `candidate_goal_distances` (C,) inf =
+        none, `target` object id, -1 = none asked for.
+
+    An action is (move, object): 0 = STOP, i = walk to candidates[i - 1]; 0 = no object, j = the
+    answer is objects[j - 1], read with STOP only. A move to a candidate that is not there is an
+    error. The episode ends with STOP or after `max_steps` moves.
+
+    Args:
+        config: the task.
+        num: N.
+        source: worlds and episodes; read from the data that `config` names by default.
+
+    Attributes:
+        worlds, episodes: what may be played.
+        current: the number of each environment's episode, -1 before the first.
+        places: (N,) where each agent is.
+        walks: the places each agent has visited, the start first.
+        answers: (N,) object id named at the end, -1 for none.
+    """
+
+    def __init__(self, config: VLNConfig, num: int, source: Source | None = None) -> None:
+        if num < 1:
+            raise ConfigError(f"number of environments = {num} must be at least 1")
+        self.config, self.num = config, num
+        self.worlds, self.episodes = source or load(config)
+        if not self.episodes:
+            raise ConfigError(f"split '{config.split}' of {config.dataset} holds no episode")
+        self.table = PlaceTable(config)
+        self.observation_space = observation_space(config, self.table.view_size)
+        self.action_space = action_space(config)
+        self.current = np.full(num, -1, np.int64)
+        self.places = np.zeros(num, np.int64)
+        self.headings = np.zeros(num)
+        self.answers = np.full(num, -1, np.int64)
+        self.moves = np.zeros(num, np.int64)
+        self.travelled = np.zeros(num)
+        self.walks: list[list[int]] = [[] for _ in range(num)]
+        self._named = np.zeros(num, bool)
+        self._starts = np.zeros((num, 3))
+        self._world: list[GraphWorld] = []
+        self._packed: list[Packed] = []
+        self._goal: list[Array] = [np.zeros(0)] * num
+        self._fields: dict[int, Array] = {}
+
+    def begin(self, rows: Sequence[int] | NDArray[np.integer], episodes: Sequence[int]) -> None:
+        """Start episodes, given by their number in `episodes`, in some environments.
+
+        Raises:
+            NavigationError: a number that is no episode's.
+        """
+        for row, number in zip(rows, episodes, strict=True):
+            if not 0 <= number < len(self.episodes):
+                raise NavigationError(
+                    f"episode {number}: there are 0..{len(self.episodes) - 1} of them"
+                )
+            episode = self.episodes[number]
+            world = self.worlds[episode.world]
+            packed = self.table.get(world, episode.start)
+            if not self._world:
+                self._world, self._packed = [world] * self.num, [packed] * self.num
+            self._world[row], self._packed[row] = world, packed
+            self.current[row], self.places[row] = number, episode.start
+            self.headings[row], self.answers[row] = episode.heading, -1
+            self.moves[row], self.travelled[row], self._named[row] = 0, 0.0, False
+            self.walks[row] = [episode.start]
+            self._starts[row] = world.positions[episode.start]
+            self._goal[row] = self._field(number, world, episode)
+
+    def step(
+        self, actions: NDArray[np.integer]
+    ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Apply one action (N, 2) per agent; return rewards, terminated and truncated, (N,).
+
+        The reward is the progress towards the nearest goal [m], plus `success_reward` at a
+        successful end (our choice; 0 where the truth is held back).
+
+        Raises:
+            NavigationError: actions of a wrong shape, or a candidate or object that is not there.
+        """
+        actions = np.asarray(actions)
+        if actions.dtype.kind not in "iu" or actions.shape != (self.num, 2):
+            raise NavigationError(
+                f"actions must be ({self.num}, 2) integers (move, object), got "
+                f"{actions.dtype} {actions.shape}"
+            )
+        if (self.current < 0).any():
+            raise NavigationError("begin an episode in every environment before the first step")
+        reward = np.zeros(self.num)
+        stopped = actions[:, 0] == STOP
+        for row in range(self.num):
+            move, named = int(actions[row, 0]), int(actions[row, 1])
+            if move == STOP:
+                self._answer(row, named)
+            else:
+                reward[row] = self._walk(row, move)
+        truncated = (self.moves >= self.config.max_steps) & ~stopped
+        for row in np.flatnonzero(stopped | truncated):
+            reward[row] += self.config.success_reward * self.succeeded(int(row))
+        return reward, stopped, truncated
+
+    def observe(self, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Observation:
+        """Return the observations of some environments (all by default), stacked; fresh arrays."""
+        chosen = range(self.num) if rows is None else [int(r) for r in rows]
+        index = np.asarray(chosen, np.int64)
+        packed = [self._packed[r] for r in chosen]
+        starts = self._starts[index]
+        world = [self._world[r] for r in chosen]
+        here = np.stack([w.positions[p] for w, p in zip(world, self.places[index], strict=True)])
+        candidates = np.stack([p.candidates for p in packed])
+        around = np.stack([p.positions for p in packed]) - starts[:, None]
+        around[candidates < 0] = 0.0
+        observation: Observation = {
+            "instruction": tuple(self.episodes[i].instruction for i in self.current[index]),
+            "place": self.places[index],
+            "position": (here - starts).astype(np.float32),
+            "heading": self.headings[index].astype(np.float32),
+            "views": np.stack([p.views for p in packed]),
+            "candidates": candidates,
+            "candidate_positions": around.astype(np.float32),
+            "objects": np.stack([p.objects for p in packed]),
+            "object_names": tuple(p.names for p in packed),
+            "object_categories": np.stack([p.categories for p in packed]),
+            "object_boxes": np.stack([p.boxes for p in packed]),
+            "object_features": np.stack([p.features for p in packed]),
+        }
+        if self.config.canvas:
+            observation["canvas"] = np.stack(
+                [w.percept(int(p)).canvas for w, p in zip(world, self.places[index], strict=True)]
+            )
+        if self.config.oracle_canvas:
+            observation["candidate_canvas"] = self._neighbour_canvases(world, candidates)
+        if self.config.privileged:
+            observation |= self._truth(chosen, index, candidates)
+        return observation
+
+    def succeeded(self, row: int) -> bool:
+        """Tell whether an episode that ended where the agent is now would be a success."""
+        episode = self.episodes[self.current[row]]
+        if not episode.has_truth:
+            return False
+        return bool(metrics.arrived(self._world[row].distances, episode)[self.places[row]])
+
+    def metrics(self, row: int) -> dict[str, float]:
+        """Return all metrics of an environment's episode so far, see `metrics.score`."""
+        episode = self.episodes[self.current[row]]
+        distances = self._world[row].distances
+        return metrics.score(distances, episode, self.walks[row], bool(self._named[row]))
+
+    def trajectory(self, row: int) -> list[str]:
+        """Return the names of the places visited: what a test server wants handed in."""
+        return [self._world[row].places[p] for p in self.walks[row]]
+
+    def _walk(self, row: int, move: int) -> float:
+        """Move one agent; return its progress towards the nearest goal [m]."""
+        packed, world = self._packed[row], self._world[row]
+        if not 0 < move <= packed.count:
+            raise NavigationError(
+                f"environment {row}: move {move} from '{world.places[self.places[row]]}' of "
+                f"'{world.name}', which has {packed.count} candidates; 0 is STOP, 1.."
+                f"{packed.count} walk"
+            )
+        before, after = int(self.places[row]), int(packed.candidates[move - 1])
+        east, _, south = world.positions[after] - world.positions[before]
+        if east or south:  # straight up or down leaves the heading as it is
+            self.headings[row] = np.arctan2(east, -south) % (2 * np.pi)
+        self.places[row] = after
+        self.walks[row].append(after)
+        self.moves[row] += 1
+        self.travelled[row] += world.distances[before, after]
+        self._packed[row] = self.table.get(world, after)
+        goal = self._goal[row]
+        return float(goal[before] - goal[after]) if len(goal) else 0.0
+
+    def _answer(self, row: int, named: int) -> None:
+        """Note the object that an agent names as it stops."""
+        if named == 0:
+            return
+        packed, episode = self._packed[row], self.episodes[self.current[row]]
+        if not 0 < named <= len(packed.names):
+            raise NavigationError(
+                f"environment {row}: object {named} named, but {len(packed.names)} are visible; "
+                f"0 names none, 1..{len(packed.names)} name one"
+            )
+        self.answers[row] = packed.objects[named - 1]
+        centre = packed.boxes[named - 1, :2]
+        self._named[row] = metrics.right_object(
+            episode, int(self.places[row]), int(self.answers[row]), (centre[0], centre[1])
+        )
+
+    def _field(self, number: int, world: GraphWorld, episode: VLNEpisode) -> Array:
+        """Return the distance of every place to the nearest goal, empty where it is held back."""
+        known = self._fields.get(number)
+        if known is None:
+            has = episode.has_truth
+            known = metrics.goal_distances(world.distances, episode) if has else np.zeros(0)
+            self._fields[number] = known
+        return known
+
+    def _truth(
+        self, chosen: Sequence[int], index: NDArray[np.int64], candidates: NDArray[np.int64]
+    ) -> Observation:
+        fields = [self._goal[r] for r in chosen]
+        beyond = np.stack([f[c] for f, c in zip(fields, candidates, strict=True)])
+        return {
+            "goal_distance": np.array(
+                [f[p] for f, p in zip(fields, self.places[index], strict=True)], np.float32
+            ),
+            "candidate_goal_distances": np.where(candidates < 0, np.inf, beyond).astype(np.float32),
+            "target": np.array([self.episodes[i].target for i in self.current[index]], np.int64),
+        }
+
+    def _neighbour_canvases(
+        self, worlds: Sequence[GraphWorld], candidates: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        found = np.zeros((*candidates.shape, len(SOS_CATEGORIES), HEIGHT, WIDTH), bool)
+        for i, j in np.argwhere(candidates >= 0):
+            found[i, j] = worlds[i].percept(int(candidates[i, j])).canvas
+        return found

@@ -1,0 +1,107 @@
+"""Language-guided navigation as Gymnasium environments; `import embodied` registers them.
+
+>>> env = gymnasium.make("embodied/VLN-REVERIE-v0", split="val_unseen")
+>>> observation, info = env.reset(seed=0)
+
+See `embodied.tasks.vln.batch.VLNBatch` for observations and actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from embodied.errors import ConfigError, nearest
+from embodied.tasks.vln.batch import VLNBatch
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.source import Source
+
+
+def configure(config: VLNConfig | None, overrides: Mapping[str, Any]) -> VLNConfig:
+    """Lay keyword settings over a configuration.
+
+    Raises:
+        ConfigError: an unknown setting; names the nearest one.
+    """
+    known = [f.name for f in fields(VLNConfig)]
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+    return replace(config or VLNConfig(), **overrides)
+
+
+class VLNEnv(gymnasium.Env):
+    """One agent following one instruction at a time: the view of a batch of one.
+
+    Episodes come in random order. `reset(options={"episode": 3})` plays a chosen one. `info` holds
+    the metrics so far and "episode", the number of the episode.
+
+    Args:
+        config: the task; keyword overrides are laid over it (`split="val_seen"`).
+        source: worlds and episodes, if not those that the configuration names.
+
+    Raises:
+        ConfigError: an unknown or unusable setting.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+    dataset: ClassVar[str] = "reverie"
+
+    def __init__(
+        self, config: VLNConfig | None = None, *, source: Source | None = None, **overrides: Any
+    ) -> None:
+        self.config = configure(config, {**overrides, "dataset": self.dataset})
+        self.render_mode = None
+        self.batch = VLNBatch(self.config, 1, source)
+        self.observation_space = self.batch.observation_space
+        self.action_space = self.batch.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start the next episode."""
+        super().reset(seed=seed)
+        number = (options or {}).get("episode")
+        if number is None:
+            number = int(self.np_random.integers(len(self.batch.episodes)))
+        self.batch.begin([0], [int(number)])
+        return self._observe(), self._info()
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Apply one action; see `gymnasium.Env.step`."""
+        reward, ended, cut = self.batch.step(np.asarray(action)[None])
+        return self._observe(), float(reward[0]), bool(ended[0]), bool(cut[0]), self._info()
+
+    def _observe(self) -> dict[str, Any]:
+        return {name: values[0] for name, values in self.batch.observe().items()}
+
+    def _info(self) -> dict[str, Any]:
+        return {**self.batch.metrics(0), "episode": int(self.batch.current[0])}
+
+
+class R2REnv(VLNEnv):
+    """Follow a route description to its end."""
+
+    dataset = "r2r"
+
+
+class ReverieEnv(VLNEnv):
+    """Go where an object is and name it."""
+
+    dataset = "reverie"
+
+
+class SoonEnv(VLNEnv):
+    """Find an object described by its surroundings."""
+
+    dataset = "soon"
+
+
+class HousesEnv(VLNEnv):
+    """Follow generated instructions through three-dimensional scenes."""
+
+    dataset = "houses"

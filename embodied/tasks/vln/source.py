@@ -1,0 +1,111 @@
+"""From settings to worlds and episodes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from embodied.errors import ConfigError, nearest
+from embodied.simulators.annotations import data_folder
+from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld
+from embodied.simulators.graph import GraphWorld
+from embodied.simulators.panoramas import ObjectBoxes
+from embodied.tasks.datasets import r2r, reverie, soon
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.episodes import VLNEpisode
+
+
+class Source(NamedTuple):
+    """Worlds by name, made when first asked for, and the episodes that play in them."""
+
+    worlds: Mapping[str, GraphWorld]
+    episodes: list[VLNEpisode]
+
+
+class Worlds(Mapping[str, GraphWorld]):
+    """Graph worlds by name, each made when first asked for and kept.
+
+    Args:
+        names: of all worlds.
+        make: from a name to a world; decides about unknown names.
+    """
+
+    def __init__(self, names: tuple[str, ...], make: Callable[[str], GraphWorld]) -> None:
+        self._names, self._make = names, make
+        self._made: dict[str, GraphWorld] = {}
+
+    def __getitem__(self, name: str) -> GraphWorld:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def load(config: VLNConfig) -> Source:
+    """Open the worlds of a task and read its episodes.
+
+    Raises:
+        SceneError, NavigationError: missing or bad data; names file and key and what to do.
+        ConfigError: settings that leave no episode, or ask for truth a test split holds back.
+    """
+    if config.dataset == "houses":
+        from embodied.tasks.vln.houses import load_houses
+
+        worlds, episodes = load_houses(config)
+    else:
+        worlds, episodes = _matterport(config)
+    if config.scans:
+        known = {e.world for e in episodes}
+        for scan in config.scans:
+            if scan not in known:
+                raise ConfigError(
+                    f"scans: '{scan}' has no episode in split '{config.split}'; "
+                    f"{nearest(scan, known)}"
+                )
+        episodes = [e for e in episodes if e.world in config.scans]
+    if config.episodes and config.episodes < len(episodes):
+        rows = np.linspace(0, len(episodes) - 1, config.episodes).round().astype(int)
+        episodes = [episodes[i] for i in rows]
+    hidden = sum(not e.has_truth for e in episodes)
+    if hidden and config.privileged:
+        raise ConfigError(
+            f"privileged observations need the goal, which split '{config.split}' of "
+            f"{config.dataset} holds back for {hidden} episodes; use a train or val split"
+        )
+    if hidden:
+        warnings.warn(
+            f"{hidden} of {len(episodes)} episodes of {config.dataset} '{config.split}' come "
+            "without a goal: only steps and path_length are measured. Hand the trajectories in to "
+            "the data set's server for the rest",
+            stacklevel=2,
+        )
+    return Source(worlds, episodes)
+
+
+def _matterport(config: VLNConfig) -> Source:
+    root = data_folder(config.data)
+    graphs = ConnectivityFiles(root)
+    boxes = object_boxes(str(root.resolve()), config.strict_categories)
+    worlds = Worlds(graphs.scans, lambda scan: ConnectivityWorld(scan, graphs.graph(scan), boxes))
+    if config.dataset == "r2r":
+        return Source(worlds, r2r.load(r2r.annotation_file(root, config.split), worlds))
+    if config.dataset == "soon":
+        return Source(worlds, soon.load(soon.annotation_file(root, config.split), worlds))
+    file = reverie.annotation_file(root, config.split, config.version)
+    return Source(worlds, reverie.load(file, worlds, boxes))
+
+
+@lru_cache(maxsize=2)
+def object_boxes(root: str, strict: bool) -> ObjectBoxes:
+    """Open the object boxes below a data folder; kept, because reading them takes a second."""
+    return ObjectBoxes.below(Path(root), strict)
