@@ -152,7 +152,7 @@ class GraphWorld(ABC):
                 f"world '{self.name}': {count} places need as many finite positions (x, y, z), "
                 f"got an array of shape {self.positions.shape}"
             )
-        if len(links) and not (0 <= links.min() and links.max() < count):
+        if len(links) and not (links.min() >= 0 and links.max() < count):
             raise SceneError(
                 f"world '{self.name}': an edge joins place {int(links.max())}, but places are "
                 f"numbered 0..{count - 1}"

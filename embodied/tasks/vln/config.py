@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embodied.errors import ConfigError, nearest
+from embodied.tasks.vln.houses_config import HousesConfig
 
 DATASETS = ("r2r", "reverie", "soon", "houses")
 SPLITS = ("train", "val_seen", "val_unseen", "test")
@@ -30,6 +31,7 @@ class VLNConfig:
         features: .safetensors or .npz file of image features per viewpoint, (36, D) under
             "<world>_<viewpoint>", that replace "views".
         strict_categories: an object name without a category is an error, not a warning.
+        houses: which scenes and instructions, when `dataset` is "houses".
         success_reward: for ending at the goal; besides, each metre of progress earns 1.
     """
 
@@ -47,6 +49,7 @@ class VLNConfig:
     oracle_canvas: bool = False
     features: str = ""
     strict_categories: bool = False
+    houses: HousesConfig = field(default_factory=HousesConfig)
     success_reward: float = 2.5
 
     def __post_init__(self) -> None:

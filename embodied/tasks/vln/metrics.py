@@ -94,7 +94,8 @@ def inside_polygon(heading: float, elevation: float, polygon: Polygon) -> bool:
     evaluation compares plain numbers there and says so in a comment. The rim counts as inside.
 
     Args:
-        heading, elevation: of the direction [rad].
+        heading: of the direction [rad].
+        elevation: of the direction [rad].
         polygon: (P, 2) corners, each less than half a turn from the next.
     """
     corners = np.asarray(polygon, np.float64)
