@@ -18,79 +18,80 @@ NONE = -1
 """Row of words that contain an object's name and are no landmark ("bath mat", "light blue")."""
 
 _WORDS = {
-    "chair": "chair, armchair, arm chair, dining chair, office chair, desk chair, swivel chair, "
-    "lounge chair, easy chair, rocking chair, folding chair, highchair, recliner, chaise, "
-    "chaise lounge, bean bag, bean bag chair, throne, bar chair, sofa chair, couch chair, "
-    "rocker",
-    "door": "door, doorway, doorframe, door frame, archway, garage door, sliding door, french "
-    "door, closet door, double door",
-    "table": "table, desk, coffee table, side table, end table, dining table, console table, "
-    "dressing table, vanity, vanity table, pool table, billiard table, billiards table, "
-    "ping pong table, foosball table, massage table, computer desk, writing desk, "
+    "chair": "chair, armchair, arm chair, dining chair, office chair, desk chair, swivel "
+    "chair, lounge chair, easy chair, rocking chair, folding chair, highchair, recliner, "
+    "chaise, chaise lounge, bean bag, bean bag chair, throne, bar chair, sofa chair, couch "
+    "chair, rocker",
+    "door": "door, doorway, doorframe, door frame, archway, garage door, sliding door, "
+    "french door, closet door, double door",
+    "table": "table, desk, coffee table, side table, end table, dining table, console "
+    "table, dressing table, vanity, vanity table, pool table, billiard table, billiards "
+    "table, ping pong table, foosball table, massage table, computer desk, writing desk, "
     "workbench, work bench, picnic table, conference table, altar, accent table",
-    "picture": "picture, painting, photo, photograph, poster, portrait, artwork, art, wall art, "
-    "picture frame, photo frame, print",
-    "cabinet": "cabinet, cupboard, closet, kitchen cabinet, file cabinet, filing cabinet, medicine "
-    "cabinet, china cabinet, display cabinet, showcase, sideboard, hutch, armoire",
+    "picture": "picture, painting, photo, photograph, poster, portrait, artwork, art, wall "
+    "art, picture frame, photo frame, print",
+    "cabinet": "cabinet, cupboard, closet, kitchen cabinet, file cabinet, filing cabinet, "
+    "medicine cabinet, china cabinet, display cabinet, showcase, sideboard, hutch, armoire",
     "cushion": "cushion, pillow, throw pillow",
     "window": "window, windowsill, window sill, skylight, windowpane",
     "sofa": "sofa, couch, loveseat, love seat, settee, sectional, futon",
     "bed": "bed, headboard, bedframe, mattress, bed sheet, hammock, bunk bed, crib, cot, "
     "bedspread, comforter, foot of the bed, head of the bed",
     "curtain": "curtain, drape, drapes, shower curtain, curtain rod, valence, valance",
-    "chest_of_drawers": "chest of drawers, dresser, nightstand, night stand, bedside table, drawer, bureau, "
-    "bedside stand",
-    "plant": "plant, potted plant, house plant, houseplant, tree, flower, bush, christmas tree, "
-    "fern, palm, orchid, rose, shrub",
+    "chest_of_drawers": "chest of drawers, dresser, nightstand, night stand, bedside table, "
+    "drawer, bureau, bedside stand",
+    "plant": "plant, potted plant, house plant, houseplant, tree, flower, bush, christmas "
+    "tree, fern, palm, orchid, rose, shrub",
     "sink": "sink, washbasin, wash basin, basin, kitchen sink",
-    "stairs": "stair, stairs, staircase, stairway, stairwell, steps, flight of stairs, ladder, "
-    "stair case",
+    "stairs": "stair, stairs, staircase, stairway, stairwell, steps, flight of stairs, "
+    "ladder, stair case",
     "toilet": "toilet, bidet, commode, toilet seat, toilet bowl, urinal, toilet lid, toilet tank",
-    "stool": "stool, ottoman, footstool, foot stool, footrest, bar stool, barstool, step stool, "
-    "piano stool, pouf",
+    "stool": "stool, ottoman, footstool, foot stool, footrest, bar stool, barstool, step "
+    "stool, piano stool, pouf",
     "towel": "towel, paper towel, hand towel, bath towel, washcloth",
     "mirror": "mirror, looking glass",
-    "tv_monitor": "tv, television, monitor, t v, flat screen, flatscreen, computer monitor, computer "
-    "screen, tv screen, television screen, whiteboard, bulletin board",
+    "tv_monitor": "tv, television, monitor, t v, flat screen, flatscreen, computer monitor, "
+    "computer screen, tv screen, television screen, whiteboard, bulletin board",
     "shower": "shower, shower head, showerhead, shower door, shower stall, shower wall",
     "bathtub": "bathtub, bath tub, tub, hot tub, jacuzzi",
-    "counter": "counter, countertop, counter top, kitchen counter, island, kitchen island, bathroom "
-    "counter, wet bar, buffet, breakfast bar, worktop",
+    "counter": "counter, countertop, counter top, kitchen counter, island, kitchen island, "
+    "bathroom counter, wet bar, buffet, breakfast bar, worktop",
     "fireplace": "fireplace, fire place, mantle, mantel, mantelpiece, hearth",
-    "lighting": "light, lamp, table lamp, floor lamp, desk lamp, bedside lamp, ceiling light, ceiling "
-    "lamp, chandelier, sconce, wall sconce, light fixture, lampshade, lamp shade, light "
-    "bulb, lightbulb, bulb, lantern, pendant light, wall lamp, wall light, night light",
-    "railing": "railing, handrail, hand rail, banister, bannister, rail, balustrade, stair rail, "
-    "stair railing, rail of the stairs",
-    "shelving": "shelf, shelves, bookshelf, book shelf, bookcase, book case, shelving, shelving unit, "
-    "rack, wine rack, coat rack, easel",
+    "lighting": "light, lamp, table lamp, floor lamp, desk lamp, bedside lamp, ceiling "
+    "light, ceiling lamp, chandelier, sconce, wall sconce, light fixture, lampshade, lamp "
+    "shade, light bulb, lightbulb, bulb, lantern, pendant light, wall lamp, wall light, "
+    "night light",
+    "railing": "railing, handrail, hand rail, banister, bannister, rail, balustrade, stair "
+    "rail, stair railing, rail of the stairs",
+    "shelving": "shelf, shelves, bookshelf, book shelf, bookcase, book case, shelving, "
+    "shelving unit, rack, wine rack, coat rack, easel",
     "blinds": "blind, blinds, window shade, window blind, roller blind",
-    "gym_equipment": "treadmill, exercise bike, stationary bike, exercise machine, exercise equipment, gym "
-    "equipment, elliptical, weight bench, weight machine, weights, dumbbell, exercise "
-    "ball, rowing machine, workout machine, workout equipment",
+    "gym_equipment": "treadmill, exercise bike, stationary bike, exercise machine, exercise "
+    "equipment, gym equipment, elliptical, weight bench, weight machine, weights, dumbbell, "
+    "exercise ball, rowing machine, workout machine, workout equipment",
     "seating": "bench, pew, seat, window seat, piano bench, pouffe, seating",
     "board_panel": "board, panel, blackboard",
-    "furniture": "wardrobe, tv stand, television stand, tv cabinet, furniture, entertainment center, "
-    "credenza, media console",
-    "appliances": "refrigerator, fridge, freezer, oven, stove, microwave, dishwasher, washing machine, "
-    "laundry machine, washer, dryer, clothes dryer, toaster, coffee maker, coffee "
-    "machine, stovetop, stove top, cooktop, sewing machine, vacuum, vacuum cleaner, "
+    "furniture": "wardrobe, tv stand, television stand, tv cabinet, furniture, "
+    "entertainment center, credenza, media console",
+    "appliances": "refrigerator, fridge, freezer, oven, stove, microwave, dishwasher, "
+    "washing machine, laundry machine, washer, dryer, clothes dryer, toaster, coffee maker, "
+    "coffee machine, stovetop, stove top, cooktop, sewing machine, vacuum, vacuum cleaner, "
     "range, toaster oven, washer and dryer, appliance",
-    "clothes": "clothes, shirt, coat, jacket, dress, robe, bathrobe, hat, clothing, scarf, laundry, "
-    "pants, jeans",
-    "": "toilet paper, toilet paper holder, toilet paper roll, toilet paper dispenser, toilet "
-    "brush, roll of toilet paper, paper towel holder, paper towel dispenser, towel bar, "
-    "towel rack, towel rail, towel holder, towel ring, light switch, bath mat, door "
+    "clothes": "clothes, shirt, coat, jacket, dress, robe, bathrobe, hat, clothing, scarf, "
+    "laundry, pants, jeans",
+    "": "toilet paper, toilet paper holder, toilet paper roll, toilet paper dispenser, "
+    "toilet brush, roll of toilet paper, paper towel holder, paper towel dispenser, towel "
+    "bar, towel rack, towel rail, towel holder, towel ring, light switch, bath mat, door "
     "handle, door knob, doorbell, door mat, table top, tabletop, tablecloth, bed room, "
     "plant pot, plant stand, flower pot, laundry room, laundry area, laundry basket, "
     "laundry hamper, dress form, shower room, shower mat, shower handle, shower caddy, "
     "shower shelf, steps away, light blue, light green, light brown, light gray, light "
-    "grey, light pink, light purple, light yellow, light colored, light wood, palm of, "
-    "rose colored, seating area, seating room, seat cover, seats area, stair landing, tv "
-    "room, television room, table runner, hat rack, art room, art gallery, board room, "
-    "board game, closet room, walk in closet, stove hood, range hood, oven mitt, hot tub "
-    "room, fire place tools, chair lift, window treatment, bar top, sink stopper, "
-    "mirrored, shelf life, water closet, cabinet handle, drawer handle, drawer knob",
+    "grey, light pink, light purple, light yellow, light colored, light wood, palm of, rose "
+    "colored, seating area, seating room, seat cover, seats area, stair landing, tv room, "
+    "television room, table runner, hat rack, art room, art gallery, board room, board "
+    "game, closet room, walk in closet, stove hood, range hood, oven mitt, hot tub room, "
+    "fire place tools, chair lift, window treatment, bar top, sink stopper, mirrored, shelf "
+    "life, water closet, cabinet handle, drawer handle, drawer knob",
 }
 """mpcat40 name -> words, one form each where the plural is regular; "" for what is no landmark."""
 

@@ -218,8 +218,8 @@ class Alignment(NamedTuple):
 
     @property
     def branches(self) -> list[str]:
-        """Return `s_nav` or `max_cosine` for each trajectory."""
-        return ["max_cosine" if f else "s_nav" for f in self.fallback.tolist()]
+        """Return `snav` or `fallback` for each trajectory."""
+        return ["fallback" if f else "snav" for f in self.fallback.tolist()]
 
 
 def s_nav(words: Tensor, places: Tensor, paths: Tensor | None = None, goal: int = -1) -> Alignment:
