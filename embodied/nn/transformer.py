@@ -96,19 +96,43 @@ class PreNormLayer(PostNormLayer):
 
 
 class CrossLayer(nn.Module):
-    """Attend to a remembered text, then to each other, then feed forward; post-norm throughout."""
+    """Attend to a remembered text, then to each other, then feed forward; post-norm throughout.
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.0) -> None:
+    Args:
+        width: of the tokens.
+        heads: of each attention.
+        inner: width of the feed-forward.
+        dropout: after each part.
+        words: also build the other direction, in which the text attends to the tokens with the
+            same cross-attention and then has its own self-attention and feed-forward (LXMERT, Tan
+            and Bansal 2019).
+    """
+
+    def __init__(
+        self, width: int, heads: int, inner: int, dropout: float = 0.0, words: bool = False
+    ) -> None:
         super().__init__()
         self.cross = CrossAttention(width, heads, dropout)
         self.cross_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
         self.own = PostNormLayer(width, heads, inner, dropout)
+        self.words = PostNormLayer(width, heads, inner, dropout) if words else None
 
     def forward(self, x: Tensor, text: Tensor, text_bias: Tensor, bias: Tensor) -> Tensor:
         """Return (B, S, D) from tokens (B, S, D), `CrossAttention.remember`'s answer and masks."""
         x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias)))
         return self.own(x, bias)
+
+    def read(self, text: Tensor, text_bias: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
+        """Return the text (B, L, D) after it attended to tokens (B, S, D).
+
+        Raises:
+            RuntimeError: the layer was built without this direction.
+        """
+        if self.words is None:
+            raise RuntimeError("this layer was built with words=False: it cannot update the text")
+        seen = self.cross(text, self.cross.remember(tokens), bias)
+        return self.words(self.cross_norm(text + self.drop(seen)), text_bias)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:

@@ -3,7 +3,9 @@ present panorama read in detail, and a gate between the two.
 """
 
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
+from embodied.policies.dual_scale.experts import ExpertMemory, Labels
 from embodied.policies.dual_scale.network import DualScaleNetwork
+from embodied.policies.dual_scale.policy import DualScalePolicy
 from embodied.policies.dual_scale.state import Decision, DualScaleState
 
 __all__ = [
@@ -11,5 +13,8 @@ __all__ = [
     "DualScaleConfig",
     "DualScaleInputs",
     "DualScaleNetwork",
+    "DualScalePolicy",
     "DualScaleState",
+    "ExpertMemory",
+    "Labels",
 ]

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from embodied.errors import ConfigError
 from embodied.nn.transformer import CrossLayer, PreNormLayer, initialise, mask_bias
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
@@ -207,10 +209,12 @@ class DualScaleNetwork(nn.Module):
         self.local_place = nn.Sequential(nn.Linear(2 * FEATURES, width), nn.LayerNorm(width))
         self.distance = nn.Linear(1, 1)
         self.map_layers = nn.ModuleList(
-            CrossLayer(width, size.heads, size.inner, drop) for _ in range(size.cross)
+            CrossLayer(width, size.heads, size.inner, drop, config.word_heads)
+            for _ in range(size.cross)
         )
         self.local_layers = nn.ModuleList(
-            CrossLayer(width, size.heads, size.inner, drop) for _ in range(size.cross)
+            CrossLayer(width, size.heads, size.inner, drop, config.word_heads)
+            for _ in range(size.cross)
         )
 
         self.map_head = Head(width, width)
@@ -220,6 +224,13 @@ class DualScaleNetwork(nn.Module):
         self.mode_head = nn.Sequential(
             nn.Linear(2 * width + 1, size.mode), nn.ReLU(), nn.Linear(size.mode, 1)
         )
+        # Heads of pre-training: what stands in a hidden view or object, and which word was hidden.
+        self.content_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width)
+        ).append(nn.Linear(width, inputs.categories + 1))
+        if config.word_heads:
+            self.word_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+            self.word_bias = nn.Parameter(torch.zeros(len(vocabulary)))
         initialise(self, width)
 
     def encode_text(self, instructions: Sequence[str]) -> TextMemory:
@@ -264,26 +275,13 @@ class DualScaleNetwork(nn.Module):
             tokens: (B, S, D) of it, encoded.
             on_map: the maps.
         """
-        count, layers = len(tokens), len(self.map_layers)
-        zeros = tokens.new_zeros(count, 1, self.width)
-        stop = torch.ones(count, 1, dtype=torch.bool, device=tokens.device)
-
-        nodes = torch.cat([zeros, on_map.nodes], dim=1) + self.map_place(on_map.places)
-        nodes = self.drop(nodes + self.step(on_map.steps.clamp(max=STEPS - 1)))
-        bias = self.distance(on_map.distances[..., None])[..., 0][:, None]
-        bias = bias + mask_bias(torch.cat([stop, on_map.present], dim=1))
+        nodes, bias = self._map_input(on_map)
         for number, layer in enumerate(self.map_layers):
             nodes = layer(nodes, text.keys[:, number], text.bias, bias)
-
-        # The paper's 14 numbers: where the episode began (every token), where the candidate lies.
-        beside = tokens.new_zeros(count, tokens.shape[1] - panorama.candidates, FEATURES)
-        toward = torch.cat([zeros[..., :FEATURES], on_map.toward, beside], dim=1)
-        start = on_map.start[:, None].expand_as(toward)
-        local = torch.cat([zeros, tokens], dim=1)
-        local = self.drop(local + self.local_place(torch.cat([start, toward], dim=-1)))
-        local_bias = mask_bias(torch.cat([stop, panorama.present], dim=1))
+        local, bias = self._local_input(panorama, tokens, on_map)
         for number, layer in enumerate(self.local_layers):
-            local = layer(local, text.keys[:, layers + number], text.bias, local_bias)
+            keys = text.keys[:, len(self.map_layers) + number]
+            local = layer(local, keys, text.bias, bias)
 
         stops = torch.cat([nodes[:, 0], local[:, 0]], dim=-1)
         gate = torch.sigmoid(self.gate_head(stops)).squeeze(-1)
@@ -300,3 +298,57 @@ class DualScaleNetwork(nn.Module):
             map_states=nodes,
             local_states=local,
         )
+
+    def words(
+        self, text: TextMemory, panorama: Panorama, tokens: Tensor, on_map: MapTokens
+    ) -> Tensor:
+        """Return logits (B, L, words) of every word of the instruction, from what was seen.
+
+        The text attends to the tokens as they enter the two stacks; the states of both stacks are
+        added (DUET, section 3.5, masked language modelling).
+
+        Raises:
+            ConfigError: the network was built without `word_heads`.
+        """
+        if not self.config.word_heads:
+            raise ConfigError("policy.word_heads = false: the network cannot predict words")
+        total = torch.zeros_like(text.states)
+        local, local_bias = self._local_input(panorama, tokens, on_map)
+        for layers, seen, bias in (
+            (self.map_layers, self._map_input(on_map)[0], _after_stop(on_map.present)),
+            (self.local_layers, local, local_bias),
+        ):
+            states = text.states
+            for layer in layers:
+                states = layer.read(states, text.bias, seen, bias)  # type: ignore[operator]
+            total = total + states
+        hidden = self.word_head(total)
+        return functional.linear(hidden, self.text.words.weight, self.word_bias)
+
+    def _map_input(self, on_map: MapTokens) -> tuple[Tensor, Tensor]:
+        """Tokens (B, 1 + M, D) of STOP and all places, and the bias (B, 1, 1 + M, 1 + M): how far
+        two places are apart, scaled (DUET, equation 5).
+        """
+        zeros = on_map.nodes.new_zeros(len(on_map.nodes), 1, self.width)
+        nodes = torch.cat([zeros, on_map.nodes], dim=1) + self.map_place(on_map.places)
+        nodes = self.drop(nodes + self.step(on_map.steps.clamp(max=STEPS - 1)))
+        bias = self.distance(on_map.distances[..., None])[..., 0][:, None]
+        return nodes, bias + _after_stop(on_map.present)
+
+    def _local_input(
+        self, panorama: Panorama, tokens: Tensor, on_map: MapTokens
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, 1 + S, D) of STOP and the panorama, and their mask (B, 1, 1, 1 + S)."""
+        count = len(tokens)
+        zeros = tokens.new_zeros(count, 1, self.width)
+        # The paper's 14 numbers: where the episode began (every token), where the candidate lies.
+        beside = tokens.new_zeros(count, tokens.shape[1] - panorama.candidates, FEATURES)
+        toward = torch.cat([zeros[..., :FEATURES], on_map.toward, beside], dim=1)
+        start = on_map.start[:, None].expand_as(toward)
+        place = self.local_place(torch.cat([start, toward], dim=-1))
+        return self.drop(torch.cat([zeros, tokens], dim=1) + place), _after_stop(panorama.present)
+
+
+def _after_stop(present: Tensor) -> Tensor:
+    """Additive mask (B, 1, 1, 1 + S) for tokens (B, S) behind a STOP token."""
+    return mask_bias(functional.pad(present, (1, 0), value=True))

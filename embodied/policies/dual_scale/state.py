@@ -8,7 +8,7 @@ gradients reach the steps at which they were made and no Python loop runs over n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -36,6 +36,7 @@ class Decision(Scores):
         current: (B,) place each agent is at.
         candidates: (B, C) place ids of the neighbours, -1 for padding.
         object_ids: (B, O) ids, -1 for padding, in the order of `objects`.
+        one_step: only neighbours can be chosen: `fused` is `explore`.
     """
 
     rows: NDArray[np.int64]
@@ -43,6 +44,7 @@ class Decision(Scores):
     current: NDArray[np.int64]
     candidates: NDArray[np.int64]
     object_ids: NDArray[np.int64]
+    one_step: bool
 
     def column(self, index: int, place: int) -> int:
         """Return the column of a place in decision `index`; 0 for place -1 (STOP)."""
@@ -92,12 +94,18 @@ class DualScaleState:
         self._chosen: tuple[bytes, TextMemory] | None = None
         self._seen: _Seen | None = None
 
-    def begin(self, rows: ArrayLike, instructions: Sequence[str]) -> None:
+    def begin(
+        self,
+        rows: ArrayLike,
+        instructions: Sequence[str],
+        text: TextMemory | None = None,
+    ) -> None:
         """Start new episodes in some rows; what these remembered is forgotten.
 
         Args:
             rows: (R,) which.
             instructions: R texts.
+            text: of the same R texts, if they are encoded already.
 
         Raises:
             ConfigError: an instruction without a word.
@@ -112,7 +120,7 @@ class DualScaleState:
             self._tokens[row] = np.full((32, 32), -1, np.int64)
         self.decisions[index] = 0
         self._forget()
-        text = self.network.encode_text(instructions)
+        text = text or self.network.encode_text(instructions)
         self._text_row[index] = -1
         kept = np.flatnonzero(self._text_row >= 0)
         if len(kept) and self._text is not None:
@@ -130,13 +138,19 @@ class DualScaleState:
             for tokens in self._tokens:
                 tokens[tokens >= 0] = np.searchsorted(used, tokens[tokens >= 0])
 
-    def observe(self, observations: Mapping[str, Any], rows: ArrayLike | None = None) -> None:
+    def observe(
+        self,
+        observations: Mapping[str, Any],
+        rows: ArrayLike | None = None,
+        hide: Callable[[Panorama], Panorama] | None = None,
+    ) -> None:
         """Take in the panoramas of some episodes.
 
         Args:
             observations: entries (R, ...) as the VLN tasks give them; episodes not named (those
                 that are over) cost nothing.
             rows: (R,) which episodes; all by default.
+            hide: replaces tokens before they are encoded (pre-training).
 
         Raises:
             ConfigError: unusable observations, or an episode that was never begun.
@@ -149,6 +163,7 @@ class DualScaleState:
         if len(observations["place"]) != len(index):
             raise ConfigError(f"{len(observations['place'])} observations for {len(index)} rows")
         seen = panorama(observations, network.config)
+        seen = hide(seen) if hide else seen
         tokens = network.encode_panorama(seen)
         weight = seen.present[..., None].to(tokens.dtype)
         mean = (tokens * weight).sum(1) / weight.sum(1).clamp(min=1.0)
@@ -197,13 +212,10 @@ class DualScaleState:
 
     def decide(self) -> Decision:
         """Score the choices of the episodes observed last; counts as one decision of each."""
-        if self._seen is None:
-            raise ConfigError("decide() needs observations first: call observe()")
-        seen, rows = self._seen, self._seen.rows
+        seen, on_map = self._now()
+        rows = seen.rows
         graphs = [self.graphs[row] for row in rows.tolist()]
-        scores = self.network(
-            self.text(rows), seen.panorama, seen.tokens, self._map_tokens(graphs, seen)
-        )
+        scores = self.network(self.text(rows), seen.panorama, seen.tokens, on_map)
         self.decisions[rows] += 1
         return Decision(
             **{field.name: getattr(scores, field.name) for field in fields(Scores)},
@@ -212,7 +224,21 @@ class DualScaleState:
             current=np.array([graph.places[graph.current] for graph in graphs]),
             candidates=seen.candidates,
             object_ids=seen.objects,
+            one_step=self.network.config.one_step,
         )
+
+    def words(self) -> Tensor:
+        """Return logits (B, L, words) of the words of the instructions of the episodes observed
+        last, see `DualScaleNetwork.words`.
+        """
+        seen, on_map = self._now()
+        return self.network.words(self.text(seen.rows), seen.panorama, seen.tokens, on_map)
+
+    def _now(self) -> tuple[_Seen, MapTokens]:
+        if self._seen is None:
+            raise ConfigError("nothing to decide on: call observe() first")
+        graphs = [self.graphs[row] for row in self._seen.rows.tolist()]
+        return self._seen, self._map_tokens(graphs, self._seen)
 
     def text(self, rows: NDArray[np.int64]) -> TextMemory:
         """Return the encoded instructions of some episodes."""

@@ -44,12 +44,12 @@ class WordText(nn.Module):
         return x
 
     def names(self, names: Sequence[str]) -> Tensor:
-        """Return the mean word embedding of each of N names, (N, D)."""
+        """Return the mean word embedding of each of N names, (N, D); 0 for a name without words."""
         lists = [self._name(name) for name in names]
         offsets = np.cumsum([0, *map(len, lists[:-1])])
         flat = torch.tensor([token for tokens in lists for token in tokens])
         return nn.functional.embedding_bag(
-            flat, self.words.weight, torch.from_numpy(offsets), mode="mean"
+            flat, self.words.weight, torch.from_numpy(offsets), mode="mean", padding_idx=PAD
         )
 
     def _name(self, name: str) -> list[int]:
