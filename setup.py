@@ -60,6 +60,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-xdist>=3",
         "ruff>=0.6",
+        "shapely>=2",
         "types-PyYAML",
         "types-tqdm",
     ],

@@ -39,8 +39,10 @@ def percept_from_boxes(
     drawn = boxes_to_canvas(rows, angular, count) if canvas is None else canvas
     views = np.zeros((VIEWS, 2 * count + len(VIEW_EXTRAS)), np.float32)
     if len(angular):
-        views[:, :count] = view_shares(drawn)
         views[:, count : 2 * count] = view_sizes(rows, angular, count)
+    present = np.flatnonzero(drawn.any(axis=(1, 2)))
+    if len(present):
+        views[:, present] = view_shares(drawn[present])
     features = np.zeros((len(angular), len(OBJECT_FEATURES)), np.float32)
     width, height = angular[:, 2], angular[:, 3]
     low, high = angular[:, 1] - height / 2, angular[:, 1] + height / 2

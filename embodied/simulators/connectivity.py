@@ -135,7 +135,9 @@ class ConnectivityWorld(GraphWorld):
         if self._boxes is None:
             return percept_from_boxes((), (), (), np.zeros((0, 4)), rows)
         seen = self._boxes.around(self.name, self.places[place])
-        return percept_from_boxes(seen.objects, seen.names, seen.categories, seen.boxes, rows)
+        return percept_from_boxes(
+            seen.objects, seen.names, seen.categories, seen.boxes, rows, seen.canvas
+        )
 
 
 def _released(viewpoints: list[dict[str, Any]]) -> Graph:

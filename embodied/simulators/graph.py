@@ -132,6 +132,13 @@ class GraphWorld(ABC):
         canvas.flags.writeable = False
         return replace(seen, canvas=canvas)
 
+    def identities(self, place: int) -> NDArray[np.int64]:
+        """Return which object of the world each object of a percept truly is, (O,), -1 = none.
+
+        The percept's own ids, but where those come from predictions. For scoring only.
+        """
+        return self.percept(place).objects
+
     def forget(self) -> None:
         """Drop the percepts kept so far."""
         self._percepts.clear()

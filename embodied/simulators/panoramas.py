@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.categories import MPCAT40, SOS_INDEX
+from embodied.categories import MPCAT40, SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import SceneError, nearest
 from embodied.simulators.annotations import find, read_json
-from maps.panorama import join_boxes
+from maps.panorama import join_boxes, view_boxes_to_canvas
 from maps.percept import VIEWS
 
 BOX_NAMES = (
@@ -131,12 +131,21 @@ class CategoryMap:
 
 @dataclass(frozen=True)
 class Seen:
-    """The visible objects around a viewpoint: ids (O,), names, canvas rows (O,), boxes (O, 4)."""
+    """The visible objects around a viewpoint.
+
+    Attributes:
+        objects: (O,) ids.
+        names: O names.
+        categories: (O,) canvas rows, -1 = none.
+        boxes: (O, 4) heading and elevation of the centre, width and height [rad].
+        canvas: (K, H, W) from the boxes in the views, where those are known.
+    """
 
     objects: NDArray[np.int64]
     names: tuple[str, ...]
     categories: NDArray[np.int64]
     boxes: NDArray[np.float64]
+    canvas: NDArray[np.bool_] | None = None
 
 
 class ObjectBoxes:
@@ -184,19 +193,16 @@ class ObjectBoxes:
     def around(self, scan: str, viewpoint: str) -> Seen:
         """Return what is visible from a viewpoint, by rising object id; nothing if unlisted."""
         entries = self._places.get((scan, viewpoint), [])
-        if entries and entries[0].views is None:
-            boxes = np.concatenate([e.boxes for e in entries])
-        else:
+        rows = np.array([self._rows[e.name] for e in entries], np.int64)
+        boxes = np.concatenate([e.boxes for e in entries]) if entries else np.zeros((0, 4))
+        canvas = None
+        if entries and entries[0].views is not None:
             owner = np.repeat(np.arange(len(entries)), [len(e.boxes) for e in entries])
-            views = [v for e in entries for v in e.views or ()]
-            pixels = np.concatenate([e.boxes for e in entries]) if entries else np.zeros((0, 4))
-            boxes = join_boxes(owner, views, pixels)
-        return Seen(
-            np.array([e.number for e in entries], np.int64),
-            tuple(e.name for e in entries),
-            np.array([self._rows[e.name] for e in entries], np.int64),
-            boxes,
-        )
+            views = np.array([v for e in entries for v in e.views or ()], np.int64)
+            canvas = view_boxes_to_canvas(rows, owner, views, boxes, len(SOS_CATEGORIES))
+            boxes = join_boxes(owner, views, boxes)
+        ids = np.array([e.number for e in entries], np.int64)
+        return Seen(ids, tuple(e.name for e in entries), rows, boxes, canvas)
 
     def seen_from(self, scan: str, target: int) -> tuple[str, ...]:
         """Return the viewpoints from which an object is visible, () if there is none."""

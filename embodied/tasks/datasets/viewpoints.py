@@ -40,7 +40,7 @@ def take(item: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     value = item.get(key)
     if kind is float and isinstance(value, int):
         value = float(value)
-    if not isinstance(value, kind) or (kind is float and not math.isfinite(value)):
+    if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
         raise NavigationError(f"{where}: '{key}' must be a {kind.__name__}, got {value!r}")
     return value
 

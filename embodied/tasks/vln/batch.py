@@ -36,7 +36,8 @@ class VLNBatch:
         object_boxes (O, 4) | object_features (O, 6): see `maps.percept.Percept`;
         canvas: `canvas` (K, H, W); oracle_canvas: `candidate_canvas` (C, K, H, W);
         privileged: `goal_distance` to the nearest goal [m], `candidate_goal_distances` (C,) inf =
-        none, `target` object id, -1 = none asked for.
+        none, `target` id of the object asked for, -1 = none. Where objects are predictions, the
+        target is the one here that truly is it, and -1 where no prediction is.
 
     An action is (move, object): 0 = STOP, i = walk to candidates[i - 1]; 0 = no object, j = the
     answer is objects[j - 1], read with STOP only. A move to a candidate that is not there is an
@@ -131,8 +132,8 @@ class VLNBatch:
             else:
                 reward[row] = self._walk(row, move)
         truncated = (self.moves >= self.config.max_steps) & ~stopped
-        for row in np.flatnonzero(stopped | truncated):
-            reward[row] += self.config.success_reward * self.succeeded(int(row))
+        for last in np.flatnonzero(stopped | truncated):
+            reward[last] += self.config.success_reward * self.succeeded(int(last))
         return reward, stopped, truncated
 
     def observe(self, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Observation:
@@ -221,7 +222,10 @@ class VLNBatch:
         self.answers[row] = packed.objects[named - 1]
         centre = packed.boxes[named - 1, :2]
         self._named[row] = metrics.right_object(
-            episode, int(self.places[row]), int(self.answers[row]), (centre[0], centre[1])
+            episode,
+            int(self.places[row]),
+            int(packed.truth[named - 1]),
+            (float(centre[0]), float(centre[1])),
         )
 
     def _field(self, number: int, world: GraphWorld, episode: VLNEpisode) -> Array:
@@ -243,8 +247,16 @@ class VLNBatch:
                 [f[p] for f, p in zip(fields, self.places[index], strict=True)], np.float32
             ),
             "candidate_goal_distances": np.where(candidates < 0, np.inf, beyond).astype(np.float32),
-            "target": np.array([self.episodes[i].target for i in self.current[index]], np.int64),
+            "target": np.array([self._target(r) for r in chosen], np.int64),
         }
+
+    def _target(self, row: int) -> int:
+        """Return the id under which the object asked for is observed here, see `VLNBatch`."""
+        wanted, packed = self.episodes[self.current[row]].target, self._packed[row]
+        if wanted < 0 or not packed.predicted:
+            return wanted
+        found = np.flatnonzero(packed.truth == wanted)
+        return int(packed.objects[found[0]]) if len(found) else -1
 
     def _neighbour_canvases(
         self, worlds: Sequence[GraphWorld], candidates: NDArray[np.int64]

@@ -108,20 +108,24 @@ def inside_polygon(heading: float, elevation: float, polygon: Polygon) -> bool:
 
 
 def right_object(
-    episode: VLNEpisode, last: int, answer: int = -1, centre: Sequence[float] | None = None
+    episode: VLNEpisode, last: int, answer: int = -1, centre: tuple[float, float] | None = None
 ) -> bool:
     """Tell whether the object named at the end is the one asked for.
 
     Args:
         episode: what was asked.
         last: place the agent ended at.
-        answer: id of the object named, -1 for none.
+        answer: true id of the object named, -1 for none.
         centre: heading and elevation of its box's centre seen from there [rad]; where the target
             is annotated as an outline (SOON), the centre must lie inside the one of this place.
     """
     if episode.polygons:
         outline = episode.polygons.get(last)
-        return outline is not None and centre is not None and inside_polygon(*centre, outline)
+        return (
+            outline is not None
+            and centre is not None
+            and inside_polygon(centre[0], centre[1], outline)
+        )
     return answer >= 0 and answer == episode.target
 
 

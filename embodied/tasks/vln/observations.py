@@ -24,7 +24,10 @@ TEXT_LENGTH, NAME_LENGTH = 4096, 128
 
 @dataclass(frozen=True)
 class Packed:
-    """One place in arrays that stack: see `VLNBatch` for names and shapes; positions absolute."""
+    """One place in arrays that stack: see `VLNBatch` for names and shapes; positions absolute.
+
+    `truth` says which object of the world each one is, -1 = none; `predicted`, that it may differ.
+    """
 
     views: NDArray[np.float32]
     candidates: NDArray[np.int64]
@@ -35,6 +38,8 @@ class Packed:
     categories: NDArray[np.int64]
     boxes: NDArray[np.float32]
     features: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    predicted: bool
 
 
 class PlaceTable:
@@ -50,7 +55,6 @@ class PlaceTable:
     def __init__(self, config: VLNConfig) -> None:
         self.config = config
         self._places: dict[tuple[str, int], Packed] = {}
-        self._canvases: dict[tuple[str, int], NDArray[np.uint8]] = {}
         self._features = FeatureFile(config.features) if config.features else None
         self._warned = False
 
@@ -68,10 +72,6 @@ class PlaceTable:
         if packed is None:
             packed = self._places[key] = self._pack(world, place)
         return packed
-
-    def canvas(self, world: GraphWorld, place: int) -> NDArray[np.bool_]:
-        """Return what is seen from a place, (K, H, W)."""
-        return world.percept(place).canvas
 
     def _pack(self, world: GraphWorld, place: int) -> Packed:
         seen = world.percept(place)
@@ -93,6 +93,7 @@ class PlaceTable:
                 )
                 self._warned = True
             kept = np.sort(np.argsort(-seen.boxes[:, 2] * seen.boxes[:, 3], kind="stable")[:size])
+        truth = world.identities(place)
         views = seen.views
         if self._features is not None:
             views = self._features.views(f"{world.name}_{world.places[place]}")
@@ -106,6 +107,8 @@ class PlaceTable:
             categories=_pad(seen.categories[kept], size, -1),
             boxes=_pad(seen.boxes[kept], size, 0.0),
             features=_pad(seen.features[kept], size, 0.0),
+            truth=truth[kept],
+            predicted=not np.array_equal(truth, seen.objects),
         )
 
 
