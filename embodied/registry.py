@@ -33,8 +33,13 @@ TABLE: dict[str, dict[str, str]] = {
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.cli.evaluation:NavigationEvaluator",
     },
+    "vln_phase": {  # what `train.phases` of a vln recipe may name
+        "finetune": "embodied.training.vln.finetuning:Finetuning",
+    },
     "trainer": {
         "ppo": "embodied.training.trainer:train",
+        "vln": "embodied.training.vln.trainer:train",
+        "segmenter": "embodied.training.segmenter:train",
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 import urllib.error
@@ -37,7 +38,7 @@ def find_weights(name: str | Path) -> Path:
     `PROBE_SECONDS`: huggingface_hub by itself retries for half a minute without a network.
 
     Args:
-        name: a folder, or the name of a model on the Hugging Face hub ("openai/clip-vit-base-patch32").
+        name: a folder, or a model name of the Hugging Face hub ("openai/clip-vit-base-patch32").
 
     Raises:
         WeightsError: not there; says what was looked for and how to get it onto this machine.
@@ -156,11 +157,28 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object of a model's folder.
+
+    Raises:
+        WeightsError: absent or not a JSON object.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}. Copy the model again.") from error
+    if not isinstance(tree, dict):
+        raise WeightsError(f"{path} must hold a JSON object. Copy the model again.")
+    return tree
+
+
 def _hub_answers() -> bool:
     """Whether the hub sends any answer; also a stuck name lookup counts as none."""
     from huggingface_hub import constants
 
-    answered = threading.Event()
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answered, done = threading.Event(), threading.Event()
 
     def ask() -> None:
         request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310
@@ -168,15 +186,12 @@ def _hub_answers() -> bool:
             with urllib.request.urlopen(request, timeout=PROBE_SECONDS):  # noqa: S310
                 answered.set()
         except urllib.error.HTTPError:
-            answered.set()
+            answered.set()  # an error page is an answer
         except (OSError, ValueError):
-            failed.set()
+            pass  # no answer: the caller explains
         finally:
             done.set()
 
-    failed, done = threading.Event(), threading.Event()
-    if constants.HF_HUB_OFFLINE:
-        return False
     threading.Thread(target=ask, daemon=True).start()
     done.wait(PROBE_SECONDS)
     return answered.is_set()

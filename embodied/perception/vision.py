@@ -25,6 +25,7 @@ from embodied.perception.pretrained import (
     folder_digest,
     load_model,
     load_part,
+    read_json,
 )
 
 SMALL = "embodied_small_vision"
@@ -61,8 +62,8 @@ class VisionEncoder(ABC):
         """Load an encoder.
 
         Args:
-            name: "small" (untrained, needs no download), a folder, or a model name of the hub: CLIP,
-                SigLIP, SigLIP 2, DINOv2, DINOv3, ViT, or another with square patches.
+            name: "small" (untrained, needs no download), a folder, or a model name of the hub:
+                CLIP, SigLIP, SigLIP 2, DINOv2, DINOv3, ViT, or another with square patches.
             device: a torch device.
             dtype: "float32", "bfloat16" or "float16".
             cache: keep features on disk below this folder.
@@ -271,21 +272,6 @@ class PretrainedVision(VisionEncoder):
             pooled = output.last_hidden_state[:, 0] if pooled is None else pooled
             pooled = pooled if self._project is None else self._project(pooled)
         return Features(pooled.float(), patches.float())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a model's folder.
-
-    Raises:
-        WeightsError: absent or not a JSON object.
-    """
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}. Copy the model again.") from error
-    if not isinstance(tree, dict):
-        raise WeightsError(f"{path} must hold a JSON object. Copy the model again.")
-    return tree
 
 
 def _image_processor(folder: Path) -> Any:
