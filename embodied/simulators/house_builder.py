@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,14 +18,11 @@ from embodied.simulators.embedded import World
 from embodied.simulators.house_graph import COUNT, HouseItem, HouseWorld, pack_percept
 from embodied.simulators.raycast import camera_poses
 from embodied.simulators.scenes.labels import words
+from embodied.simulators.segments import Segment, perceive_predicted
 from embodied.simulators.waypoints import WaypointSpec, room_of, sample_waypoints
 from maps.perceive import MIN_AREA, REACH, perceive
 from maps.percept import Percept
 from maps.views import WIDTH
-
-Segment = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.integer]]
-"""rgb (N, H, W, 3) and depth (N, H, W) [m], whole equirectangular images with north in the middle
--> class ids (N, H, W) into `embodied.categories.MPCAT40`."""
 
 UNLISTED = STRUCTURE - {"objects"}
 """Classes nobody would point at. Small things of no class of their own ("objects") are listed."""
@@ -100,8 +97,6 @@ def build_house(
     truth = _truth(scene, spec, images)
     seen, true = truth, [p.objects for p in truth]
     if segment is not None:
-        from embodied.simulators.segments import perceive_predicted
-
         seen, true = perceive_predicted(images, segment, truth, spec.reach, spec.min_area)
     return HouseWorld(
         scene.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from embodied.config import digest
-from embodied.files import atomic_write
+from embodied.files import UnwritableError, atomic_write
 from embodied.simulators.base import Scene
-from embodied.simulators.house_builder import PanoramaSpec, Segment, build_house
+from embodied.simulators.house_builder import PanoramaSpec, build_house
 from embodied.simulators.house_graph import HouseWorld
+from embodied.simulators.segments import Segment
 
 CODE = (
     "embodied/simulators/houses", "embodied/simulators/navmesh", "embodied/simulators/raycast",
@@ -53,8 +55,11 @@ def open_house(
     world = _read(file, str(key["name"]), version)
     if world is None:
         world = build_house(load(), spec, segment)
-        with atomic_write(file) as temporary:
-            np.savez(temporary, version=np.array(version), **world.arrays)
+        try:
+            with atomic_write(file) as temporary:
+                np.savez(temporary, version=np.array(version), **world.arrays)
+        except UnwritableError as error:
+            warnings.warn(f"house is not kept: {error}", stacklevel=2)
     return world
 
 

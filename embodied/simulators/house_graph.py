@@ -57,7 +57,6 @@ class HouseWorld(GraphWorld):
         rooms: type of each room ("kitchen"), () when the scene has none.
         place_rooms: (N,) room of each place, -1 outside all.
         floors: (N, 3) the places on the floor [m]; `positions` are those of the camera.
-        items: all objects of the scene but walls, floors and ceilings.
     """
 
     def __init__(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -79,6 +78,11 @@ class HouseWorld(GraphWorld):
             HouseItem(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})
             for item in self._facts
         )
+
+    @cached_property
+    def item_by_id(self) -> dict[int, HouseItem]:
+        """The same by their index in the scene."""
+        return {item.id: item for item in self.items}
 
     def identities(self, place: int) -> NDArray[np.int64]:
         """Return the true object (index in the scene) behind each object of a place's percept.

@@ -1,0 +1,153 @@
+"""Put descriptions and ways into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from embodied.simulators.house_graph import HouseWorld
+from embodied.tasks.vln.instructions.lexicon import SYNONYMS, nouns
+from embodied.tasks.vln.instructions.phrases import (
+    BY,
+    RELATION_WORDS,
+    Phrasing,
+)
+from embodied.tasks.vln.instructions.reference import Description
+
+SHARP = np.radians(50)
+"""Changes of direction from here on are worth a word, [rad]."""
+BACK = np.radians(140)
+"""And from here on they mean turning around."""
+PASSING = 1.8
+"""A landmark passed is at most this far from the way's place [m]."""
+LANDMARK = 0.5
+"""Landmarks have an edge of at least this length [m]."""
+CLAUSES = 5
+"""Most clauses of a route before the last."""
+
+
+def pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    """Draw one of several wordings."""
+    return options[int(rng.integers(len(options)))]
+
+
+def noun_phrase(said: Description, phrasing: Phrasing, rng: np.random.Generator) -> str:
+    """Return the words for a description, without its room."""
+    if said.color and said.relation:
+        pattern = pick(phrasing.both, rng)
+    elif said.relation:
+        pattern = pick(phrasing.relation, rng)
+    else:
+        pattern = pick(phrasing.color if said.color else phrasing.plain, rng)
+    words = RELATION_WORDS.get(said.relation, ("",))
+    if said.relation == "next to" and said.anchor in BY:
+        words = (*words, "by", "by")
+    return pattern.format(
+        noun=pick(SYNONYMS.get(said.noun, (said.noun,)), rng),
+        color=said.color,
+        relation=pick(words, rng),
+        anchor=pick(SYNONYMS.get(said.anchor, (said.anchor,)), rng),
+    )
+
+
+def write_goal(
+    said: Description, phrasing: Phrasing, rng: np.random.Generator, room: str = ""
+) -> str:
+    """Write a goal-style instruction: where to end, not how to get there.
+
+    Args:
+        said: the description of the target.
+        phrasing: patterns.
+        rng: chooses among them.
+        room: the target's room, to be said although the description does not need it.
+    """
+    thing, room = noun_phrase(said, phrasing, rng), said.room or room
+    pattern = pick(phrasing.goal_room if room else phrasing.goal, rng)
+    return sentence(pattern.format(thing=thing, room=room))
+
+
+def write_route(
+    world: HouseWorld,
+    path: Sequence[int],
+    heading: float,
+    said: Description,
+    phrasing: Phrasing,
+    rng: np.random.Generator,
+) -> str:
+    """Write a route-style instruction: turns, rooms and landmarks along a way, then its end.
+
+    Args:
+        world: the house.
+        path: places of the way.
+        heading: the agent looks along at the beginning, clockwise from north [rad].
+        said: the description of the target seen at the end.
+        phrasing: patterns.
+        rng: chooses among them.
+    """
+    clauses = _clauses(world, path, heading, phrasing, rng)
+    while len(clauses) > CLAUSES:
+        clauses.pop(int(rng.integers(len(clauses))))
+    thing = noun_phrase(said, phrasing, rng)
+    last = phrasing.stop_room if said.room else phrasing.stop
+    clauses.append(pick(last, rng).format(thing=thing, room=said.room))
+    between, before_last = phrasing.joints[int(rng.integers(len(phrasing.joints)))]
+    text = between.join(clauses[:-1])
+    return sentence(text + before_last + clauses[-1] if text else clauses[-1])
+
+
+def sentence(text: str) -> str:
+    """Return text with capitals at the beginning of its sentences and a full stop at the end."""
+    parts = [p[:1].upper() + p[1:] for p in text.split(". ")]
+    return ". ".join(parts) + "."
+
+
+def _clauses(
+    world: HouseWorld,
+    path: Sequence[int],
+    heading: float,
+    phrasing: Phrasing,
+    rng: np.random.Generator,
+) -> list[str]:
+    """Return what happens along a way, in order: at each place the turn, the landmark passed, then
+    the rooms left and entered.
+    """
+    found: list[str] = []
+    told: set[str] = set()
+    for step, (here, there) in enumerate(zip(path[:-1], path[1:], strict=True)):
+        way = world.positions[there] - world.positions[here]
+        onward = float(np.arctan2(way[0], -way[2]))
+        change = (onward - heading + np.pi) % (2 * np.pi) - np.pi
+        if abs(change) >= BACK:
+            found.append(pick(phrasing.around, rng))
+        elif abs(change) >= SHARP:
+            side = "right" if change > 0 else "left"
+            found.append(pick(phrasing.turn, rng).format(side=side))
+        heading = onward
+        landmark = _landmark(world, here, told, rng) if step else ""
+        if landmark:
+            told.add(landmark)
+            word = pick(SYNONYMS.get(landmark, (landmark,)), rng)
+            found.append(pick(phrasing.past, rng).format(noun=word))
+        old, new = world.place_rooms[here], world.place_rooms[there]
+        if old != new and old >= 0 and step == 0:
+            found.append(pick(phrasing.leave, rng).format(room=world.rooms[old]))
+        if old != new and new >= 0:
+            found.append(pick(phrasing.enter, rng).format(room=world.rooms[new]))
+    return found
+
+
+def _landmark(world: HouseWorld, place: int, told: set[str], rng: np.random.Generator) -> str:
+    """Return the noun of a large thing beside a place, "" if there is none or by chance."""
+    if rng.random() < 0.4:
+        return ""
+    here = world.floors[place]
+    near = []
+    for item in world.items:
+        if place not in item.seen_from or max(item.size) < LANDMARK or not nouns(item.name):
+            continue
+        gap = np.abs(np.subtract(item.center, here)) - np.array(item.size) / 2
+        noun = nouns(item.name)[0]
+        if np.hypot(*np.maximum(gap[[0, 2]], 0.0)) <= PASSING and noun not in told:
+            near.append(noun)
+    return pick(near, rng) if near else ""
