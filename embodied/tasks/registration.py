@@ -24,6 +24,10 @@ VLN_ENVIRONMENTS: dict[str, tuple[str, str]] = {
 """id -> (class, data set) of language-guided navigation; settings are `VLNConfig`'s."""
 
 
+CONTINUOUS = "embodied/VLNCE-Houses-v0"
+"""Language-guided navigation with low-level actions; settings are `ContinuousTask`'s."""
+
+
 def register_environments() -> None:
     """Register every environment with Gymnasium; a second call changes nothing."""
     for name, (entry, settings) in ENVIRONMENTS.items():
@@ -42,3 +46,9 @@ def register_environments() -> None:
                 vector_entry_point="embodied.tasks.vln.vector:VLNVectorEnv",
                 kwargs={"dataset": dataset},
             )
+    if CONTINUOUS not in registry:
+        register(
+            id=CONTINUOUS,
+            entry_point="embodied.tasks.vln.continuous_env:ContinuousEnv",
+            vector_entry_point="embodied.tasks.vln.continuous_env:ContinuousVectorEnv",
+        )
