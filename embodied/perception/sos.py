@@ -51,10 +51,11 @@ def spectrum(canvas: Tensor, scale: Scale = "lin", row_l2: bool = False) -> Tens
     if scale not in SCALES:
         raise ConfigError(f"unknown SOS scale '{scale}'; {nearest(scale, SCALES)}")
     *lead, height, width = canvas.shape
-    flat = canvas.reshape(-1, height, width)
+    flat = canvas.reshape(int(np.prod(lead)), height, width)
     rows = torch.zeros(len(flat), width // 2 + 1, device=canvas.device)
     # Most categories are not in sight. The others go in portions that stay in the CPU's cache.
-    for part in _seen(flat).nonzero().squeeze(-1).split(128):
+    used = _seen(flat).nonzero().squeeze(-1)
+    for part in used.split(128) if len(used) else ():
         magnitude = torch.fft.rfft2(flat[part].float()).abs()
         if scale == "log1p":
             magnitude = magnitude.log1p_()
@@ -66,7 +67,7 @@ def spectrum(canvas: Tensor, scale: Scale = "lin", row_l2: bool = False) -> Tens
 
 def _seen(masks: Tensor) -> Tensor:
     """Return which of (N, H, W) masks hold anything; bytes are read eight at a time."""
-    flat = masks.reshape(len(masks), -1)
+    flat = masks.flatten(1)
     if flat.dtype in (torch.bool, torch.uint8) and flat.shape[1] % 8 == 0:
         flat = flat.contiguous().view(torch.uint8).view(torch.int64)
     return (flat != 0).any(dim=1)

@@ -358,7 +358,7 @@ def _backtrack(context: FrontierContext) -> Floats:
     """
     logits = context.logits
     taste = context.noise if np.ptp(logits) == 0 else (logits - logits.min()) / np.ptp(logits)
-    back = np.where(context.steps_back == 0, np.iinfo(np.int32).max, context.steps_back)
+    back = np.where(context.steps_back == 0, context.steps_back.max() + 1, context.steps_back)
     return -back.astype(np.float64) + 0.5 * taste
 
 

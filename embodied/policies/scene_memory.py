@@ -84,7 +84,7 @@ class SceneMemory:
 
     def see(self, place: int, canvas: NDArray[Any] | Tensor) -> None:
         """Remember the masks (K, H, W) seen from a place; later ones replace earlier ones."""
-        self._canvases[place] = torch.as_tensor(canvas).to(torch.bool).clone()
+        self._canvases[place] = _masks(canvas)
         self._made = {key: made for key, made in self._made.items() if key[0] != place}
 
     def describe(
@@ -105,7 +105,7 @@ class SceneMemory:
             ValueError: a visited place without masks.
         """
         views: list[list[tuple[int, int]]] = []
-        upper = {place: torch.as_tensor(canvas) for place, canvas in (own or {}).items()}
+        upper = {place: _masks(canvas) for place, canvas in (own or {}).items()}
         visited = graph.visited
         for row in rows:
             place = graph.places[row]
@@ -129,7 +129,7 @@ class SceneMemory:
         masks = []
         for place, toward in missing:
             if toward == -2:
-                masks.append(upper[place].to(torch.bool))
+                masks.append(upper[place])
                 continue
             if place not in self._canvases:
                 raise ValueError(
@@ -146,6 +146,11 @@ class SceneMemory:
         spectra = spectrum(batch, self.scale, self.row_l2)
         areas = batch.sum(dim=(2, 3), dtype=torch.float32) / batch[0, 0].numel()
         self._made.update(zip(missing, zip(spectra, areas, strict=True), strict=True))
+
+
+def _masks(canvas: NDArray[Any] | Tensor) -> Tensor:
+    """Return an own bool copy."""
+    return torch.from_numpy(np.array(canvas, bool))
 
 
 def _mean(parts: list[Tensor]) -> Tensor:
