@@ -10,6 +10,7 @@ PACKAGES = [
     "embodied.nn",
     "embodied.perception",
     "embodied.policies",
+    "embodied.policies.meta_explore",
     "embodied.policies.dual_scale",
     "embodied.simulators",
     "embodied.simulators.habitat",

@@ -1,0 +1,53 @@
+"""How the mode selector of Meta-Explore is trained. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embodied.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModeConfig:
+    """How the mode selector is trained.
+
+    Attributes:
+        episodes: rollouts, half of them with corrections.
+        envs: environments stepped as one batch.
+        temperature: of the explorer's draws; a policy that hardly ever errs gives no labels.
+        margin: a correction is labelled right if the way over the expert's place is shorter by
+            more than this [m] than the way over the best unvisited place next to the agent.
+        epochs, batch, learning_rate, weight_decay: of both heads.
+        balance: weight of the rarer mode: 1 gives both modes the same total weight, 0 none.
+        ranker: also train the ranker; its rollouts need category canvases and are slower.
+        held_out: share of the worlds whose rollouts only measure.
+        seed: of draws, batches and the split.
+    """
+
+    episodes: int = 2000
+    envs: int = 32
+    temperature: float = 1.0
+    margin: float = 0.0
+    epochs: int = 20
+    batch: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    balance: float = 1.0
+    ranker: bool = True
+    held_out: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "envs", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"mode.{name} = {getattr(self, name)} must be at least 1")
+        if self.temperature <= 0 or self.learning_rate <= 0 or self.margin < 0:
+            raise ConfigError(
+                f"mode.temperature = {self.temperature} and mode.learning_rate = "
+                f"{self.learning_rate} must be positive, mode.margin = {self.margin} m not negative"
+            )
+        if not 0 < self.held_out < 1 or not 0 <= self.balance <= 1:
+            raise ConfigError(
+                f"mode.held_out = {self.held_out} must lie in (0, 1) and mode.balance = "
+                f"{self.balance} in [0, 1]"
+            )
