@@ -159,7 +159,9 @@ def _items(scene: Scene, percepts: Sequence[Percept]) -> list[HouseItem]:
     weight = np.exp(features[:, 1])  # the solid angle shown
     count = len(scene.objects)
     total = np.bincount(ids, weight, count)
-    color = np.stack([np.bincount(ids, weight * features[:, 3 + c], count) for c in range(3)], 1)
+    color: NDArray[np.float64] = np.stack(
+        [np.bincount(ids, weight * features[:, 3 + c], count) for c in range(3)], axis=1
+    )
     color /= np.maximum(total, 1e-12)[:, None]
     order = np.argsort(ids, kind="stable")
     starts = np.searchsorted(ids[order], np.arange(count + 1))

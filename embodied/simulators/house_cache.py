@@ -57,7 +57,8 @@ def open_house(
         world = build_house(load(), spec, segment)
         try:
             with atomic_write(file) as temporary:
-                np.savez(temporary, version=np.array(version), **world.arrays)
+                arrays: dict[str, Any] = {"version": np.array(version), **world.arrays}
+                np.savez(temporary, **arrays)
         except UnwritableError as error:
             warnings.warn(f"house is not kept: {error}", stacklevel=2)
     return world

@@ -74,10 +74,13 @@ class HouseWorld(GraphWorld):
     @cached_property
     def items(self) -> tuple[HouseItem, ...]:
         """All objects of the scene but walls, floors and ceilings."""
-        return tuple(
-            HouseItem(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})
-            for item in self._facts
-        )
+        made = []
+        for facts in self._facts:
+            plain: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()
+            }
+            made.append(HouseItem(**plain))
+        return tuple(made)
 
     @cached_property
     def item_by_id(self) -> dict[int, HouseItem]:

@@ -114,6 +114,7 @@ def _clauses(
     """
     found: list[str] = []
     told: set[str] = set()
+    room, left = int(world.place_rooms[path[0]]), False
     for step, (here, there) in enumerate(zip(path[:-1], path[1:], strict=True)):
         way = world.positions[there] - world.positions[here]
         onward = float(np.arctan2(way[0], -way[2]))
@@ -129,11 +130,13 @@ def _clauses(
             told.add(landmark)
             word = pick(SYNONYMS.get(landmark, (landmark,)), rng)
             found.append(pick(phrasing.past, rng).format(noun=word))
-        old, new = world.place_rooms[here], world.place_rooms[there]
-        if old != new and old >= 0 and step == 0:
-            found.append(pick(phrasing.leave, rng).format(room=world.rooms[old]))
-        if old != new and new >= 0:
+        new = int(world.place_rooms[there])
+        if not left and room >= 0 and new != room:
+            found.append(pick(phrasing.leave, rng).format(room=world.rooms[room]))
+            left = True
+        if new not in (room, -1):  # doorways belong to no room
             found.append(pick(phrasing.enter, rng).format(room=world.rooms[new]))
+            room, left = new, True
     return found
 
 
