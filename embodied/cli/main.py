@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import embodied
-from embodied.cli import bench, data, demo, evaluate, train, view
+from embodied.cli import ablate, bench, data, demo, evaluate, train, view
 from embodied.errors import ConfigError, EmbodiedError, nearest
 
-COMMANDS: tuple[ModuleType, ...] = (demo, train, evaluate, bench, view, data)
+COMMANDS: tuple[ModuleType, ...] = (demo, train, evaluate, ablate, bench, view, data)
 
 INTRO = """\
 Train, evaluate and watch agents that explore and find things in real 3-D houses.

@@ -40,6 +40,8 @@ class MetaExploreConfig:
             control without any mode selector.
         memory_decay: what a visit counts for one decision later, two decisions later squared, ...
             1 never forgets a visit.
+        measure: compare the mode selector with its label at every decision (`Tally`); reads
+            privileged observations, and no decision depends on them.
         seed: of the rules that draw.
     """
 
@@ -55,6 +57,7 @@ class MetaExploreConfig:
     stop: str = "best"
     anti_loop: float = 0.0
     memory_decay: float = 1.0
+    measure: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -16,6 +16,10 @@ from maps.viewgraph import ViewGraph
 class Episode:
     """One episode: where it stands, what is left of the walk it is on, what it remembers.
 
+    Args:
+        memory: of category masks, for the rules that look at them.
+        privileged: remember true distances, too.
+
     Attributes:
         trace: why it went where it went.
         decisions, moves: made so far.
@@ -25,15 +29,14 @@ class Episode:
         ending: the walk leads to the place to stop at.
         stops: stop probability by place, of the last decision there.
         answers: identity of the likeliest object by place, -1 for none.
-        memory: category masks seen from visited places, for the rules that look at them.
         oracle_canvases: those of places seen but not visited: only for the labelled upper bound.
         goal_distances: true distance to the goal by place [m], from privileged observations.
         tried: places that were local goals already.
         recent: remembered visits by place; they fade.
     """
 
-    def __init__(self, memory: SceneMemory | None = None) -> None:
-        self.memory = memory
+    def __init__(self, memory: SceneMemory | None = None, privileged: bool = False) -> None:
+        self.memory, self.privileged = memory, privileged
         self.trace = EpisodeTrace()
         self.decisions = self.moves = 0
         self.place = -1
@@ -64,7 +67,7 @@ class Episode:
         if "candidate_canvas" in seen:
             for index, other in enumerate(ids):
                 self.oracle_canvases[other] = np.array(seen["candidate_canvas"][row][index])
-        if "goal_distance" in seen:
+        if self.privileged:
             self.goal_distances[place] = float(seen["goal_distance"][row])
             for index, other in enumerate(ids):
                 self.goal_distances[other] = float(seen["candidate_goal_distances"][row][index])
@@ -120,7 +123,9 @@ def should_exploit(
     At a goal the expert stops, which is the explorer's action.
 
     Args:
-        graph, place, goal_distances: as in `expert_frontier`.
+        graph: the agent's map.
+        place: where it stands.
+        goal_distances: true walking distance to the nearest goal by place [m].
         margin: the way over the best unvisited neighbour must be longer by more than this [m].
     """
     if goal_distances[place] <= 0:

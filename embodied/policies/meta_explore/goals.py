@@ -1,4 +1,4 @@
-"""Scoring the unvisited places of a running episode: from the agent's memory to a rule's context."""
+"""Score the unvisited places of a running episode: from the agent's memory to a rule's context."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ from embodied.policies.trace import (
     DecisionRecord,
     EpisodeTrace,
 )
+from maps.viewgraph import ViewGraph
 
 PRIVILEGED = ("goal_distance", "candidate_goal_distances")
 
@@ -65,11 +66,17 @@ class MetaExplorePolicy:
     @property
     def needed(self) -> tuple[str, ...]:
         """Observations beyond the usual ones."""
+        return (*self.goals.needed, *(PRIVILEGED if self._privileged else ()))
+
+    @property
+    def _privileged(self) -> bool:
         config = self.config
-        keys = self.goals.needed
-        if config.mode == "oracle" or config.local_goal == "oracle":
-            keys = (*keys, *PRIVILEGED)
-        return keys
+        corrects = config.mode in ("learned", "oracle")
+        reads = config.mode == "oracle" or (corrects and config.local_goal == "oracle")
+        return reads or config.measure
+
+    def _fresh(self) -> Episode:
+        return Episode(self.goals.memory(), self._privileged)
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`.
@@ -110,10 +117,10 @@ class MetaExplorePolicy:
                     f"{count}: the number may only change when all of them begin"
                 )
             self._state = DualScaleState(self.network, count)
-            self._episodes = [Episode(self.goals.memory()) for _ in range(count)]
+            self._episodes = [self._fresh() for _ in range(count)]
         begun = np.flatnonzero(first)
         for row in begun:
-            self._episodes[row] = Episode(self.goals.memory())
+            self._episodes[row] = self._fresh()
         with torch.inference_mode():
             self._state.begin(begun, [observations["instruction"][row] for row in begun])
         return self._state
@@ -136,8 +143,9 @@ class MetaExplorePolicy:
             episode.remember_visit(self.config.memory_decay)
             episode.answers[episode.place] = answers[index]
             record = self._choose(
-                index, decision, episode, explore[index], fused[index], float(p_exploit[index])
-            )
+                index, decision, state.graphs[row], episode, explore[index], fused[index],
+                float(p_exploit[index]),
+            )  # fmt: skip
             self._carry_out(state, row, record)
         self.tally.seconds += time.perf_counter() - started
 
@@ -145,13 +153,14 @@ class MetaExplorePolicy:
         self,
         index: int,
         decision: Decision,
+        graph: ViewGraph,
         episode: Episode,
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
         p_exploit: float,
     ) -> DecisionRecord:
         """Decide one episode: who decides, and what."""
-        config, graph = self.config, self._graph(decision, index)
+        config = self.config
         logits, rule, mode = explore, "explorer", EXPLORE
         if config.mode == "global":
             logits, rule, mode = fused, "global", JUMP
@@ -177,7 +186,7 @@ class MetaExplorePolicy:
             candidates=tuple(places[column] for column in columns),
             scores=tuple(float(logits[column]) for column in columns),
         )
-        if episode.goal_distances and config.mode in ("learned", "oracle"):
+        if config.measure:
             label = should_exploit(graph, episode.place, episode.goal_distances)
             self.tally.judge(label, p_exploit)
         if self._is_over(episode):
@@ -204,7 +213,7 @@ class MetaExplorePolicy:
             spectrum=scored.spectrum,
         )
 
-    def _exploits(self, graph: Any, episode: Episode, p_exploit: float) -> bool:
+    def _exploits(self, graph: ViewGraph, episode: Episode, p_exploit: float) -> bool:
         mode = self.config.mode
         if mode == "learned":
             return 1 - p_exploit < self.config.threshold
@@ -233,10 +242,6 @@ class MetaExplorePolicy:
                 episode.tried.add(target)
             episode.walk(graph.path(episode.place, target), record.mode)
         episode.trace.decisions.append(record)
-
-    def _graph(self, decision: Decision, index: int) -> Any:
-        assert self._state is not None
-        return self._state.graphs[int(decision.rows[index])]
 
     def _answer(self, episode: Episode, objects: NDArray[np.int64]) -> int:
         """Number of the object to name at the place where the episode ends, 0 for none."""

@@ -1,0 +1,161 @@
+"""Play the variants of Meta-Explore on the same episodes and compare them in pairs.
+
+A0 to A7 are those of the paper's ablation as far as it is known: explore only, and a correction by
+backtracking one place, a random, the nearest place, a bag of objects, the spectra's S_nav, their
+largest cosine, and the oracle. Beside them stand a trained ranker, the network's own logits, and
+two agents without any mode selector: the global planner (DUET-class) and an explorer that avoids
+loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import ConfigError, nearest
+from embodied.policies.dual_scale import DualScaleNetwork
+from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.results import Metric, metric, paired_metric
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.vector import VLNVectorEnv
+from embodied.training.evaluation import evaluate
+from embodied.training.rollout import Episode
+
+BASE = "explore_only"
+CODES = {
+    "A1": "backtrack",
+    "A2": "random",
+    "A3": "nearest",
+    "A4": "bag",
+    "A5": "sos",
+    "A6": "sos_cosine",
+    "A7": "oracle",
+}
+"""Local goal rule of each ablation; A0 is `BASE`."""
+
+COMPARED = ("success", "spl")
+SHOWN = ("success", "spl", "oracle_success", "path_length", "steps")
+
+
+def variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
+    """Return the variants by name; what they do not fix is taken from `base`.
+
+    Names are `<rule>.<mode>`, e.g. "sos.learned"; the mode "oracle" and the rule "oracle" read
+    privileged observations, `sos_oracle_view` masks of unvisited places: upper bounds all three.
+    """
+    plain = replace(base, oracle_sos=False, anti_loop=0.0)
+    found = {BASE: replace(plain, mode="never")}
+    for mode in ("learned", "oracle"):
+        for rule in (*CODES.values(), "bag_cosine", "goal_only", "learned", "network"):
+            found[f"{rule}.{mode}"] = replace(plain, mode=mode, local_goal=rule)
+        found[f"sos_oracle_view.{mode}"] = replace(
+            plain, mode=mode, local_goal="sos", oracle_sos=True
+        )
+    found["global"] = replace(plain, mode="global")
+    # Our choice of strength: a visit costs one unit of logit, a tenth is forgotten per decision.
+    found["anti_loop"] = replace(plain, mode="never", anti_loop=1.0, memory_decay=0.9)
+    return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One variant's episodes, in the same order for all variants.
+
+    Attributes:
+        name: of the variant.
+        episodes: metrics of each.
+        costs: decisions, milliseconds, share of corrections, AUC: see `Tally.summary`.
+    """
+
+    name: str
+    episodes: Sequence[Episode]
+    costs: dict[str, float]
+
+    def values(self, name: str) -> np.ndarray:
+        """Return one metric of every episode."""
+        return np.array([episode[name] for episode in self.episodes])
+
+
+def ablate(
+    network: DualScaleNetwork,
+    task: VLNConfig,
+    source: Source,
+    chosen: dict[str, MetaExploreConfig],
+    envs: int = 32,
+    seed: int = 0,
+) -> Iterator[Outcome]:
+    """Play every variant on all episodes of a source, one after the other.
+
+    Args:
+        network: trained explorer, mode selector and ranker.
+        task: observations beyond the usual ones are switched on for the variants that need them.
+        source: worlds and episodes.
+        chosen: the variants.
+        envs: episodes played as one batch.
+        seed: of the rules that draw.
+
+    Raises:
+        ConfigError: episodes whose goal is held back.
+    """
+    if not all(episode.has_truth for episode in source.episodes):
+        raise ConfigError("these episodes come without goals: use a train or val split")
+    for name, config in chosen.items():
+        # Whether a correction was right is only asked where somebody decided about corrections.
+        measured = config.mode in ("learned", "oracle")
+        policy = MetaExplorePolicy(network, replace(config, seed=seed, measure=measured))
+        needed = set(policy.needed)
+        seen = replace(
+            task,
+            canvas="canvas" in needed,
+            oracle_canvas="candidate_canvas" in needed,
+            privileged="goal_distance" in needed,
+        )
+        env = VLNVectorEnv(min(envs, len(source.episodes)), seen, source=source)
+        try:
+            episodes = evaluate(policy, env, len(source.episodes), seed)
+        finally:
+            env.close()
+        yield Outcome(name, episodes, policy.tally.summary())
+
+
+def figures(outcomes: Sequence[Outcome], command: str = "") -> dict[str, Metric]:
+    """Return all figures: `<variant>.<metric>`, costs, and `<variant>.gain.<metric>`, the paired
+    difference to explore-only with its bootstrap interval over episodes.
+    """
+    found: dict[str, Metric] = {}
+    base = next((outcome for outcome in outcomes if outcome.name == BASE), None)
+    for outcome in outcomes:
+        for name in outcome.episodes[0]:
+            values = outcome.values(name)
+            if name != "episode" and np.isfinite(values).all():
+                found[f"{outcome.name}.{name}"] = metric(values, command)
+        for name, value in outcome.costs.items():
+            if np.isfinite(value):
+                count = int(outcome.costs["decisions"])
+                found[f"{outcome.name}.{name}"] = Metric(value, count, (value, value), command)
+        if base is not None and outcome is not base:
+            for name in COMPARED:
+                pair = outcome.values(name), base.values(name)
+                found[f"{outcome.name}.gain.{name}"] = paired_metric(*pair, command)
+    return found
+
+
+def pick(names: str, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the variants named in a comma-separated list, explore-only always first; a name
+    without mode stands for both.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    wanted = [BASE]
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        rule = CODES.get(name, BASE if name == "A0" else name)
+        found = [rule] if rule in known else [k for k in known if k.startswith(f"{rule}.")]
+        if not found:
+            raise ConfigError(f"unknown variant '{name}': {nearest(name, [*known, *CODES])}")
+        wanted += found
+    return {name: known[name] for name in dict.fromkeys(wanted)}
