@@ -20,7 +20,6 @@ from embodied.policies.dual_scale.experts import IGNORED, Labels
 from embodied.policies.dual_scale.network import DualScaleNetwork, TextMemory
 from embodied.policies.dual_scale.state import Decision, DualScaleState
 from embodied.policies.dual_scale.tokens import Panorama
-from maps.percept import VIEW_EXTRAS
 
 Step = tuple[NDArray[np.int64], Mapping[str, Any]]
 """Rows (R,) and their observations (R, ...)."""
@@ -154,7 +153,7 @@ class Hiding:
         generator: torch.Generator | None = None,
     ) -> None:
         self.categories = network.inputs.categories
-        self.histograms = network.inputs.views == 2 * self.categories + len(VIEW_EXTRAS)
+        self.histograms = network.histograms
         self.share, self.generator = share, generator
         self.chosen = torch.zeros(0, 0, dtype=torch.bool)
         """(B, S) what was hidden in the panorama seen last."""

@@ -6,6 +6,7 @@ The three inputs of a decision - instruction, panorama, map - are encoded by `en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,15 @@ from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
 from embodied.policies.dual_scale.text import WordText
 from embodied.policies.dual_scale.tokens import ANGLES, BOX, Panorama
+from embodied.policies.local_goals import FrontierRanker
+from maps.percept import VIEW_EXTRAS
 from maps.viewgraph import FEATURES
 
 NEGATIVE = float("-inf")
+SHARE_SCALE = 1000.0
+"""Area shares s of a view are read as log(1 + 1000 s) / log(1001) (our choice: far objects cover
+less than a thousandth of a view, walls all of it)."""
+
 STEPS = 100
 """Rows of the table of step embeddings; later steps share the last."""
 
@@ -189,6 +196,7 @@ class DualScaleNetwork(nn.Module):
         self.width = width = size.width
         self.text = WordText(vocabulary, size, drop)
 
+        self.histograms = inputs.views == 2 * inputs.categories + len(VIEW_EXTRAS)
         self.view = nn.Sequential(nn.Linear(inputs.views, width), nn.LayerNorm(width))
         self.object = nn.Sequential(nn.Linear(inputs.objects, width), nn.LayerNorm(width))
         self.category = nn.Embedding(inputs.categories + 1, width)
@@ -224,6 +232,7 @@ class DualScaleNetwork(nn.Module):
         self.mode_head = nn.Sequential(
             nn.Linear(2 * width + 1, size.mode), nn.ReLU(), nn.Linear(size.mode, 1)
         )
+        self.ranker = FrontierRanker(hidden=32)  # of local goals; trained with the mode selector
         # Heads of pre-training: what stands in a hidden view or object, and which word was hidden.
         self.content_head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width)
@@ -232,6 +241,13 @@ class DualScaleNetwork(nn.Module):
             self.word_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
             self.word_bias = nn.Parameter(torch.zeros(len(vocabulary)))
         initialise(self, width)
+        for part in (self.view, self.object):
+            first = part[0]
+            if isinstance(first, nn.Linear):
+                # A view in which nothing is known is all zeros: without a bias its layer norm
+                # would divide by nothing and multiply gradients by 300.
+                nn.init.normal_(first.weight, std=first.in_features**-0.5)
+                nn.init.normal_(first.bias, std=0.1)
 
     def encode_text(self, instructions: Sequence[str]) -> TextMemory:
         """Encode B instructions once for a whole episode: the text is the same at every step."""
@@ -252,7 +268,12 @@ class DualScaleNetwork(nn.Module):
     def encode_panorama(self, panorama: Panorama) -> Tensor:
         """Return (B, S, D) tokens that know of each other (DUET, section 3.2)."""
         p = panorama
-        tokens = [self.view(self.feature_drop(p.views))]
+        views = p.views
+        if self.histograms:  # area shares span four decades
+            shares = views[..., : self.inputs.categories].clamp(min=0.0)
+            shares = torch.log1p(SHARE_SCALE * shares) / math.log1p(SHARE_SCALE)
+            views = torch.cat([shares, views[..., self.inputs.categories :]], dim=-1)
+        tokens = [self.view(self.feature_drop(views))]
         if p.objects:
             names = self.text.names(p.words)[p.names]
             seen = self.object(self.feature_drop(p.features))
