@@ -31,21 +31,21 @@ class ProposalSpec:
     Attributes:
         near, far: range of their distance from here [m].
         spacing: they keep apart as far as they see each other [m].
-        least: nearest that one at a frontier may come to another [m].
+        least: they keep this far apart even with a wall between [m].
         detour: longest walk to one, in straight distances; 8-connected grids alone need 1.08.
         roomy: distance from obstacles beyond which a place is no better [m].
         ideal: distance from here that is preferred among equals [m].
         reach: farthest a border to the unknown may lie from its waypoint [m].
     """
 
-    near: float = 1.2
+    near: float = 1.4
     far: float = 3.3
-    spacing: float = 1.9
-    least: float = 0.9
+    spacing: float = 2.0
+    least: float = 1.2
     detour: float = 1.13
     roomy: float = 0.5
     ideal: float = 2.2
-    reach: float = 1.0
+    reach: float = 1.4
 
     def __post_init__(self) -> None:
         if not (0 < self.near < self.far and 0 < self.least <= self.spacing and self.detour >= 1):
@@ -90,6 +90,7 @@ def propose(
     open_ = straight & (distance >= spec.near) & (distance <= spec.far)
     for place in there:
         open_ &= ~covered(weight, place, cells, spec.spacing / cell_size)
+        open_ &= np.hypot(*(cells - place).T) * cell_size >= spec.least
     chosen: list[NDArray[np.int64]] = []
     for index in np.argsort(-wish, kind="stable"):
         if open_[index]:

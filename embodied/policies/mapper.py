@@ -224,6 +224,11 @@ class Mapper:
         """(H, W) travel cost over the planning window, inf where unreachable."""
         return self._field
 
+    @property
+    def weight(self) -> NDArray[np.uint8]:
+        """(H, W) cost per metre over the planning window, 0 where the body cannot stand."""
+        return self._weight
+
     def set_path(self, end: tuple[int, int]) -> bool:
         """Head for a cell of the planning window; False if it cannot be reached."""
         cells = trace(self._field, end)
@@ -282,6 +287,10 @@ class Mapper:
     def spin(self) -> int:
         """Turn left once."""
         return self._note(LEFT)
+
+    def force(self, action: int) -> int:
+        """Take an action chosen by somebody else; a forward one will be checked for a bump."""
+        return self._note(action)
 
     def _note(self, action: int) -> int:
         self._last = action
