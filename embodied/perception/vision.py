@@ -225,22 +225,20 @@ class PretrainedVision(VisionEncoder):
     def __init__(
         self, folder: Path, device: str, dtype: str, cache: str | Path | None, batch: int
     ) -> None:
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel
 
-        settings = read_json(folder / "config.json")
-        options = (
-            {"add_pooling_layer": False} if settings.get("model_type") in WITHOUT_POOLER else {}
-        )
+        settings = load_part(AutoConfig.from_pretrained, folder, "config.json")
+        config = getattr(settings, "vision_config", settings)
+        if not isinstance(getattr(config, "patch_size", None), int):
+            raise ConfigError(
+                f"{folder} holds a '{settings.model_type}' model, whose features are no square "
+                "patches. Use CLIP, SigLIP, SigLIP 2, DINOv2, DINOv3 or ViT."
+            )
+        options = {"add_pooling_layer": False} if settings.model_type in WITHOUT_POOLER else {}
         model = load_model(AutoModel, folder, dtype, device, **options)
         self._processor = _image_processor(folder)
         self._model = getattr(model, "vision_model", model)
         self._project = getattr(model, "visual_projection", None)
-        config = getattr(model.config, "vision_config", model.config)
-        if not isinstance(getattr(config, "patch_size", None), int):
-            raise ConfigError(
-                f"{folder} holds a '{settings.get('model_type')}' model, whose features have no "
-                "square patches. Use CLIP, SigLIP, SigLIP 2, DINOv2, DINOv3 or ViT."
-            )
         self._patch: int = config.patch_size
         self.dim = self._project.out_features if self._project is not None else config.hidden_size
         self.device, self.dtype, self.batch = device, DTYPES[dtype], batch

@@ -118,3 +118,35 @@ def tokenizer(family: str) -> Any:
     if family == "bert":
         return kind(tokenizer_object=core, **named, model_max_length=32)
     return kind(tokenizer_object=core, **named, model_max_length=16)
+
+
+def save_owlv2(folder: Path, seed: int = 0) -> Path:
+    """Build OWLv2 with its processor."""
+    torch.manual_seed(seed)
+    tokens = tokenizer("clip")
+    text = {**TOWER, "vocab_size": len(tokens), "max_position_embeddings": 16}
+    config = tf.Owlv2Config(text_config=text, vision_config=VISION, projection_dim=WIDTH)
+    tf.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    tf.Owlv2Processor(tf.Owlv2ImageProcessor(size=SIZE), tokens).save_pretrained(folder)
+    return folder
+
+
+def save_grounding_dino(folder: Path, seed: int = 0) -> Path:
+    """Build Grounding DINO with a Swin backbone, as IDEA-Research/grounding-dino-tiny has."""
+    torch.manual_seed(seed)
+    tokens = tokenizer("bert")
+    config = tf.GroundingDinoConfig(
+        backbone_config=tf.SwinConfig(
+            image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        text_config=tf.BertConfig(**TOWER, vocab_size=len(tokens), max_position_embeddings=32),
+        d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=12,
+        max_text_len=32, encoder_n_points=2, decoder_n_points=2,
+    )  # fmt: skip
+    tf.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 96}
+    images = tf.GroundingDinoImageProcessor(size=size)
+    tf.GroundingDinoProcessor(images, tokens).save_pretrained(folder)
+    return folder
