@@ -29,7 +29,7 @@ from maps.percept import VIEWS
 
 BOX_NAMES = (
     "reverie/bboxes_v1.json.gz", "reverie/BBoxes.json", "reverie/BBox", "REVERIE/BBox",
-    "REVERIE/BBoxes.json", "BBoxes.json", "BBox", "reverie/derived_panorama_objects.json.gz",
+    "REVERIE/BBoxes.json", "BBoxes.json", "BBox",
 )  # fmt: skip
 MAP_NAMES = (
     "mp3d_semantics/category_mapping.tsv.gz", "mp3d_semantics/category_mapping.tsv",
@@ -152,8 +152,8 @@ class ObjectBoxes:
     """The annotated objects of all scans.
 
     Args:
-        source: merged file, folder of `<scan>_<viewpoint>.json`, or the joined form
-            {scan: {viewpoint: [[id, name, heading, elevation, width, height, ...]]}}.
+        source: one file {"<scan>_<viewpoint>": {object id: {name, visible_pos, bbox2d}}}, or a
+            folder of `<scan>_<viewpoint>.json` with {viewpoint: {object id: ...}} each.
         categories: from names to canvas rows.
         strict: names without a category are an error, not a warning.
 
@@ -190,15 +190,20 @@ class ObjectBoxes:
         source = find(root, BOX_NAMES, "object boxes (REVERIE BBoxes)", remedy)
         return ObjectBoxes(source, CategoryMap.below(root), strict)
 
+    @staticmethod
+    def present(root: Path) -> bool:
+        """Tell whether there are boxes and a category map in a data folder."""
+        return all(any((root / n).exists() for n in names) for names in (BOX_NAMES, MAP_NAMES))
+
     def around(self, scan: str, viewpoint: str) -> Seen:
         """Return what is visible from a viewpoint, by rising object id; nothing if unlisted."""
         entries = self._places.get((scan, viewpoint), [])
         rows = np.array([self._rows[e.name] for e in entries], np.int64)
         boxes = np.concatenate([e.boxes for e in entries]) if entries else np.zeros((0, 4))
         canvas = None
-        if entries and entries[0].views is not None:
+        if entries:
             owner = np.repeat(np.arange(len(entries)), [len(e.boxes) for e in entries])
-            views = np.array([v for e in entries for v in e.views or ()], np.int64)
+            views = np.array([v for e in entries for v in e.views], np.int64)
             canvas = view_boxes_to_canvas(rows, owner, views, boxes, len(SOS_CATEGORIES))
             boxes = join_boxes(owner, views, boxes)
         ids = np.array([e.number for e in entries], np.int64)
@@ -227,41 +232,34 @@ class ObjectBoxes:
 
 @dataclass(frozen=True)
 class Entry:
-    """One object at one viewpoint: pixel boxes (V, 4) in views, or one joined box (1, 4)."""
+    """One object at one viewpoint: the views that show it and its pixel boxes there, (V, 4)."""
 
     number: int
     name: str
-    views: tuple[int, ...] | None
+    views: tuple[int, ...]
     boxes: NDArray[np.float64]
 
 
 def _viewpoints(content: Any, file: Path) -> Iterator[tuple[str, str, Any]]:
-    """Yield (scan, viewpoint, its objects) of any of the three layouts."""
+    """Yield (scan, viewpoint, its objects)."""
     if not isinstance(content, Mapping):
         raise SceneError(f"{file} must hold {{scan_viewpoint: {{object id: box}}}}")
     for key, value in content.items():
         scan, separator, viewpoint = key.partition("_")
-        if separator:
-            yield scan, viewpoint, value
-        elif isinstance(value, Mapping):
-            for viewpoint, listed in value.items():
-                yield scan, viewpoint, listed
-        else:
-            raise SceneError(f"{file}: key '{key}' is neither scan_viewpoint nor a scan")
+        if not separator or not isinstance(value, Mapping):
+            raise SceneError(
+                f"{file}: '{key}' must be <scan>_<viewpoint> and hold {{object id: box}}"
+            )
+        yield scan, viewpoint, value
 
 
-def _entries(listed: Any, where: str) -> Iterator[Entry]:
+def _entries(listed: Mapping[str, Any], where: str) -> Iterator[Entry]:
     """Yield the objects of one viewpoint."""
-    items = listed.items() if isinstance(listed, Mapping) else ((row[0], row) for row in listed)
-    for key, item in items:
+    for key, item in listed.items():
         try:
-            if isinstance(item, Mapping):
-                views: tuple[int, ...] | None = tuple(int(v) for v in item["visible_pos"])
-                name, raw = item["name"], item["bbox2d"]
-            else:
-                views, name, raw = None, item[1], [item[2:6]]
-            boxes = np.array(raw, np.float64).reshape(-1, 4)
-            entry = Entry(int(key), plain_name(name), views, boxes)
+            views = tuple(int(v) for v in item["visible_pos"])
+            boxes = np.array(item["bbox2d"], np.float64).reshape(-1, 4)
+            entry = Entry(int(key), plain_name(item["name"]), views, boxes)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise SceneError(
                 f"{where}, object {key}: a field is missing or garbled ({error!r}); expected name, "
@@ -272,9 +270,7 @@ def _entries(listed: Any, where: str) -> Iterator[Entry]:
                 f"{where}, object {key}: box {boxes.tolist()} must be finite numbers with a "
                 "positive width and height. Remove it or download the file again"
             )
-        if views is not None and not (
-            len(views) == len(boxes) and all(0 <= v < VIEWS for v in views)
-        ):
+        if len(views) != len(boxes) or not all(0 <= v < VIEWS for v in views):
             raise SceneError(
                 f"{where}, object {key}: visible_pos {list(views)} needs view numbers in "
                 f"0..{VIEWS - 1}, one per box ({len(boxes)})"

@@ -40,8 +40,9 @@ class VLNBatch:
         target is the one here that truly is it, and -1 where no prediction is.
 
     An action is (move, object): 0 = STOP, i = walk to candidates[i - 1]; 0 = no object, j = the
-    answer is objects[j - 1], read with STOP only. A move to a candidate that is not there is an
-    error. The episode ends with STOP or after `max_steps` moves.
+    answer is objects[j - 1], read with STOP only. A move to a candidate that is not there leaves
+    the agent where it is, costs a move and is counted in the metric "refused"; an object that is
+    not there is no answer. The episode ends with STOP or after `max_steps` moves.
 
     Args:
         config: the task.
@@ -71,6 +72,7 @@ class VLNBatch:
         self.headings = np.zeros(num)
         self.answers = np.full(num, -1, np.int64)
         self.moves = np.zeros(num, np.int64)
+        self.refused = np.zeros(num, np.int64)
         self.travelled = np.zeros(num)
         self.walks: list[list[int]] = [[] for _ in range(num)]
         self._named = np.zeros(num, bool)
@@ -99,7 +101,8 @@ class VLNBatch:
             self._world[row], self._packed[row] = world, packed
             self.current[row], self.places[row] = number, episode.start
             self.headings[row], self.answers[row] = episode.heading, -1
-            self.moves[row], self.travelled[row], self._named[row] = 0, 0.0, False
+            self.moves[row], self.refused[row] = 0, 0
+            self.travelled[row], self._named[row] = 0.0, False
             self.walks[row] = [episode.start]
             self._starts[row] = world.positions[episode.start]
             self._goal[row] = self._field(number, world, episode)
@@ -113,13 +116,20 @@ class VLNBatch:
         successful end (our choice; 0 where the truth is held back).
 
         Raises:
-            NavigationError: actions of a wrong shape, or a candidate or object that is not there.
+            NavigationError: actions of a wrong shape or outside the action space.
         """
         actions = np.asarray(actions)
         if actions.dtype.kind not in "iu" or actions.shape != (self.num, 2):
             raise NavigationError(
                 f"actions must be ({self.num}, 2) integers (move, object), got "
                 f"{actions.dtype} {actions.shape}"
+            )
+        outside = (actions < 0) | (actions >= self.action_space.nvec)
+        if outside.any():
+            row = int(np.argwhere(outside)[0, 0])
+            raise NavigationError(
+                f"environment {row}: action {actions[row].tolist()} must lie in [0, 0] .. "
+                f"{(self.action_space.nvec - 1).tolist()}"
             )
         if (self.current < 0).any():
             raise NavigationError("begin an episode in every environment before the first step")
@@ -179,10 +189,11 @@ class VLNBatch:
         return bool(metrics.arrived(self._world[row].distances, episode)[self.places[row]])
 
     def metrics(self, row: int) -> dict[str, float]:
-        """Return all metrics of an environment's episode so far, see `metrics.score`."""
+        """Return all metrics of an environment's episode so far: `metrics.score` and "refused"."""
         episode = self.episodes[self.current[row]]
         distances = self._world[row].distances
-        return metrics.score(distances, episode, self.walks[row], bool(self._named[row]))
+        scores = metrics.score(distances, episode, self.walks[row], bool(self._named[row]))
+        return scores | {"refused": float(self.refused[row])}
 
     def trajectory(self, row: int) -> list[str]:
         """Return the names of the places visited: what a test server wants handed in."""
@@ -191,19 +202,16 @@ class VLNBatch:
     def _walk(self, row: int, move: int) -> float:
         """Move one agent; return its progress towards the nearest goal [m]."""
         packed, world = self._packed[row], self._world[row]
-        if not 0 < move <= packed.count:
-            raise NavigationError(
-                f"environment {row}: move {move} from '{world.places[self.places[row]]}' of "
-                f"'{world.name}', which has {packed.count} candidates; 0 is STOP, 1.."
-                f"{packed.count} walk"
-            )
+        self.moves[row] += 1
+        if move > packed.count:
+            self.refused[row] += 1
+            return 0.0
         before, after = int(self.places[row]), int(packed.candidates[move - 1])
         east, _, south = world.positions[after] - world.positions[before]
         if east or south:  # straight up or down leaves the heading as it is
             self.headings[row] = np.arctan2(east, -south) % (2 * np.pi)
         self.places[row] = after
         self.walks[row].append(after)
-        self.moves[row] += 1
         self.travelled[row] += world.distances[before, after]
         self._packed[row] = self.table.get(world, after)
         goal = self._goal[row]
@@ -211,14 +219,9 @@ class VLNBatch:
 
     def _answer(self, row: int, named: int) -> None:
         """Note the object that an agent names as it stops."""
-        if named == 0:
-            return
         packed, episode = self._packed[row], self.episodes[self.current[row]]
         if not 0 < named <= len(packed.names):
-            raise NavigationError(
-                f"environment {row}: object {named} named, but {len(packed.names)} are visible; "
-                f"0 names none, 1..{len(packed.names)} name one"
-            )
+            return
         self.answers[row] = packed.objects[named - 1]
         centre = packed.boxes[named - 1, :2]
         self._named[row] = metrics.right_object(

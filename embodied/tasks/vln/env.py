@@ -77,7 +77,8 @@ class VLNEnv(gymnasium.Env):
         return self._observe(), float(reward[0]), bool(ended[0]), bool(cut[0]), self._info()
 
     def _observe(self) -> dict[str, Any]:
-        return {name: values[0] for name, values in self.batch.observe().items()}
+        seen = self.batch.observe()
+        return {n: np.asarray(v[0]) if isinstance(v, np.ndarray) else v[0] for n, v in seen.items()}
 
     def _info(self) -> dict[str, Any]:
         return {**self.batch.metrics(0), "episode": int(self.batch.current[0])}

@@ -94,18 +94,28 @@ def load(config: VLNConfig) -> Source:
 
 def _matterport(config: VLNConfig) -> Source:
     root = data_folder(config.data)
-    graphs = ConnectivityFiles(root)
-    boxes = object_boxes(str(root.resolve()), config.strict_categories)
-    worlds = Worlds(graphs.scans, lambda scan: ConnectivityWorld(scan, graphs.graph(scan), boxes))
-    if config.dataset == "r2r":
-        return Source(worlds, r2r.load(r2r.annotation_file(root, config.split), worlds))
+    # Boxes are all there is to see, unless image features take their place.
+    needed = config.dataset == "reverie" or not config.features
+    seeing = needed or ObjectBoxes.present(root)
+    worlds, boxes = scan_worlds(str(root.resolve()), seeing, config.strict_categories)
+    if config.dataset == "reverie" and boxes is not None:
+        file = reverie.annotation_file(root, config.split, config.version)
+        return Source(worlds, reverie.load(file, worlds, boxes))
     if config.dataset == "soon":
         return Source(worlds, soon.load(soon.annotation_file(root, config.split), worlds))
-    file = reverie.annotation_file(root, config.split, config.version)
-    return Source(worlds, reverie.load(file, worlds, boxes))
+    return Source(worlds, r2r.load(r2r.annotation_file(root, config.split), worlds))
 
 
-@lru_cache(maxsize=2)
-def object_boxes(root: str, strict: bool) -> ObjectBoxes:
-    """Open the object boxes below a data folder; kept, because reading them takes a second."""
-    return ObjectBoxes.below(Path(root), strict)
+@lru_cache(maxsize=4)
+def scan_worlds(root: str, seeing: bool, strict: bool) -> tuple[Worlds, ObjectBoxes | None]:
+    """Open the scans below a data folder, shared by all tasks of this process.
+
+    Args:
+        root: the data folder.
+        seeing: whether objects are seen by their boxes.
+        strict: see `VLNConfig.strict_categories`.
+    """
+    graphs = ConnectivityFiles(Path(root))
+    boxes = ObjectBoxes.below(Path(root), strict) if seeing else None
+    made = Worlds(graphs.scans, lambda scan: ConnectivityWorld(scan, graphs.graph(scan), boxes))
+    return made, boxes
