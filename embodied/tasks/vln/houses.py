@@ -95,9 +95,9 @@ def load_houses(
         raise ConfigError(
             f"houses.semantics = '{houses.semantics}' "
             + (
-                "names a segmenter: open it and pass it on as `segment`"
+                "names a segmenter: load it and pass its `segment` on"
                 if segment is None
-                else "takes the scene's own semantics, but a segmenter is given: name its file"
+                else "takes the scene's own semantics, but a segmenter is given: name its folder"
             )
         )
     worlds = HouseWorlds(houses, split, segment)
@@ -127,7 +127,7 @@ def house_sources(config: HousesConfig, split: str) -> list[HouseSource]:
     Raises:
         SceneError: a scene file that does not exist.
     """
-    semantics = "" if config.semantics == "ground_truth" else _file_digest(config.semantics)
+    semantics = "" if config.semantics == "ground_truth" else _weights_digest(config.semantics)
     if config.files:
         return [_file_source(file, config, semantics) for file in config.files]
     count = config.count or (TRAIN_HOUSES if SEEDS[split] == "train" else OTHER_HOUSES)
@@ -198,14 +198,19 @@ def _file_source(file: str, config: HousesConfig, semantics: str) -> HouseSource
     return HouseSource(name, key, load)
 
 
-def _file_digest(file: str) -> str:
-    path = Path(file).expanduser()
-    if not path.is_file():
+def _weights_digest(place: str) -> str:
+    """Return a hash of the weights a segmenter's folder or file holds."""
+    path = Path(place).expanduser()
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
         raise ConfigError(
-            f"houses.semantics = '{file}': no such file. Give 'ground_truth' or the file of a "
-            "trained segmenter"
+            f"houses.semantics = '{place}': no weights there. Give 'ground_truth', or the run "
+            "folder of a trained segmenter"
         )
-    return sha256(path.read_bytes()).hexdigest()[:16]
+    state = sha256()
+    for file in files:
+        state.update(file.read_bytes())
+    return state.hexdigest()[:16]
 
 
 def _per_house(config: HousesConfig, split: str) -> int:

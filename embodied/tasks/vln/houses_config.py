@@ -36,7 +36,7 @@ class HousesConfig:
         height: of the camera above the floor [m].
         width: columns of the rendered panorama.
         reach: objects farther away are neither seen as objects nor reached [m] (REVERIE: 3).
-        semantics: "ground_truth", or the file of a trained segmenter that labels the images.
+        semantics: "ground_truth", or the run folder of a trained segmenter that labels the images.
         workers: processes that build houses that are not in the cache.
         cache: folder for built houses; empty builds them anew each time.
     """
