@@ -46,6 +46,7 @@ class ContinuousConfig:
         canvas: show the category canvas, too.
         max_candidates, max_objects: sizes of the graph observation.
         arrive: a place this near counts as reached [m].
+        near: where a place itself cannot be stood on, this near is planned for [m].
         replan: actions between two plans.
         patience: actions without headway after which a walk is given up.
         tries: bumps on one walk after which other headings are tried out.
@@ -59,6 +60,7 @@ class ContinuousConfig:
     max_candidates: int = 16
     max_objects: int = 60
     arrive: float = 0.2
+    near: float = 0.3
     replan: int = 4
     patience: int = 14
     tries: int = 2
@@ -141,7 +143,9 @@ class Walker:
         for optimistic, squeeze in ((False, 1.0), (False, 0.75), (True, 0.75), (True, 0.5)):
             mapper.plan(optimistic=optimistic, margin=1.0, squeeze=squeeze)
             row, column = mapper.cell(self._goal)
-            reach = int(0.3 / body.cell_size)
+            if np.hypot(*(mapper.center((row, column)) - self._goal)[[0, 2]]) > self.config.near:
+                continue  # the map does not reach that far
+            reach = int(self.config.near / body.cell_size)
             low = (max(0, row - reach), max(0, column - reach))
             part = mapper.field[low[0] : row + reach + 1, low[1] : column + reach + 1]
             if not np.isfinite(part).any():
