@@ -37,6 +37,7 @@ class GraphToy:
         self.joined = joined
         self.width = max(candidates, int(joined.sum(1).max()))
         self.views = rng.random((places, 36, WIDTH)).astype(np.float32)
+        self.views[..., :33] *= rng.random((places, 36, 33)) < 0.1  # area shares are sparse
         self.views[:, rng.random(36) < 0.4] = 0.0
         self.objects = [rng.permutation(50)[: rng.integers(0, 4)] for _ in range(places)]
         self.features = rng.random((places, 6, 6)).astype(np.float32)

@@ -241,11 +241,11 @@ class DualScaleNetwork(nn.Module):
             self.word_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
             self.word_bias = nn.Parameter(torch.zeros(len(vocabulary)))
         initialise(self, width)
-        for part in (self.view, self.object):
+        for part in (self.view, self.object, self.place, self.map_place, self.local_place):
             first = part[0]
             if isinstance(first, nn.Linear):
-                # A view in which nothing is known is all zeros: without a bias its layer norm
-                # would divide by nothing and multiply gradients by 300.
+                # The layer norms behind these divide by what comes out, which is nothing for a
+                # view without any feature: gradients would be 300 times too large.
                 nn.init.normal_(first.weight, std=first.in_features**-0.5)
                 nn.init.normal_(first.bias, std=0.1)
 
