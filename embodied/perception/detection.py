@@ -23,6 +23,7 @@ from embodied.perception.pretrained import (
     load_model,
     load_part,
     read_json,
+    require_words,
 )
 
 
@@ -63,6 +64,7 @@ class Detector(ABC):
     def __init__(self, folder: Path, device: str, dtype: str, batch: int) -> None:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
+        require_words(folder)
         auto = AutoModelForZeroShotObjectDetection
         self._model = load_model(auto, folder, dtype, device)
         self._processor = load_part(AutoProcessor.from_pretrained, folder, "processor")

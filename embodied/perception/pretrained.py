@@ -20,6 +20,8 @@ from embodied.errors import ConfigError, EmbodiedError, nearest
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files of a hub repository that are used; pickled weights are not among them."""
 
+WORD_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+
 PROBE_SECONDS = 4.0
 """How long to wait for a sign of the hub before saying that there is no network."""
 
@@ -145,6 +147,21 @@ def load_part(load: Any, folder: Path, what: str, **options: Any) -> Any:
             f"{folder} has no usable {what}: {error}\nFound: {', '.join(_names(folder))}. Copy all "
             "*.json and *.txt files of the model, not its weights alone."
         ) from error
+
+
+def require_words(folder: Path) -> None:
+    """Make sure that a folder holds a tokenizer.
+
+    Without its files transformers makes an empty one for some families: every word is then unknown.
+
+    Raises:
+        WeightsError: none of the files tokenizers keep their words in is there.
+    """
+    if not any((folder / name).is_file() for name in WORD_FILES):
+        raise WeightsError(
+            f"{folder} has no usable tokenizer: none of {', '.join(WORD_FILES)} is there. Copy all "
+            "*.json, *.txt and *.model files of the model, not its weights alone."
+        )
 
 
 def folder_digest(folder: Path) -> str:

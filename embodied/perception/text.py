@@ -25,6 +25,7 @@ from embodied.perception.pretrained import (
     load_model,
     load_part,
     read_json,
+    require_words,
 )
 from embodied.perception.vocabulary import PAD, Vocabulary
 
@@ -276,6 +277,7 @@ def _tokenizer(folder: Path) -> Any:
     """Load a model's tokenizer; a tokenizer.json is enough where the class needs sentencepiece."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    require_words(folder)
     try:
         return load_part(AutoTokenizer.from_pretrained, folder, "tokenizer")
     except WeightsError as error:

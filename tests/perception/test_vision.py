@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.perception.tiny_models import PATCH, SIDE, WIDTH, save_vision
 
 from embodied.errors import ConfigError, SensorError
 from embodied.perception.features import FeatureCache, image_digest
 from embodied.perception.pretrained import WeightsError, find_weights
 from embodied.perception.vision import PretrainedVision, SmallVisionEncoder, VisionEncoder
+from tests.perception.tiny_models import PATCH, SIDE, WIDTH, save_vision
 
 FAMILIES = ("clip", "siglip", "siglip2", "dinov2", "dinov2_with_registers", "dinov3", "vit")
 DIM = {"clip": 20}
