@@ -1,0 +1,202 @@
+"""Which rule finds the way back after wrong steps: `embodied bench local_goals`.
+
+An agent walks some of the annotated path, then one to three steps away from the goal, and a rule
+chooses among the unvisited places that are not next to it. A case counts when the best of all
+unvisited places is one of those (the mode selector's label). `top1`: the best was chosen; `regret`:
+metres walked more than over the best one. No network takes part, so the explorer's logits are
+absent. The learned rankers see 3,000 cases of the training split. Ground-truth objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from embodied.perception.sos import References
+from embodied.policies.local_goals import (
+    FrontierContext,
+    FrontierRanker,
+    choose,
+    features,
+    frontier_context,
+    score,
+)
+from embodied.policies.scene_memory import SceneMemory, Words
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.source import Source, load
+from maps.viewgraph import ViewGraph
+
+DATASETS = ("reverie",)
+RULES = (
+    "random",
+    "backtrack",
+    "nearest",
+    "bag_cosine",
+    "bag",
+    "sos_cosine",
+    "sos",
+    "goal_only",
+    "learned",
+    "oracle",
+)
+
+
+class Case(NamedTuple):
+    """One decision: contexts by name of the description, and extra metres (F,) of each choice."""
+
+    contexts: dict[str, FrontierContext]
+    regret: np.ndarray
+
+
+def cases(
+    source: Source,
+    count: int,
+    references: dict[str, References],
+    seed: int = 0,
+    own: bool = True,
+) -> Iterator[Case]:
+    """Yield wrong turns on the episodes of a task, in random order, until there are enough."""
+    rng = np.random.default_rng(seed)
+    made = 0
+    while made < count:
+        for index in rng.permutation(len(source.episodes)):
+            episode = source.episodes[index]
+            case = _case(source, episode, references, rng, own)
+            if case is not None:
+                yield case
+                made += 1
+                if made == count:
+                    return
+
+
+def _case(
+    source: Source,
+    episode: Any,
+    references: dict[str, References],
+    rng: np.random.Generator,
+    own: bool,
+) -> Case | None:
+    world = source.worlds[episode.world]
+    away = world.distances[:, list(episode.goals)].min(axis=1)
+    graph, walk = ViewGraph(), []
+    memories = {name: SceneMemory(r.scale) for name, r in references.items()}
+
+    def stand(place: int) -> None:
+        near = world.neighbours[place]
+        graph.visit(place, world.positions[place], near, world.positions[near])
+        walk.append(place)
+
+    for place in episode.path[: int(rng.integers(1, max(2, len(episode.path))))]:
+        stand(place)
+    for _ in range(int(rng.integers(1, 4))):
+        here = walk[-1]
+        worse = [n for n in world.neighbours[here] if away[n] > away[here] and n not in walk]
+        if not worse:
+            break
+        stand(int(rng.choice(worse)))
+    here = walk[-1]
+    everywhere = np.array(graph.frontiers())
+    near = world.neighbours[here]
+    beyond = [int(f) for f in everywhere if f not in near]
+    if len(beyond) < 2 or away[here] == 0 or not np.isfinite(away[here]):
+        return None
+    total = graph.distances[graph.row(here), [graph.row(f) for f in everywhere]] + away[everywhere]
+    if int(everywhere[total.argmin()]) not in beyond:
+        return None
+    canvases = {place: world.percept(place).canvas for place in walk}
+    contexts = {}
+    own_views = {f: world.percept(f).canvas for f in beyond} if own else {}
+    for name, reference in references.items():
+        for place, canvas in canvases.items():
+            memories[name].see(place, canvas)
+        words = Words.of(episode.instruction, reference)
+        common = {
+            "memory": memories[name],
+            "words": words,
+            "goal_distances": dict(enumerate(away.tolist())),
+            "rng": rng,
+        }
+        start = episode.start
+        contexts[name] = frontier_context(graph, start, here, beyond, **common)
+        if own:
+            contexts[f"{name}+own_view"] = frontier_context(
+                graph, start, here, beyond, own=own_views, **common
+            )
+    first = next(iter(contexts.values()))
+    lengths = first.distances + away[beyond]
+    return Case(contexts, lengths - lengths.min())
+
+
+def train_ranker(
+    examples: list[Case], name: str, hidden: int, columns: list[int] | None = None
+) -> FrontierRanker:
+    """Fit a ranker by cross-entropy to the best frontiers."""
+    torch.manual_seed(0)
+    ranker = FrontierRanker(hidden)
+    width = max(len(case.regret) for case in examples)
+    inputs = torch.zeros(len(examples), width, len(features(examples[0].contexts[name])[0]))
+    best = torch.zeros(len(examples), width)
+    real = torch.zeros(len(examples), width, dtype=torch.bool)
+    for row, case in enumerate(examples):
+        count = len(case.regret)
+        inputs[row, :count] = torch.from_numpy(features(case.contexts[name]))
+        best[row, :count] = torch.from_numpy(case.regret < 1e-6)
+        real[row, :count] = True
+    if columns is not None:
+        off = [i for i in range(inputs.shape[-1]) if i not in columns]
+        inputs[..., off] = 0
+    best /= best.sum(dim=1, keepdim=True)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-2, weight_decay=1e-2)
+    for _ in range(400):
+        rows = torch.randint(len(examples), (256,))
+        values = ranker(inputs[rows]).masked_fill(~real[rows], -1e9)
+        loss = -(best[rows] * values.log_softmax(dim=1)).sum(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return ranker
+
+
+def evaluate(examples: list[Case], rankers: dict[str, FrontierRanker]) -> dict[str, np.ndarray]:
+    """Return per rule and description the top-1 and the regret of every case, (N, 2)."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for case in examples:
+        for name, context in case.contexts.items():
+            for rule in RULES:
+                plain = rule in ("random", "backtrack", "nearest", "oracle")
+                if plain and name != next(iter(case.contexts)):
+                    continue
+                if rule == "learned":
+                    if name not in rankers:
+                        continue
+                    picked = choose(score(rule, context, rankers[name]), context)
+                else:
+                    picked = choose(score(rule, context), context)
+                key = rule if plain else f"{rule} {name}"
+                regret = float(case.regret[picked])
+                found.setdefault(key, []).append((float(regret < 1e-6), regret))
+    return {key: np.array(rows) for key, rows in found.items()}
+
+
+def run(quick: bool = False) -> dict[str, Any]:
+    """Measure on REVERIE's unseen scans; prints a table."""
+    count, learn = (150, 300) if quick else (1000, 3000)
+    references = {scale: References(scale=scale) for scale in ("lin", "log1p")}
+    test = list(cases(load(VLNConfig(split="val_unseen")), count, references))
+    names = tuple(references)
+    train = list(cases(load(VLNConfig(split="train")), learn, references, seed=1, own=False))
+    rankers = {name: train_ranker(train, name, 0) for name in names}
+    figures: dict[str, Any] = {}
+    print(f"{len(test)} wrong turns on REVERIE val_unseen")
+    print(f"{'rule':28}{'top-1':>8}{'regret [m]':>16}")
+    for key, rows in evaluate(test, rankers).items():
+        mean, error = rows.mean(axis=0), rows.std(axis=0) / np.sqrt(len(rows))
+        print(f"{key:28}{mean[0]:8.3f}{mean[1]:10.2f} +- {error[1]:.2f}")
+        label = key.replace(" ", ".")
+        for column, kind in enumerate(("top1", "regret")):
+            low, high = mean[column] - 1.96 * error[column], mean[column] + 1.96 * error[column]
+            figures[f"local_goals.reverie.{label}.{kind}"] = (mean[column], len(rows), (low, high))
+    return figures
