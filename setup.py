@@ -22,6 +22,7 @@ PACKAGES = [
     "embodied.tasks.datasets",
     "embodied.tasks.vln",
     "embodied.training",
+    "embodied.training.vln",
     "embodied.viz",
     "maps",
     "robots",

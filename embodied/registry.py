@@ -29,12 +29,23 @@ TABLE: dict[str, dict[str, str]] = {
     },
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
         "recurrent": "embodied.policies.recurrent:restore",
+        "dual_scale": "embodied.training.vln.agent:restore",
     },
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.cli.evaluation:NavigationEvaluator",
+        "vln": "embodied.cli.vln:VLNEvaluator",
     },
     "vln_phase": {  # what `train.phases` of a vln recipe may name
+        "pretrain": "embodied.training.vln.pretraining:Pretraining",
         "finetune": "embodied.training.vln.finetuning:Finetuning",
+        "mode": "embodied.training.vln.mode:ModePhase",
+    },
+    "vln_policy": {  # what `embodied eval` plays on language-guided tasks
+        "dual_scale": "embodied.cli.vln_policies:dual_scale",
+        "meta_explore": "embodied.cli.vln_policies:meta_explore",
+        "random": "embodied.cli.vln_policies:random",
+        "blind": "embodied.cli.vln_policies:blind",
+        "detector": "embodied.cli.vln_policies:detector",
     },
     "trainer": {
         "ppo": "embodied.training.trainer:train",

@@ -1,0 +1,1 @@
+"""Training of language-guided agents on graph worlds."""
