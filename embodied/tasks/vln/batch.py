@@ -16,6 +16,7 @@ from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import Packed, PlaceTable, action_space, observation_space
 from embodied.tasks.vln.source import Source, load
+from embodied.tasks.vln.submission import entry
 from maps.panorama import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
@@ -196,8 +197,18 @@ class VLNBatch:
         return scores | {"refused": float(self.refused[row])}
 
     def trajectory(self, row: int) -> list[str]:
-        """Return the names of the places visited: what a test server wants handed in."""
+        """Return the names of the places visited."""
         return [self._world[row].places[p] for p in self.walks[row]]
+
+    def submission(self, row: int) -> dict[str, Any]:
+        """Return what a test server wants to know of an environment's episode."""
+        names = self.config.dataset != "r2r"
+        return entry(
+            self.episodes[self.current[row]],
+            self._world[row],
+            self.walks[row],
+            int(self.answers[row]) if names else None,
+        )
 
     def _walk(self, row: int, move: int) -> float:
         """Move one agent; return its progress towards the nearest goal [m]."""

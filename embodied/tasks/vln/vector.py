@@ -21,8 +21,9 @@ class VLNVectorEnv(VectorEnv):
 
     Autoreset is SAME_STEP: when episode i ends, the returned observation is already the first of
     its next episode, `infos["final_obs"][i]` holds the last one and `infos["final_info"]` its
-    metrics (arrays (N,), valid where `infos["final_info"]["_<name>"]`). On every step `infos`
-    carries the running "steps", "path_length" and "episode". Returned arrays are fresh.
+    metrics (arrays (N,), valid where `infos["final_info"]["_<name>"]`), besides "submission": what
+    a test server takes. On every step `infos` carries the running "steps", "path_length" and
+    "episode". Returned arrays are fresh.
 
     Args:
         num_envs: N.
@@ -104,8 +105,14 @@ class VLNVectorEnv(VectorEnv):
         mask = np.zeros(self.num_envs, bool)
         mask[done] = True
         observations = np.full(self.num_envs, None, dtype=object)
-        final: dict[str, NDArray] = {"episode": self.batch.current.copy(), "_episode": mask}
+        final: dict[str, NDArray] = {
+            "episode": self.batch.current.copy(),
+            "_episode": mask,
+            "submission": np.full(self.num_envs, None, dtype=object),
+            "_submission": mask,
+        }
         for k, row in enumerate(done):
+            final["submission"][row] = self.batch.submission(int(row))
             observations[row] = {name: values[k] for name, values in last.items()}
             for name, value in self.batch.metrics(int(row)).items():
                 if name not in final:

@@ -22,6 +22,7 @@ from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.env import ReverieEnv
 from embodied.tasks.vln.source import load
+from embodied.tasks.vln.submission import entry, write_submission
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.evaluation import evaluate
 from maps.percept import VIEW_EXTRAS
@@ -320,6 +321,27 @@ def test_an_ended_episode_hands_over_its_last_observation(tiny: Path) -> None:
     assert infos["episode"].tolist() == [0, 1]  # 2 mod 2: the list begins again
     assert env.observation_space.contains(seen)
     assert seen["position"] is not last["position"]
+
+
+def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None:
+    env = gymnasium.make_vec("embodied/VLN-REVERIE-v0", num_envs=1, data=str(tiny), split="test")
+    env.reset(seed=0)
+    env.step(np.array([[1, 0]]))
+    env.step(np.array([[2, 0]]))
+    *_, infos = env.step(np.array([[0, 2]]))
+    (one,) = infos["final_info"]["submission"]
+    assert one == {
+        "instr_id": "7_0", "predObjId": 2,
+        "trajectory": [["a", 0.5, 0.0], ["b", 1.5708, 0.0], ["c", 1.5708, 0.0]],
+    }  # fmt: skip
+    write_submission(tiny / "out.json", [one])
+    assert json.loads((tiny / "out.json").read_text()) == [one]
+    with pytest.raises(NavigationError, match="two entries for instruction '7_0'"):
+        write_submission(tiny / "out.json", [one, one])
+    batch = make(tiny, "r2r")
+    assert set(batch.submission(0)) == {"instr_id", "trajectory"}
+    with pytest.raises(NavigationError, match="jumps from 'a' to 'c'"):
+        entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
 
 
 def test_random_order_depends_on_the_seed_and_not_on_the_batch(
