@@ -21,6 +21,7 @@ PACKAGES = [
     "embodied.tasks",
     "embodied.tasks.datasets",
     "embodied.tasks.vln",
+    "embodied.tasks.vln.instructions",
     "embodied.training",
     "embodied.training.vln",
     "embodied.viz",

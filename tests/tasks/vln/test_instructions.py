@@ -238,11 +238,20 @@ def test_no_held_out_pattern_occurs_in_training() -> None:
     assert train & held_out == {"the {noun}"}  # there is no other way to say it
 
 
-def test_every_held_out_word_occurs_in_training() -> None:
+@pytest.mark.parametrize("style", ["goal", "route"])
+def test_every_held_out_word_occurs_in_training_of_the_same_style(style: str) -> None:
+    things = {"plain", "color", "relation", "both"}
+    goal = things | {"goal", "goal_room"}
+    route = {f.name for f in fields(PHRASINGS["train"])} - {"goal", "goal_room", "joints"}
+
     def vocabulary(name: str) -> set[str]:
-        joints = " ".join(" ".join(pair) for pair in PHRASINGS[name].joints)
-        text = " ".join(patterns(PHRASINGS[name])) + " " + joints
-        return set(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text)))
+        phrasing = PHRASINGS[name]
+        text = [
+            p for field in (goal if style == "goal" else route) for p in getattr(phrasing, field)
+        ]
+        if style == "route":
+            text += [joint for pair in phrasing.joints for joint in pair]
+        return set(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", " ".join(text))))
 
     assert vocabulary("held_out") <= vocabulary("train")
 
@@ -309,7 +318,7 @@ def test_a_route_tells_turns_rooms_and_landmarks_in_order() -> None:
         told = [position for position in order if position >= 0]
         assert told == sorted(told), text
         assert len(told) >= 4  # cut to five clauses when the lamp is told, too
-        assert re.search(r"(stove|cooker)( in the kitchen)?\.$", text)
+        assert re.search(r"(stove|cooker)( and stop there)?\.$", text)
         lamps += "floor lamp" in text
     assert 20 < lamps < 55
 
@@ -318,7 +327,7 @@ def test_a_route_backwards_begins_by_turning_around() -> None:
     text = write_route(
         corridor(), [1, 0], 0.0, Description("vase"), PHRASINGS["train"], np.random.default_rng(0)
     )
-    assert re.match("Turn around|Go back the other way", text)
+    assert re.match("Turn around|[^,.]* the other way", text)
     assert "office" in text
     straight = write_route(
         corridor(), [1, 0], np.pi, Description("vase"), PHRASINGS["train"], np.random.default_rng(0)
