@@ -180,6 +180,10 @@ class BlindWalker(Walker):
 class DetectorConfig:
     """How the detector baseline reads and searches.
 
+    The defaults had the highest success among target "read" and "first", reach 1, 1.5 and 3 m and
+    evidence 1 and 2 on 200 episodes in 20 training houses (0.25; 0.14 to 0.25). On 400 training
+    episodes of REVERIE the same grid gives 0.11 to 0.13.
+
     Attributes:
         target: which landmark of the instruction is the target: "read" (the one that
             `target_landmark` finds behind the last verb of action), "first", "last" or "any".
@@ -191,8 +195,8 @@ class DetectorConfig:
     """
 
     target: str = "read"
-    reach: float = 3.0
-    evidence: int = 1
+    reach: float = 1.5
+    evidence: int = 2
     max_moves: int = 40
 
     def __post_init__(self) -> None:
