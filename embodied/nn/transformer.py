@@ -2,6 +2,10 @@
 cross-attention whose keys and values are computed once and used at many steps.
 
 Masks are additive, (B, 1, 1, S) or (B, 1, S, S): 0 keeps a token, `HIDDEN` removes it.
+
+Where sets differ much in size, most of a padded batch is padding. `Packing` therefore keeps all
+tokens of a batch in one (T, D) table, on which linear layers and norms work; only the attention
+itself sees a padded batch.
 """
 
 from __future__ import annotations
@@ -26,6 +30,46 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+class Packing:
+    """Where the T tokens of B padded sets (B, S) lie.
+
+    Args:
+        present: (B, S) bool, true where there is a token.
+
+    Attributes:
+        bias: (B, 1, 1, L) additive mask of the sets with their tokens moved to the left, L being
+            the size of the largest.
+    """
+
+    def __init__(self, present: Tensor) -> None:
+        self.shape = present.shape
+        sizes = present.sum(dim=1)
+        longest = int(sizes.max()) if len(sizes) else 0
+        self.slots = present.flatten().nonzero().squeeze(1)
+        rows = torch.arange(len(present), device=present.device)[:, None]
+        self.places = (rows * longest + present.cumsum(dim=1) - 1)[present]
+        self.bias = mask_bias(torch.arange(longest, device=present.device) < sizes[:, None])
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Return the tokens (T, D) of padded sets (B, S, D)."""
+        return x.flatten(0, 1).index_select(0, self.slots)
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """Return padded sets (B, S, D), 0 in the padding, of tokens (T, D)."""
+        table = x.new_zeros(self.shape[0] * self.shape[1], x.shape[-1])
+        return table.index_copy(0, self.slots, x).unflatten(0, self.shape)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Return sets (B, L, D) with their tokens to the left of tokens (T, D)."""
+        shape = len(self.bias), self.bias.shape[-1]
+        table = x.new_zeros(shape[0] * shape[1], x.shape[-1])
+        return table.index_copy(0, self.places, x).unflatten(0, shape)
+
+    def collect(self, x: Tensor) -> Tensor:
+        """Return the tokens (T, D) of sets (B, L, D): the inverse of `spread`."""
+        return x.flatten(0, 1).index_select(0, self.places)
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention of a set to itself (Vaswani et al. 2017), with its output projection."""
 
@@ -35,10 +79,13 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return (B, S, D) from tokens (B, S, D) and an additive bias."""
-        query, key, value = split_heads(self.project(x), 3 * self.heads).chunk(3, dim=1)
-        return self.output(_attend(query, key, value, bias, self.dropout * self.training))
+    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, S, D) from tokens (B, S, D) and an additive bias; (T, D) if packed."""
+        projected = self.project(x)
+        projected = packing.spread(projected) if packing else projected
+        query, key, value = split_heads(projected, 3 * self.heads).chunk(3, dim=1)
+        mixed = _attend(query, key, value, bias, self.dropout * self.training)
+        return self.output(packing.collect(mixed) if packing else mixed)
 
 
 class CrossAttention(nn.Module):
@@ -55,11 +102,17 @@ class CrossAttention(nn.Module):
         """Return keys and values (B, 2 * heads, S, D / heads) of what is attended to, (B, S, D)."""
         return split_heads(self.memory(memory), 2 * self.heads)
 
-    def forward(self, x: Tensor, remembered: Tensor, bias: Tensor) -> Tensor:
-        """Return (B, S, D) from queries (B, S, D), `remember`'s answer and an additive mask."""
+    def forward(
+        self, x: Tensor, remembered: Tensor, bias: Tensor, packing: Packing | None = None
+    ) -> Tensor:
+        """Return (B, S, D) from queries (B, S, D), `remember`'s answer and an additive mask; (T, D)
+        if the queries are packed.
+        """
         key, value = remembered.chunk(2, dim=1)
-        query = split_heads(self.query(x), self.heads)
-        return self.output(_attend(query, key, value, bias, self.dropout * self.training))
+        query = self.query(x)
+        query = split_heads(packing.spread(query) if packing else query, self.heads)
+        mixed = _attend(query, key, value, bias, self.dropout * self.training)
+        return self.output(packing.collect(mixed) if packing else mixed)
 
 
 class FeedForward(nn.Sequential):
@@ -70,28 +123,44 @@ class FeedForward(nn.Sequential):
 
 
 class PostNormLayer(nn.Module):
-    """Self-attention and feed-forward, each followed by residual and layer norm (BERT's order)."""
+    """Self-attention and feed-forward, each followed by residual and layer norm (BERT's order).
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.0) -> None:
+    Args:
+        width: of the tokens.
+        heads: of the attention.
+        inner: width of the feed-forward.
+        dropout: after each part.
+        attention_dropout: of the attention's weights; it forbids the fused kernels (on a CPU, the
+            attention takes 3 times as long).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        inner: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads, attention_dropout)
         self.attention_norm = nn.LayerNorm(width)
         self.feed = FeedForward(width, inner)
         self.feed_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return (B, S, D)."""
-        x = self.attention_norm(x + self.drop(self.attention(x, bias)))
+    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, S, D), or (T, D) if packed."""
+        x = self.attention_norm(x + self.drop(self.attention(x, bias, packing)))
         return self.feed_norm(x + self.drop(self.feed(x)))
 
 
 class PreNormLayer(PostNormLayer):
     """The same parts with the layer norms first."""
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return (B, S, D)."""
-        x = x + self.drop(self.attention(self.attention_norm(x), bias))
+    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
+        """Return (B, S, D), or (T, D) if packed."""
+        x = x + self.drop(self.attention(self.attention_norm(x), bias, packing))
         return x + self.drop(self.feed(self.feed_norm(x)))
 
 
@@ -102,26 +171,42 @@ class CrossLayer(nn.Module):
         width: of the tokens.
         heads: of each attention.
         inner: width of the feed-forward.
-        dropout: after each part.
+        dropout, attention_dropout: as in `PostNormLayer`.
         words: also build the other direction, in which the text attends to the tokens with the
             same cross-attention and then has its own self-attention and feed-forward (LXMERT, Tan
             and Bansal 2019).
     """
 
     def __init__(
-        self, width: int, heads: int, inner: int, dropout: float = 0.0, words: bool = False
+        self,
+        width: int,
+        heads: int,
+        inner: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        words: bool = False,
     ) -> None:
         super().__init__()
-        self.cross = CrossAttention(width, heads, dropout)
+        self.cross = CrossAttention(width, heads, attention_dropout)
         self.cross_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
-        self.own = PostNormLayer(width, heads, inner, dropout)
-        self.words = PostNormLayer(width, heads, inner, dropout) if words else None
+        sizes = (width, heads, inner, dropout, attention_dropout)
+        self.own = PostNormLayer(*sizes)
+        self.words = PostNormLayer(*sizes) if words else None
 
-    def forward(self, x: Tensor, text: Tensor, text_bias: Tensor, bias: Tensor) -> Tensor:
-        """Return (B, S, D) from tokens (B, S, D), `CrossAttention.remember`'s answer and masks."""
-        x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias)))
-        return self.own(x, bias)
+    def forward(
+        self,
+        x: Tensor,
+        text: Tensor,
+        text_bias: Tensor,
+        bias: Tensor,
+        packing: Packing | None = None,
+    ) -> Tensor:
+        """Return (B, S, D) from tokens (B, S, D), `CrossAttention.remember`'s answer and masks;
+        (T, D) if packed.
+        """
+        x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias, packing)))
+        return self.own(x, bias, packing)
 
     def read(self, text: Tensor, text_bias: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
         """Return the text (B, L, D) after it attended to tokens (B, S, D).

@@ -225,6 +225,7 @@ def test_gradients_reach_the_first_panorama_and_the_text() -> None:
         kept.append(panorama.views)
         return panorama
 
+    world.objects = [np.arange(3)] * len(world.objects)
     for place in world.walk(4, 4):
         state.observe(world.observe([place], [4]), hide=keep)
     decision = state.decide()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.errors import ConfigError
-from embodied.nn.transformer import CrossLayer, PreNormLayer, initialise, mask_bias
+from embodied.nn.transformer import CrossLayer, Packing, PreNormLayer, initialise, mask_bias
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
 from embodied.policies.dual_scale.text import WordText
@@ -208,7 +208,7 @@ class DualScaleNetwork(nn.Module):
         self.drop = nn.Dropout(drop)
         self.feature_drop = nn.Dropout(config.feature_dropout)
         self.panorama_layers = nn.ModuleList(
-            PreNormLayer(width, size.heads, size.inner, drop) for _ in range(size.panorama)
+            PreNormLayer(*size.layer(drop)) for _ in range(size.panorama)
         )
         self.panorama_out = nn.LayerNorm(width)
 
@@ -217,12 +217,10 @@ class DualScaleNetwork(nn.Module):
         self.local_place = nn.Sequential(nn.Linear(2 * FEATURES, width), nn.LayerNorm(width))
         self.distance = nn.Linear(1, 1)
         self.map_layers = nn.ModuleList(
-            CrossLayer(width, size.heads, size.inner, drop, config.word_heads)
-            for _ in range(size.cross)
+            CrossLayer(*size.layer(drop), config.word_heads) for _ in range(size.cross)
         )
         self.local_layers = nn.ModuleList(
-            CrossLayer(width, size.heads, size.inner, drop, config.word_heads)
-            for _ in range(size.cross)
+            CrossLayer(*size.layer(drop), config.word_heads) for _ in range(size.cross)
         )
 
         self.map_head = Head(width, width)
@@ -266,7 +264,7 @@ class DualScaleNetwork(nn.Module):
         return [layer for layer in both if isinstance(layer, CrossLayer)]
 
     def encode_panorama(self, panorama: Panorama) -> Tensor:
-        """Return (B, S, D) tokens that know of each other (DUET, section 3.2)."""
+        """Return (B, S, D) tokens that know of each other, 0 for padding (DUET, section 3.2)."""
         p = panorama
         views = p.views
         if self.histograms:  # area shares span four decades
@@ -278,12 +276,13 @@ class DualScaleNetwork(nn.Module):
             names = self.text.names(p.words)[p.names]
             seen = self.object(self.feature_drop(p.features))
             tokens.append(seen + self.category(p.categories) + names)
-        x = torch.cat(tokens, dim=1) + self.place(p.places) + self.kind(p.kinds) + self.visual
+        packing = Packing(p.present)
+        x = packing.pack(torch.cat(tokens, dim=1)) + self.place(packing.pack(p.places))
+        x = x + self.kind(p.kinds[p.present]) + self.visual
         x = self.drop(self.panorama_norm(x))
-        bias = mask_bias(p.present)
         for layer in self.panorama_layers:
-            x = layer(x, bias)
-        return self.panorama_out(x)
+            x = layer(x, packing.bias, packing)
+        return packing.unpack(self.panorama_out(x))
 
     def forward(
         self, text: TextMemory, panorama: Panorama, tokens: Tensor, on_map: MapTokens
@@ -296,13 +295,18 @@ class DualScaleNetwork(nn.Module):
             tokens: (B, S, D) of it, encoded.
             on_map: the maps.
         """
-        nodes, bias = self._map_input(on_map)
+        x, packing = self._map_input(on_map)
+        # Equation 5 of the paper: how far two places are apart [m], scaled, biases their attention.
+        bias = on_map.distances * self.distance.weight[0] + self.distance.bias
+        bias = bias[:, None] + packing.bias
         for number, layer in enumerate(self.map_layers):
-            nodes = layer(nodes, text.keys[:, number], text.bias, bias)
-        local, bias = self._local_input(panorama, tokens, on_map)
+            x = layer(x, text.keys[:, number], text.bias, bias, packing)
+        nodes = packing.unpack(x)
+        x, packing = self._local_input(panorama, tokens, on_map)
         for number, layer in enumerate(self.local_layers):
             keys = text.keys[:, len(self.map_layers) + number]
-            local = layer(local, keys, text.bias, bias)
+            x = layer(x, keys, text.bias, packing.bias, packing)
+        local = packing.unpack(x)
 
         stops = torch.cat([nodes[:, 0], local[:, 0]], dim=-1)
         gate = torch.sigmoid(self.gate_head(stops)).squeeze(-1)
@@ -334,42 +338,35 @@ class DualScaleNetwork(nn.Module):
         if not self.config.word_heads:
             raise ConfigError("policy.word_heads = false: the network cannot predict words")
         total = torch.zeros_like(text.states)
-        local, local_bias = self._local_input(panorama, tokens, on_map)
-        for layers, seen, bias in (
-            (self.map_layers, self._map_input(on_map)[0], _after_stop(on_map.present)),
-            (self.local_layers, local, local_bias),
-        ):
-            states = text.states
+        map_side = (self.map_layers, *self._map_input(on_map))
+        local_side = (self.local_layers, *self._local_input(panorama, tokens, on_map))
+        for layers, x, packing in (map_side, local_side):
+            states, seen = text.states, packing.spread(x)
             for layer in layers:
-                states = layer.read(states, text.bias, seen, bias)  # type: ignore[operator]
+                states = layer.read(states, text.bias, seen, packing.bias)  # type: ignore[operator]
             total = total + states
         hidden = self.word_head(total)
         return functional.linear(hidden, self.text.words.weight, self.word_bias)
 
-    def _map_input(self, on_map: MapTokens) -> tuple[Tensor, Tensor]:
-        """Tokens (B, 1 + M, D) of STOP and all places, and the bias (B, 1, 1 + M, 1 + M): how far
-        two places are apart, scaled (DUET, equation 5).
-        """
+    def _map_input(self, on_map: MapTokens) -> tuple[Tensor, Packing]:
+        """Tokens (T, D) of STOP and all places of B maps, and where they lie in (B, 1 + M)."""
+        packing = Packing(functional.pad(on_map.present, (1, 0), value=True))
         zeros = on_map.nodes.new_zeros(len(on_map.nodes), 1, self.width)
-        nodes = torch.cat([zeros, on_map.nodes], dim=1) + self.map_place(on_map.places)
-        nodes = self.drop(nodes + self.step(on_map.steps.clamp(max=STEPS - 1)))
-        bias = self.distance(on_map.distances[..., None])[..., 0][:, None]
-        return nodes, bias + _after_stop(on_map.present)
+        nodes = packing.pack(torch.cat([zeros, on_map.nodes], dim=1))
+        steps = on_map.steps.flatten()[packing.slots].clamp(max=STEPS - 1)
+        nodes = nodes + self.map_place(packing.pack(on_map.places)) + self.step(steps)
+        return self.drop(nodes), packing
 
     def _local_input(
         self, panorama: Panorama, tokens: Tensor, on_map: MapTokens
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens (B, 1 + S, D) of STOP and the panorama, and their mask (B, 1, 1, 1 + S)."""
+    ) -> tuple[Tensor, Packing]:
+        """Tokens (T, D) of STOP and B panoramas, and where they lie in (B, 1 + S)."""
+        packing = Packing(functional.pad(panorama.present, (1, 0), value=True))
         count = len(tokens)
         zeros = tokens.new_zeros(count, 1, self.width)
         # The paper's 14 numbers: where the episode began (every token), where the candidate lies.
         beside = tokens.new_zeros(count, tokens.shape[1] - panorama.candidates, FEATURES)
         toward = torch.cat([zeros[..., :FEATURES], on_map.toward, beside], dim=1)
         start = on_map.start[:, None].expand_as(toward)
-        place = self.local_place(torch.cat([start, toward], dim=-1))
-        return self.drop(torch.cat([zeros, tokens], dim=1) + place), _after_stop(panorama.present)
-
-
-def _after_stop(present: Tensor) -> Tensor:
-    """Additive mask (B, 1, 1, 1 + S) for tokens (B, S) behind a STOP token."""
-    return mask_bias(functional.pad(present, (1, 0), value=True))
+        place = self.local_place(packing.pack(torch.cat([start, toward], dim=-1)))
+        return self.drop(packing.pack(torch.cat([zeros, tokens], dim=1)) + place), packing

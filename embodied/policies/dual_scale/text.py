@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodied.nn.transformer import PostNormLayer, mask_bias
+from embodied.nn.transformer import Packing, PostNormLayer
 from embodied.perception.vocabulary import PAD, Vocabulary
 from embodied.policies.dual_scale.config import Size
 
@@ -24,9 +24,7 @@ class WordText(nn.Module):
         self.positions = nn.Embedding(size.words, size.width)
         self.norm = nn.LayerNorm(size.width)
         self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(
-            PostNormLayer(size.width, size.heads, size.inner, dropout) for _ in range(size.text)
-        )
+        self.layers = nn.ModuleList(PostNormLayer(*size.layer(dropout)) for _ in range(size.text))
         self._names: dict[str, list[int]] = {}
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -36,12 +34,12 @@ class WordText(nn.Module):
 
     def forward(self, ids: Tensor, present: Tensor) -> Tensor:
         """Return (B, L, D)."""
-        x = self.words(ids) + self.positions.weight[: ids.shape[1]]
-        x = self.drop(self.norm(x))
-        bias = mask_bias(present)
+        packing = Packing(present)
+        where = torch.arange(ids.shape[1]).expand(ids.shape)[present]
+        x = self.drop(self.norm(self.words(ids[present]) + self.positions(where)))
         for layer in self.layers:
-            x = layer(x, bias)
-        return x
+            x = layer(x, packing.bias, packing)
+        return packing.unpack(x)
 
     def names(self, names: Sequence[str]) -> Tensor:
         """Return the mean word embedding of each of N names, (N, D); 0 for a name without words."""
