@@ -218,12 +218,10 @@ class VLNBatch:
             self.refused[row] += 1
             return 0.0
         before, after = int(self.places[row]), int(packed.candidates[move - 1])
-        east, _, south = world.positions[after] - world.positions[before]
-        if east or south:  # straight up or down leaves the heading as it is
-            self.headings[row] = np.arctan2(east, -south) % (2 * np.pi)
+        self.headings[row] = packed.headings[move - 1]
         self.places[row] = after
         self.walks[row].append(after)
-        self.travelled[row] += world.distances[before, after]
+        self.travelled[row] += packed.lengths[move - 1]
         self._packed[row] = self.table.get(world, after)
         goal = self._goal[row]
         return float(goal[before] - goal[after]) if len(goal) else 0.0

@@ -60,9 +60,8 @@ def ndtw(
         threshold: d_th [m].
     """
     cost = distances[np.ix_(np.asarray(reference), np.asarray(walk))]
-    total = np.full(cost.shape[1] + 1, np.inf)
-    total[0] = 0.0
-    for row in cost:
+    total = [0.0] + [np.inf] * cost.shape[1]
+    for row in cost.tolist():  # a few dozen numbers: lists beat arrays
         above, total[0] = total[0], np.inf
         for j, step in enumerate(row, start=1):
             best = min(above, total[j], total[j - 1])

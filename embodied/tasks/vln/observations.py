@@ -26,12 +26,15 @@ TEXT_LENGTH, NAME_LENGTH = 4096, 128
 class Packed:
     """One place in arrays that stack: see `VLNBatch` for names and shapes; positions absolute.
 
-    `truth` says which object of the world each one is, -1 = none; `predicted`, that it may differ.
+    `headings` and `lengths` are those of the ways to the candidates; `truth` says which object of
+    the world each one is, -1 = none; `predicted`, that it may differ.
     """
 
     views: NDArray[np.float32]
     candidates: NDArray[np.int64]
     positions: NDArray[np.float64]
+    headings: tuple[float, ...]
+    lengths: tuple[float, ...]
     count: int
     objects: NDArray[np.int64]
     names: tuple[str, ...]
@@ -101,6 +104,8 @@ class PlaceTable:
             views=views,
             candidates=_pad(near, room, -1),
             positions=_pad(world.positions[near], room, 0.0),
+            headings=tuple(headings(world.positions[near] - world.positions[place])),
+            lengths=tuple(world.distances[place, near].tolist()),
             count=len(near),
             objects=_pad(seen.objects[kept], size, -1),
             names=tuple(seen.names[i] for i in kept),
@@ -158,6 +163,12 @@ class FeatureFile:
                 "numbers are needed"
             )
         return array
+
+
+def headings(moves: NDArray[np.float64]) -> list[float]:
+    """Return the headings of moves (N, 3), clockwise from north [rad]; straight up is north."""
+    angles: NDArray[np.float64] = np.arctan2(moves[:, 0], -moves[:, 2]) % (2 * np.pi)
+    return angles.tolist()
 
 
 def observation_space(config: VLNConfig, view_size: int) -> spaces.Dict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from embodied.errors import NavigationError
 from embodied.files import write_text
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln.episodes import VLNEpisode
+from embodied.tasks.vln.observations import headings
 
 
 def entry(
@@ -36,18 +38,14 @@ def entry(
     """
     if not walk or walk[0] != episode.start:
         raise NavigationError(f"the walk of episode '{episode.id}' must begin at its start")
-    heading, rows = episode.heading, []
-    for k, place in enumerate(walk):
-        if k:
-            if place not in world.neighbours[walk[k - 1]]:
-                raise NavigationError(
-                    f"the walk of episode '{episode.id}' jumps from "
-                    f"'{world.places[walk[k - 1]]}' to '{world.places[place]}': a server counts "
-                    "every viewpoint on the way, so list them all"
-                )
-            east, _, south = world.positions[place] - world.positions[walk[k - 1]]
-            heading = float(np.arctan2(east, -south) % (2 * np.pi))
-        rows.append([world.places[place], round(heading, 4), 0.0])
+    for here, after in pairwise(walk):
+        if after not in world.neighbours[here]:
+            raise NavigationError(
+                f"the walk of episode '{episode.id}' jumps from '{world.places[here]}' to "
+                f"'{world.places[after]}': a server counts every viewpoint on the way, so list them"
+            )
+    facing = [episode.heading, *headings(np.diff(world.positions[list(walk)], axis=0))]
+    rows = [[world.places[p], round(h, 4), 0.0] for p, h in zip(walk, facing, strict=True)]
     found: dict[str, Any] = {"instr_id": episode.id, "trajectory": rows}
     if answer is not None:
         found["predObjId"] = answer if answer >= 0 else None

@@ -21,8 +21,9 @@ class VLNVectorEnv(VectorEnv):
 
     Autoreset is SAME_STEP: when episode i ends, the returned observation is already the first of
     its next episode, `infos["final_obs"][i]` holds the last one and `infos["final_info"]` its
-    metrics (arrays (N,), valid where `infos["final_info"]["_<name>"]`), besides "submission": what
-    a test server takes. On every step `infos` carries the running "steps", "path_length" and
+    metrics (arrays (N,), valid where `infos["final_info"]["_<name>"]`), besides "walk" and
+    "answer", the places visited and the object named, which `submission.entry` turns into what a
+    test server takes. On every step `infos` carries the running "steps", "path_length" and
     "episode". Returned arrays are fresh.
 
     Args:
@@ -108,11 +109,12 @@ class VLNVectorEnv(VectorEnv):
         final: dict[str, NDArray] = {
             "episode": self.batch.current.copy(),
             "_episode": mask,
-            "submission": np.full(self.num_envs, None, dtype=object),
-            "_submission": mask,
         }
+        for name in ("walk", "answer"):  # as objects: they are no metrics
+            final[name], final[f"_{name}"] = np.full(self.num_envs, None, dtype=object), mask
         for k, row in enumerate(done):
-            final["submission"][row] = self.batch.submission(int(row))
+            final["walk"][row] = tuple(self.batch.walks[row])
+            final["answer"][row] = int(self.batch.answers[row])
             observations[row] = {name: values[k] for name, values in last.items()}
             for name, value in self.batch.metrics(int(row)).items():
                 if name not in final:

@@ -329,7 +329,8 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
     env.step(np.array([[1, 0]]))
     env.step(np.array([[2, 0]]))
     *_, infos = env.step(np.array([[0, 2]]))
-    (one,) = infos["final_info"]["submission"]
+    final, batch = infos["final_info"], env.unwrapped.batch
+    one = entry(env.episodes[0], batch.worlds["tiny"], final["walk"][0], final["answer"][0])
     assert one == {
         "instr_id": "7_0", "predObjId": 2,
         "trajectory": [["a", 0.5, 0.0], ["b", 1.5708, 0.0], ["c", 1.5708, 0.0]],
@@ -340,6 +341,9 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
         write_submission(tiny / "out.json", [one, one])
     batch = make(tiny, "r2r")
     assert set(batch.submission(0)) == {"instr_id", "trajectory"}
+    batch = make(tiny)
+    walk_to(batch, "b")
+    assert batch.submission(0)["predObjId"] is None
     with pytest.raises(NavigationError, match="jumps from 'a' to 'c'"):
         entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
 
