@@ -174,4 +174,4 @@ class _Run(ResumableRun):
 
     def _validates(self, done: int, phase: Phase) -> bool:
         every = self.config.validation.every
-        return bool(self.data.held_out) and (done % every == 0 or done == phase.steps)
+        return bool(self.data.held_out.episodes) and (done % every == 0 or done == phase.steps)
