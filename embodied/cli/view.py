@@ -1,4 +1,4 @@
-"""`embodied view`: open a recording in Rerun."""
+"""`embodied view`: open a recording in Rerun, or draw what is seen from one place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from embodied.cli import view_sos
 from embodied.cli.options import command
 
 TEXT = """\
@@ -14,22 +15,26 @@ Needs the extra 'viz': pip install 'embodied-stack[viz]'
 
 examples:
   embodied view runs/demo
-  embodied view runs/demo --save demo.rrd      write a file for `rerun demo.rrd` instead"""
+  embodied view runs/demo --save demo.rrd      write a file for `rerun demo.rrd` instead
+"""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "view", "open a recording in Rerun", TEXT, run)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a demo or a recording")
+    parser = command(commands, "view", "open a recording in Rerun", TEXT + view_sos.HELP, run)
+    parser.add_argument("run", metavar="RUN", help="folder of a demo or a recording, or: sos")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write a .rrd file, open nothing")
+    view_sos.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the recording and show or save it."""
+    """Load the recording and show or save it; a folder named sos is ./sos."""
+    if args.run == "sos":
+        return view_sos.run(args)
     from embodied.viz.recorder import load
     from embodied.viz.rerun import show
 
-    recording = load(args.run)
+    recording = load(Path(args.run))
     show(recording, args.save)
     if args.save:
         print(f"{len(recording)} steps written to {args.save}; open it with: rerun {args.save}")
