@@ -47,6 +47,9 @@ TABLE: dict[str, dict[str, str]] = {
         "blind": "embodied.cli.vln_policies:blind",
         "detector": "embodied.cli.vln_policies:detector",
     },
+    "segmenter": {  # what `houses.semantics` may name a run folder of
+        "panorama": "embodied.perception.segmenter:Segmenter",
+    },
     "trainer": {
         "ppo": "embodied.training.trainer:train",
         "vln": "embodied.training.vln.trainer:train",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embodied import registry
 from embodied.errors import ConfigError, nearest
 from embodied.simulators.annotations import data_folder
 from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld
@@ -61,7 +62,10 @@ def load(config: VLNConfig) -> Source:
     if config.dataset == "houses":
         from embodied.tasks.vln.houses import load_houses
 
-        worlds, episodes = load_houses(config)
+        place = config.houses.semantics
+        truth = place == "ground_truth"  # else a network's opinion, named by its run folder
+        segmenter = None if truth else registry.resolve("segmenter", "panorama").load(place)
+        worlds, episodes = load_houses(config, segmenter and segmenter.segment)
     else:
         worlds, episodes = _matterport(config)
     if config.scans:
