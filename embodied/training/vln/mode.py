@@ -10,7 +10,7 @@ frozen network, which are computed once; training takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from embodied.policies.trace import END, EXPLOIT, EXPLORE, DecisionRecord
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import Source
 from embodied.tasks.vln.vector import VLNVectorEnv
+from embodied.training.evaluation import evaluate
 from embodied.training.vln.mode_config import ModeConfig
 from maps.viewgraph import ViewGraph
 
@@ -41,19 +42,19 @@ class Collected:
     """What the rollouts noted at N decisions.
 
     Attributes:
-        states: (N, 2 D + 1) input of the mode selector.
-        labels: (N,) bool, a correction was right.
-        worlds: N names.
+        states: N inputs (2 D + 1,) of the mode selector.
+        labels: N times whether a correction was right.
         choices: per decision with several unvisited places beyond the neighbours, the features
             (F, R) of these places and which of them is the expert's.
-        choice_worlds: the world of each.
     """
 
     states: list[Tensor] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
-    worlds: list[str] = field(default_factory=list)
     choices: list[tuple[Tensor, int]] = field(default_factory=list)
-    choice_worlds: list[str] = field(default_factory=list)
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Return the states (N, 2 D + 1) and the labels (N,)."""
+        return torch.stack(self.states), torch.tensor(self.labels)
 
 
 class Recorder(MetaExplorePolicy):
@@ -73,21 +74,19 @@ class Recorder(MetaExplorePolicy):
         super().__init__(network, MetaExploreConfig(mode="oracle", local_goal=rule, stop="here"))
         self.settings, self.corrects = config, corrects
         self.found = Collected()
-        self.world_of: Callable[[int], str] = lambda row: ""
         self._chance = np.random.default_rng([config.seed, int(corrects)])
 
     def _choose(
         self, index: int, decision: Decision, graph: ViewGraph, episode: Episode, *_: Any
     ) -> DecisionRecord:
-        row, truth = int(decision.rows[index]), episode.goal_distances
+        truth = episode.goal_distances
         label = should_exploit(graph, episode.place, truth, self.settings.margin)
         time = (episode.decisions) / self.network.config.max_decisions
         state = torch.cat([decision.stop_states[index].cpu(), torch.tensor([time])])
         self.found.states.append(state.clone())
         self.found.labels.append(label)
-        self.found.worlds.append(self.world_of(row))
         if self.settings.ranker:
-            self._note_choice(index, decision, graph, episode, row)
+            self._note_choice(index, decision, graph, episode)
         record = DecisionRecord(episode.decisions, episode.moves, episode.place, END, -1)
         if truth[episode.place] <= 0 or self._is_over(episode):
             return record
@@ -103,7 +102,7 @@ class Recorder(MetaExplorePolicy):
         return replace(record, mode=EXPLORE, chosen=episode.neighbours[drawn])
 
     def _note_choice(
-        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode, row: int
+        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode
     ) -> None:
         near = set(graph.neighbours(episode.place))
         places = [f for f in graph.frontiers() if f not in near]
@@ -113,7 +112,6 @@ class Recorder(MetaExplorePolicy):
         total = [away[graph.row(f)] + episode.goal_distances[f] for f in places]
         context = self.goals.context(graph, episode, places, decision, index)
         self.found.choices.append((self.goals.features(context), int(np.argmin(total))))
-        self.found.choice_worlds.append(self.world_of(row))
 
 
 def collect(
@@ -137,8 +135,6 @@ def collect(
         part = Source(source.worlds, [source.episodes[i] for i in chosen])
         count = min(config.envs, len(chosen))
         env = VLNVectorEnv(count, task, source=part)
-        playing = env.batch
-        recorder.world_of = lambda row, b=playing: b.episodes[b.current[row]].world
         observations, _ = env.reset(seed=config.seed)
         first, played = np.ones(count, bool), 0
         while played < len(chosen):
@@ -151,73 +147,64 @@ def collect(
 class ModeTrainer:
     """Fits both heads of a network to collected decisions, epoch by epoch.
 
-    The decisions of a share of the worlds only measure: they never enter a loss.
-
     Args:
         network: its `mode_head` and `ranker` are trained, nothing else.
-        found: the decisions.
+        learnt: the decisions learnt from.
+        held: decisions in other worlds, which only measure.
         config: rates and sizes.
     """
 
-    def __init__(self, network: DualScaleNetwork, found: Collected, config: ModeConfig) -> None:
+    def __init__(
+        self, network: DualScaleNetwork, learnt: Collected, held: Collected, config: ModeConfig
+    ) -> None:
         self.network, self.config = network, config
-        names = sorted(set(found.worlds))
-        count = min(len(names) - 1, max(1, round(config.held_out * len(names))))
-        order = np.random.default_rng([config.seed, 3]).permutation(len(names))
-        kept_out = {names[i] for i in order[:count]}
-        self._states = torch.stack(found.states)
-        self._labels = torch.tensor(found.labels)
-        self._test = torch.tensor([world in kept_out for world in found.worlds])
-        self._choices = list(zip(found.choices, found.choice_worlds, strict=True))
-        self._kept_out = kept_out
-        share = self._labels[~self._test].float().mean().clamp(1e-3, 1 - 1e-3)
+        self._learnt, self._held = learnt, held
+        self._states, self._labels = learnt.tensors()
+        share = self._labels.float().mean().clamp(1e-3, 1 - 1e-3)
         # Weights that give both modes the same total, or all decisions the same weight.
-        self._weight = torch.tensor([0.5 / (1 - share), 0.5 / share]) ** config.balance
-
-    def parameters(self) -> list[Tensor]:
-        """Return what is trained."""
-        return [*self.network.mode_head.parameters(), *self.network.ranker.parameters()]
+        self._weight = torch.stack([0.5 / (1 - share), 0.5 / share]) ** config.balance
 
     def epoch(self, optimizer: torch.optim.Optimizer, seed: int) -> dict[str, float]:
         """Go once through all decisions learnt from; return losses and held-out figures."""
         rng = np.random.default_rng(seed)
+        choices = self._learnt.choices
         losses = [
-            self._descend(optimizer, self._mode_loss(part))
-            for part in self._parts(torch.nonzero(~self._test)[:, 0].numpy(), rng)
+            self._descend(optimizer, self._mode_loss(torch.from_numpy(part)))
+            for part in self._parts(len(self._labels), rng)
         ]
-        learnt = [c for c, world in self._choices if world not in self._kept_out]
         ranks = [
-            self._descend(optimizer, self._rank_loss([learnt[i] for i in part]))
-            for part in self._parts(np.arange(len(learnt)), rng)
+            self._descend(optimizer, self._rank_loss([choices[i] for i in part]))
+            for part in self._parts(len(choices), rng)
         ]
         figures = {"mode_loss": float(np.mean(losses))} | self.measure()
         return figures | ({"rank_loss": float(np.mean(ranks))} if ranks else {})
 
     @torch.inference_mode()
     def measure(self) -> dict[str, float]:
-        """Return AUC and share of corrections on the held-out worlds, and how often the ranker's
-        best place is the expert's.
+        """Return AUC and share of corrections in the held-out worlds, and how often the ranker's
+        best place is the expert's; nothing without held-out worlds.
         """
-        scores = -self.network.mode_head(self._states[self._test])[:, 0]
-        labels = self._labels[self._test]
-        figures = {
-            "mode_auc": auc(labels.numpy(), scores.numpy()),
-            "mode_share": float((scores > 0).float().mean()),
-            "mode_label_share": float(labels.float().mean()),
-        }
-        held = [c for c, world in self._choices if world in self._kept_out]
-        right = [int(self.network.ranker(features).argmax()) == best for features, best in held]
-        figures = {name: value for name, value in figures.items() if np.isfinite(value)}
-        return figures | ({"rank_top1": float(np.mean(right))} if right else {})
+        figures: dict[str, float] = {}
+        if self._held.labels:
+            states, labels = self._held.tensors()
+            scores = -self.network.mode_head(states)[:, 0]
+            figures["mode_auc"] = auc(labels.numpy(), scores.numpy())
+            figures["mode_share"] = float((scores > 0).float().mean())
+            figures["mode_label_share"] = float(labels.float().mean())
+        right = [
+            int(self.network.ranker(features).argmax()) == best
+            for features, best in self._held.choices
+        ]
+        if right:
+            figures["rank_top1"] = float(np.mean(right))
+        return {name: value for name, value in figures.items() if np.isfinite(value)}
 
-    def _parts(self, index: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-        if not len(index):
+    def _parts(self, count: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+        if not count:
             return []
-        count = -(-len(index) // self.config.batch)
-        return np.array_split(rng.permutation(index), count)
+        return np.array_split(rng.permutation(count), -(-count // self.config.batch))
 
-    def _mode_loss(self, part: NDArray[np.int64]) -> Tensor:
-        rows = torch.from_numpy(part)
+    def _mode_loss(self, rows: Tensor) -> Tensor:
         exploit = self._labels[rows]
         logits = self.network.mode_head(self._states[rows])[:, 0]
         # The head's logit is that of exploring.
@@ -226,12 +213,12 @@ class ModeTrainer:
         )
 
     def _rank_loss(self, choices: Sequence[tuple[Tensor, int]]) -> Tensor:
-        longest = max(len(features) for features, _ in choices)
-        scores = torch.full((len(choices), longest), float("-inf"))
+        sizes = [len(features) for features, _ in choices]
         flat = self.network.ranker(torch.cat([features for features, _ in choices]))
-        rows = [i for i, (features, _) in enumerate(choices) for _ in range(len(features))]
-        columns = [j for features, _ in choices for j in range(len(features))]
-        scores = scores.index_put((torch.tensor(rows), torch.tensor(columns)), flat)
+        rows = torch.arange(len(choices)).repeat_interleave(torch.tensor(sizes))
+        columns = torch.cat([torch.arange(size) for size in sizes])
+        scores = torch.full((len(choices), max(sizes)), float("-inf"))
+        scores = scores.index_put((rows, columns), flat)
         return functional.cross_entropy(scores, torch.tensor([best for _, best in choices]))
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
@@ -239,6 +226,47 @@ class ModeTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss.detach())
+
+
+def calibrate(
+    network: DualScaleNetwork,
+    config: ModeConfig,
+    meta: MetaExploreConfig,
+    task: VLNConfig,
+    source: Source,
+) -> dict[str, float]:
+    """Shift the mode selector's bias to the threshold that acts best on held-out episodes.
+
+    The label says where a perfect explorer would correct; how often correcting pays depends on how
+    good the local goals are, and that only playing shows.
+
+    Args:
+        network: its mode selector is changed.
+        config: the thresholds.
+        meta: how the agent acts.
+        task: settings of the episodes.
+        source: held-out worlds and episodes.
+
+    Returns:
+        The winning threshold and its success and SPL.
+    """
+    best: tuple[float, float, float, float] | None = None
+    for threshold in config.thresholds:
+        policy = MetaExplorePolicy(network, replace(meta, mode="learned", threshold=threshold))
+        seen = replace(task, canvas="canvas" in policy.needed, privileged=False)
+        env = VLNVectorEnv(min(config.envs, len(source.episodes)), seen, source=source)
+        played = evaluate(policy, env, len(source.episodes), config.seed, progress=False)
+        success, spl = (float(np.mean([e[name] for e in played])) for name in ("success", "spl"))
+        if best is None or success + spl > best[0]:
+            best = success + spl, threshold, success, spl
+    if best is None:
+        return {}
+    _, threshold, success, spl = best
+    wanted = min(max(meta.threshold, 1e-3), 1 - 1e-3)
+    last = network.mode_head[-1]
+    with torch.no_grad():
+        last.bias.add_(float(np.log(wanted / (1 - wanted)) - np.log(threshold / (1 - threshold))))
+    return {"threshold": threshold, "held_out_success": success, "held_out_spl": spl}
 
 
 class ModePhase:
@@ -250,13 +278,14 @@ class ModePhase:
     Args:
         config: of the run.
         policy: its network is trained.
-        data: episodes learnt from; the worlds held out for validation stay out here, too.
+        data: episodes learnt from, and those of the worlds held out for validation, which measure
+            and decide the threshold.
     """
 
     validated = False
 
     def __init__(self, config: VLNTrainConfig, policy: Any, data: TrainingData) -> None:
-        self.network, self.data = policy.network, data
+        self.network, self.data, self.meta = policy.network, data, config.meta
         self.config = replace(config.mode, seed=config.mode.seed + config.seed)
         self.steps = self.config.epochs
         self._trainer: ModeTrainer | None = None
@@ -269,9 +298,16 @@ class ModePhase:
         )
 
     def learn(self, optimizer: torch.optim.Optimizer, done: int, seed: int) -> dict[str, float]:
-        """Do one epoch; see `trainer.Phase`."""
-        if self._trainer is None:
-            found = collect(self.network, self.config, self.data.task, self.data.source)
-            self._trainer = ModeTrainer(self.network, found, self.config)
+        """Do one epoch, after the last set the threshold; see `trainer.Phase`."""
         self.network.eval()
-        return self._trainer.epoch(optimizer, seed)
+        task, held = self.data.task, self.data.held_out
+        if self._trainer is None:
+            found = [
+                collect(self.network, self.config, task, source) if source.episodes else Collected()
+                for source in (self.data.source, held)
+            ]
+            self._trainer = ModeTrainer(self.network, *found, self.config)
+        figures = self._trainer.epoch(optimizer, seed)
+        if done + 1 == self.steps and held.episodes:
+            figures |= calibrate(self.network, self.config, self.meta, task, held)
+        return figures

@@ -20,8 +20,11 @@ class ModeConfig:
         epochs, batch, learning_rate, weight_decay: of both heads.
         balance: weight of the rarer mode: 1 gives both modes the same total weight, 0 none.
         ranker: also train the ranker; its rollouts need category canvases and are slower.
-        held_out: share of the worlds whose rollouts only measure.
-        seed: of draws, batches and the split.
+        thresholds: probabilities of exploring below which a correction might be made; after the
+            last epoch the held-out worlds are played with each, and the selector's bias is shifted
+            so that the one with the best success + SPL lies at `meta.threshold`. Empty: no
+            shift.
+        seed: of draws and batches.
     """
 
     episodes: int = 2000
@@ -34,7 +37,7 @@ class ModeConfig:
     weight_decay: float = 1e-2
     balance: float = 1.0
     ranker: bool = True
-    held_out: float = 0.15
+    thresholds: tuple[float, ...] = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,8 +49,7 @@ class ModeConfig:
                 f"mode.temperature = {self.temperature} and mode.learning_rate = "
                 f"{self.learning_rate} must be positive, mode.margin = {self.margin} m not negative"
             )
-        if not 0 < self.held_out < 1 or not 0 <= self.balance <= 1:
-            raise ConfigError(
-                f"mode.held_out = {self.held_out} must lie in (0, 1) and mode.balance = "
-                f"{self.balance} in [0, 1]"
-            )
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"mode.balance = {self.balance} must lie in [0, 1]")
+        if not all(0 < threshold < 1 for threshold in self.thresholds):
+            raise ConfigError(f"mode.thresholds = {self.thresholds} must lie between 0 and 1")
