@@ -67,7 +67,7 @@ def outcome(d: dict, walk: list[str], good: set[str], goals: set[str], optimal: 
     success = float(walk[-1] in good)
     return {
         "success": success,
-        "spl": success * optimal / max(travelled, optimal),
+        "spl": success * efficiency(travelled, optimal),
         "oracle_success": float(any(p in good for p in walk)),
         "distance_to_goal": min(d[walk[-1]][g] for g in goals),
         "path_length": travelled,
@@ -75,13 +75,20 @@ def outcome(d: dict, walk: list[str], good: set[str], goals: set[str], optimal: 
     }
 
 
+def efficiency(travelled: float, optimal: float) -> float:
+    """Who starts at the goal and stays there has wasted nothing."""
+    if optimal == 0:
+        return float(travelled == 0)
+    return optimal / max(travelled, optimal)
+
+
 def grounding(right: bool, success: float, travelled: float, optimal: float) -> dict[str, float]:
-    efficiency = optimal / max(travelled, optimal)
+    share = efficiency(travelled, optimal)
     return {
         "rgs": float(right),
-        "rgspl": float(right) * efficiency,
+        "rgspl": float(right) * share,
         "rgs_strict": float(right) * success,
-        "rgspl_strict": float(right) * success * efficiency,
+        "rgspl_strict": float(right) * success * share,
     }
 
 

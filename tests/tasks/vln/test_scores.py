@@ -158,14 +158,14 @@ def generate_soon(folder: Path, graphs: Path, rng: np.random.Generator) -> Path:
             goal = names[rng.integers(len(names))]
             goals = [v for v in sorted(d[goal]) if d[goal][v] < 4][: rng.integers(1, 5)]
             paths = []
-            for end in {goal, goals[0]}:
+            for end in sorted({goal, goals[0]}):
                 start = names[rng.integers(len(names))]
                 if math.isfinite(d[end].get(start, math.inf)) and d[end][start] > 0:
                     paths.append(shortest(graphs, scan, start, end))
             if not paths:
                 continue
             boxes = []
-            for viewpoint in {*goals, *(p[-1] for p in paths)}:
+            for viewpoint in sorted({*goals, *(p[-1] for p in paths)}):
                 heading = rng.normal(0, 0.1) if k % 2 else rng.uniform(0, 2 * np.pi)
                 boxes.append(
                     {"scan": scan, "image_id": viewpoint, "obj_name": "chair",
