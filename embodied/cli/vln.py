@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,8 +44,8 @@ class VLNEvalConfig:
         detector: settings of "detector".
         task: the environment; its split and its number of episodes are those of `evaluation`.
         evaluation: which episodes.
-        key: start of the published names; "" takes the data set's name. The split follows it where
-            it is not "test" and the name is the data set's.
+        key: start of the published names; "" makes "reverie.val_unseen" for a trained agent,
+            "reverie.random.val_unseen" for a baseline, "houses.meta_explore" in houses.
     """
 
     evaluator: str = "vln"
@@ -83,15 +83,13 @@ class VLNEvaluator:
         "path_length",
         "steps",
     )
-    # The usual abbreviation of the field; houses, which have no published tables, keep the word.
-    published: ClassVar[Mapping[str, str]] = {"success": "sr"}
-
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.which = which
         self._names: list[str] = []
         self.settings = load_settings(what, overrides, which)
-        if self.settings.task.dataset == "houses":
-            self.published = {}
+        # The field's usual abbreviation; houses, which have no published tables, keep the word.
+        houses = self.settings.task.dataset == "houses"
+        self.published: Mapping[str, str] = {} if houses else {"success": "sr"}
 
     @property
     def key(self) -> str:
@@ -99,10 +97,12 @@ class VLNEvaluator:
         settings = self.settings
         if settings.key:
             return settings.key
-        dataset = settings.task.dataset
+        dataset, policy = settings.task.dataset, settings.policy
         if dataset == "houses":
-            return f"houses.{'frontier' if settings.policy == 'detector' else settings.policy}"
-        return f"{dataset}.{settings.evaluation.split}"
+            return f"houses.{'frontier' if policy == 'detector' else policy}"
+        # Baselines by their name, so that they do not overwrite the agent's figures.
+        named = f".{policy}" if not settings.checkpoint else ""
+        return f"{dataset}{named}.{settings.evaluation.split}"
 
     @property
     def seed(self) -> int:

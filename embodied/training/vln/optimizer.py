@@ -55,7 +55,7 @@ def descend(
     for group in optimizer.param_groups:
         group["lr"] = config.rate(done, total)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, config.clip)
     optimizer.step()
