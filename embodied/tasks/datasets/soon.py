@@ -14,8 +14,8 @@ object, its relations, its room and the rooms around; the fifth joins them all. 
 Success, as the released evaluation has it: ending at an annotated viewpoint, or less than 3 m
 (shortest walk) from the path's last one. The reference length of SPL is the shortest walk from the
 start to the viewpoint ended at if that is annotated, to the path's last one otherwise; who starts
-at an annotated viewpoint and stays scores 1 (the released code: 0, by its guard of 0.01 m). Grounding:
-the centre of the named object lies in the outline annotated for the viewpoint ended at.
+at an annotated viewpoint and stays scores 1 (the released code: 0, by its guard of 0.01 m).
+Grounding: the centre of the named object lies in the outline annotated for the viewpoint ended at.
 
 Oracle success is ours: any viewpoint on the way would have been a success. (The released code
 measures the walk's nearest approach to the path's end, then from there to another goal.)
