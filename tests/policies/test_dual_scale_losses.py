@@ -208,7 +208,7 @@ def test_pre_training_losses_can_be_learnt() -> None:
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         generator = torch.Generator().manual_seed(0)
         history = []
-        for _ in range(40):
+        for _ in range(30):
             loss = task(network, generator.manual_seed(0))  # always the same is hidden
             optimizer.zero_grad()
             loss.backward()

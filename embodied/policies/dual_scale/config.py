@@ -72,9 +72,10 @@ class DualScaleConfig:
         blind: see neither views nor objects, only where the candidates lie.
         views: tokens per panorama: 36, or 12 (the three elevations of a heading are averaged: a
             third of the tokens, for speed; our choice); 0 takes the size's own.
-        text: folder or hub name of a pretrained text encoder; "" trains one from scratch.
+        text: folder or hub name of a pretrained text encoder, which stays as it is; "" trains one
+            from scratch.
         word_heads: build the half of the cross-modal layers that only masked-language-modelling
-            needs.
+            needs; without effect for a pretrained text encoder.
         dropout: inside the network.
         feature_dropout: of the view and object features while training (the paper fine-tunes with
             0.4).
@@ -120,6 +121,11 @@ class DualScaleConfig:
     def view_tokens(self) -> int:
         """Tokens per panorama."""
         return self.views or self.sizes.views
+
+    @property
+    def predicts_words(self) -> bool:
+        """Whether masked-language-modelling is possible."""
+        return self.word_heads and not self.text
 
     @property
     def one_step(self) -> bool:

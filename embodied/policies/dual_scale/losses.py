@@ -19,6 +19,7 @@ from embodied.perception.vocabulary import MASK, SPECIAL
 from embodied.policies.dual_scale.experts import IGNORED, Labels
 from embodied.policies.dual_scale.network import DualScaleNetwork, TextMemory
 from embodied.policies.dual_scale.state import Decision, DualScaleState
+from embodied.policies.dual_scale.text import WordText
 from embodied.policies.dual_scale.tokens import Panorama
 
 Step = tuple[NDArray[np.int64], Mapping[str, Any]]
@@ -111,7 +112,15 @@ def hide_words(
     """Take out a share of the words: 80 % become the mask, 10 % a random word, 10 % stay (BERT).
 
     At least one word of each instruction is taken out.
+
+    Raises:
+        ConfigError: the network has no text encoder of its own.
     """
+    if not isinstance(network.text, WordText):
+        raise ConfigError(
+            f"policy.text = '{network.config.text}' is a pretrained encoder: words cannot be "
+            "hidden from it; leave masked-language-modelling out"
+        )
     ids, present = network.text.tokens(instructions)
     word = present & (ids >= len(SPECIAL))
     word = torch.where(word.any(1, keepdim=True), word, present)

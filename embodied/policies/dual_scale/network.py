@@ -18,7 +18,7 @@ from embodied.errors import ConfigError
 from embodied.nn.transformer import CrossLayer, Packing, PreNormLayer, initialise, mask_bias
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
-from embodied.policies.dual_scale.text import WordText
+from embodied.policies.dual_scale.text import FrozenText, WordText
 from embodied.policies.dual_scale.tokens import ANGLES, BOX, Panorama
 from embodied.policies.local_goals import FrontierRanker
 from maps.percept import VIEW_EXTRAS
@@ -194,7 +194,9 @@ class DualScaleNetwork(nn.Module):
         self.config, self.inputs, self.vocabulary = config, inputs, vocabulary
         size, drop = config.sizes, config.dropout
         self.width = width = size.width
-        self.text = WordText(vocabulary, size, drop)
+        self.text: WordText | FrozenText = (
+            FrozenText(config.text, size) if config.text else WordText(vocabulary, size, drop)
+        )
 
         self.histograms = inputs.views == 2 * inputs.categories + len(VIEW_EXTRAS)
         self.view = nn.Sequential(nn.Linear(inputs.views, width), nn.LayerNorm(width))
@@ -217,10 +219,10 @@ class DualScaleNetwork(nn.Module):
         self.local_place = nn.Sequential(nn.Linear(2 * FEATURES, width), nn.LayerNorm(width))
         self.distance = nn.Linear(1, 1)
         self.map_layers = nn.ModuleList(
-            CrossLayer(*size.layer(drop), config.word_heads) for _ in range(size.cross)
+            CrossLayer(*size.layer(drop), config.predicts_words) for _ in range(size.cross)
         )
         self.local_layers = nn.ModuleList(
-            CrossLayer(*size.layer(drop), config.word_heads) for _ in range(size.cross)
+            CrossLayer(*size.layer(drop), config.predicts_words) for _ in range(size.cross)
         )
 
         self.map_head = Head(width, width)
@@ -235,7 +237,7 @@ class DualScaleNetwork(nn.Module):
         self.content_head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width)
         ).append(nn.Linear(width, inputs.categories + 1))
-        if config.word_heads:
+        if config.predicts_words:
             self.word_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
             self.word_bias = nn.Parameter(torch.zeros(len(vocabulary)))
         initialise(self, width)
@@ -249,11 +251,13 @@ class DualScaleNetwork(nn.Module):
 
     def encode_text(self, instructions: Sequence[str]) -> TextMemory:
         """Encode B instructions once for a whole episode: the text is the same at every step."""
-        return self.remember_text(*self.text.tokens(instructions))
+        return self._remember(*self.text.encode(instructions))
 
     def remember_text(self, ids: Tensor, present: Tensor) -> TextMemory:
         """Encode token ids (B, L), of which `present` (B, L) are words."""
-        states = self.text(ids, present)
+        return self._remember(self.text(ids, present), present, ids)
+
+    def _remember(self, states: Tensor, present: Tensor, ids: Tensor) -> TextMemory:
         keys = [layer.cross.remember(states) for layer in self.cross_layers]
         return TextMemory(torch.stack(keys, dim=1), mask_bias(present), states, ids)
 
@@ -335,8 +339,12 @@ class DualScaleNetwork(nn.Module):
         Raises:
             ConfigError: the network was built without `word_heads`.
         """
-        if not self.config.word_heads:
-            raise ConfigError("policy.word_heads = false: the network cannot predict words")
+        if not (self.config.predicts_words and isinstance(self.text, WordText)):
+            raise ConfigError(
+                f"policy.word_heads = {self.config.word_heads}, policy.text = "
+                f"'{self.config.text}': only a network with word heads and a text encoder of its "
+                "own predicts words; leave masked-language-modelling out"
+            )
         total = torch.zeros_like(text.states)
         map_side = (self.map_layers, *self._map_input(on_map))
         local_side = (self.local_layers, *self._local_input(panorama, tokens, on_map))
