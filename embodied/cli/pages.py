@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied import config as configuration
+from embodied.cli import language_pages
 from embodied.results import Metric, machine, versions
 from embodied.viz.charts import Bar, Series, bar_chart, line_chart
 from embodied.viz.live import Episode
@@ -54,6 +55,8 @@ def build(
     sections = [_film(out), _exploration(explored, plan)]
     if outcome.found:
         sections.append(_searches(outcome.found, plan))
+    if outcome.language is not None:
+        sections += language_pages.sections(settings.language, outcome.language)
     if outcome.scores:
         sections += [_comparison(settings, outcome), _learning(settings, outcome)]
     return Report(
@@ -61,7 +64,8 @@ def build(
         lead=f"It explores {place} with a depth camera and a map it draws itself"
         + (", then finds what it is asked for" if outcome.found else "")
         + (
-            ". A second agent, trained in a few minutes, is tested in houses it has not met."
+            ". Two more, trained in a few minutes, are tested in houses they have not met: one "
+            "reaches points, the other follows instructions and explains its decisions."
             if outcome.scores
             else "."
         ),
@@ -87,6 +91,8 @@ def _tiles(outcome: Outcome, explored: Episode) -> list[tuple[str, str]]:
             ),
             (f"{spl.value:.2f}", "trained policy: success weighted by path length (SPL)"),
         ]
+    if outcome.language is not None:
+        tiles += language_pages.tiles(outcome.language)
     return tiles
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from embodied import config as configuration
-from embodied.cli import evaluation, pages
+from embodied.cli import evaluation, language, pages
 from embodied.cli.evaluation import EvalConfig
+from embodied.cli.language import LanguageConfig, LanguageOutcome
 from embodied.errors import NavigationError
 from embodied.results import Metric, write_results
 from embodied.simulators.base import CameraSpec
@@ -52,6 +53,7 @@ class DemoConfig:
         house: which house of the tour's split.
         things: classes to look for, in order of preference.
         find: how many of them.
+        language: the agent that follows instructions.
     """
 
     seed: int = 0
@@ -61,6 +63,7 @@ class DemoConfig:
     house: int = 0
     things: tuple[str, ...] = ("bed", "toilet", "sofa", "tv_monitor", "plant", "table", "chair")
     find: int = 3
+    language: LanguageConfig = field(default_factory=LanguageConfig)
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,14 @@ class Outcome:
         curve: rows of the training run.
         explored: the exploration.
         found: the searches.
+        language: the agent that follows instructions; None without training.
     """
 
     scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     explored: Episode | None = None
     found: list[Found] = field(default_factory=list)
+    language: LanguageOutcome | None = None
 
 
 def load_settings(recipe: str, overrides: Sequence[str]) -> DemoConfig:
@@ -111,7 +116,9 @@ def run(settings: DemoConfig, out: Path, scene: Path | None, line: str) -> Path:
     outcome = Outcome()
     if scene is None:
         folder = _train(settings, out, outcome)
-        _compare(settings, folder, outcome, out, line)
+        _compare(settings, folder, outcome, line)
+        outcome.language = language.run(settings.language, settings.seed, out, line, _stage)
+        _publish(settings, outcome, out)
     _tour(settings, scene, outcome, out)
     configuration.save(settings, out / "config.yaml")  # so late: a scene that fails leaves nothing
     minutes = (time.monotonic() - begun) / 60
@@ -129,18 +136,29 @@ def _train(settings: DemoConfig, out: Path, outcome: Outcome) -> Path:
     return folder
 
 
-def _compare(settings: DemoConfig, folder: Path, outcome: Outcome, out: Path, line: str) -> None:
+def _compare(settings: DemoConfig, folder: Path, outcome: Outcome, line: str) -> None:
     """Test the trained policy and its rivals on the same episodes in unseen houses."""
     base = EvalConfig(
         checkpoint=str(folder), task=settings.training.task, evaluation=settings.evaluation
     )
-    published: dict[str, Metric] = {}
     for name in COMPARED:
         with _stage(f"Testing in {base.evaluation.episodes} unseen houses: {pages.NAMES[name]}"):
             chosen = replace(base, policy=name)
             episodes = evaluation.play(chosen, evaluation.make_policy(chosen))
         outcome.scores[name] = evaluation.summarise(episodes, line)
-        published |= {f"demo.{name}.{key}": m for key, m in outcome.scores[name].items()}
+
+
+def _publish(settings: DemoConfig, outcome: Outcome, out: Path) -> None:
+    """Write every figure of the demo."""
+    parts = {"demo": outcome.scores}
+    if outcome.language is not None:
+        parts["demo.language"] = outcome.language.scores
+    published = {
+        f"{start}.{name}.{key}": metric
+        for start, scores in parts.items()
+        for name, metrics in scores.items()
+        for key, metric in metrics.items()
+    }
     write_results(
         out / "results.json",
         published,

@@ -68,16 +68,21 @@ def draw_choice(
     """Draw what was compared at one decision: candidates coloured and labelled by their score."""
     canvas = _canvas(explanation, plan, size)
     _draw_map(canvas, explanation)
-    scores = np.array(choice.scores, np.float64)
+    compared = [
+        (place, score)
+        for place, score in zip(choice.candidates, choice.scores, strict=False)
+        if place in explanation.places  # STOP lies nowhere
+    ]
+    scores = np.array([score for _, score in compared], np.float64)
     usable = np.isfinite(scores)
     low, high = (scores[usable].min(), scores[usable].max()) if usable.any() else (0.0, 1.0)
     taken: list[NDArray[np.float64]] = []
-    for place, score in zip(choice.candidates, choice.scores, strict=False):
+    for place, score in compared:
         share = (score - low) / (high - low) if high > low and math.isfinite(score) else 1.0
         share = share if math.isfinite(score) else 0.0
         red, green, blue = (LOW + share * (HIGH - LOW)).round().astype(int).tolist()
         _disc(canvas, explanation.point(place), 0.2, (red, green, blue))
-    for place, score in zip(choice.candidates, choice.scores, strict=False):
+    for place, score in compared:
         spot = canvas.pixels(explanation.point(place))
         if place == choice.chosen or all(np.abs(spot - t).max() > 26 for t in taken):
             taken.append(spot)

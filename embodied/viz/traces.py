@@ -16,6 +16,10 @@ from embodied.errors import NavigationError
 from embodied.policies.trace import EXPLOIT
 
 
+STOP = -1
+"""Stands among the candidates of a decision for stopping."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """One decision; see `embodied.policies.trace.DecisionRecord` for the fields."""
@@ -85,11 +89,11 @@ def from_json(content: Mapping[str, Any], name: str = "") -> Explanation:
     Raises:
         NavigationError: a field is missing or names a place that is not on the map.
     """
-    where = f"trace '{name or content.get('id', '')}'"
+    where = f"trace '{name or content.get('episode', '')}'"
     try:
         places = {int(k): _triple(v) for k, v in content["places"].items()}
         found = Explanation(
-            name=str(content.get("id", name)),
+            name=str(content.get("episode", name)),
             instruction=str(content["instruction"]),
             places=places,
             visited=frozenset(int(v) for v in content["visited"]),
@@ -107,7 +111,7 @@ def from_json(content: Mapping[str, Any], name: str = "") -> Explanation:
             "`embodied eval --explain` writes"
         ) from error
     named = {p for _, walk in found.segments for p in walk} | {p for e in found.edges for p in e}
-    named |= {p for c in found.choices for p in (c.place, *c.candidates)}
+    named |= {p for c in found.choices for p in (c.place, *c.candidates)} - {STOP}
     if not named <= set(places):
         unknown = sorted(named - set(places))[0]
         raise NavigationError(f"{where} names the place {unknown}, which is not in its 'places'")

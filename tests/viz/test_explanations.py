@@ -29,14 +29,14 @@ def trace() -> dict[str, Any]:
     spectrum = np.zeros((len(SOS_CATEGORIES), 49), np.float32)
     spectrum[SOS_CATEGORIES.index("bed")] = np.exp(-np.arange(49) / 9)
     told.decisions = [
-        DecisionRecord(0, 0, 0, EXPLORE, 1, p_stop=0.1, candidates=(1, 3), scores=(1.5, 1.25)),
+        DecisionRecord(0, 0, 0, EXPLORE, 1, p_stop=0.1, candidates=(-1, 1, 3), scores=(0, 1.5, 1.25)),
         DecisionRecord(
             1, 1, 1, EXPLOIT, 3, p_exploit=0.875, rule="sos", branch="snav",
             candidates=(2, 3), scores=(0.25, 0.75), landmarks=("bed",), spectrum=spectrum,
         ),
         DecisionRecord(2, 3, 3, END, -1, p_stop=0.9),
     ]  # fmt: skip
-    extra = {"id": "ep7", "world": "flat", "start": [-2.0, 0.0, 1.0]}
+    extra = {"episode": "ep7", "world": "flat", "start": [-2.0, 0.0, 1.0]}
     return told.to_json(goals=(3,)) | extra | {"metrics": {"success": 1.0, "spl": 0.4}}
 
 
