@@ -218,3 +218,15 @@ def test_bad_scenes_and_empty_results_say_why(tmp_path: Path, cache: str) -> Non
     file = str(write_flat(tmp_path))
     with pytest.raises(ConfigError, match="no episode fits"):
         load_houses(config("", files=(file,), min_hops=11))
+
+
+def test_a_procthor_house_works(cache: str, shared_data) -> None:
+    file = f"{shared_data('procthor') / 'multiroom_samples.jsonl.gz'}#1"
+    settings = config(cache, "val_seen", files=(file,), style="mixed")
+    worlds, episodes = load_houses(settings)
+    (world,) = worlds.values()
+    assert isinstance(world, HouseWorld)
+    assert set(world.rooms) == {"bedroom", "bathroom", "kitchen", "living room"}
+    assert np.isfinite(world.distances).all()
+    assert len(episodes) == 15
+    assert {e.rooms[1] for e in episodes} <= set(world.rooms)
