@@ -28,7 +28,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "bench", "measure speed against peers and limits", TEXT, run)
-    parser.add_argument("name", metavar="NAME", help="sim | maps | nav | step | parity")
+    parser.add_argument(
+        "name", metavar="NAME", help="sim | maps | nav | step | parity | sos | local_goals"
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
 

@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError(f"--out {args.out}: give the name of a .png or .jpg file")
-    canvas, photo, title = _viewpoint(args) if args.viewpoint else _rendered(args)
-    found = spectrum(torch.from_numpy(np.array(canvas)), args.scale)
     rows = list(dict.fromkeys(mark.row for mark in find_landmarks(args.words)))
     if args.words and not rows:
         raise ConfigError(f"--words {args.words!r} names no object of a known category")
+    canvas, photo, title = _viewpoint(args) if args.viewpoint else _rendered(args)
+    found = spectrum(torch.from_numpy(np.array(canvas)), args.scale)
     words = References(scale=args.scale).reference(rows)
     picture = draw_spectrum(
         canvas, found.numpy(), SOS_CATEGORIES, photo=photo, title=title,

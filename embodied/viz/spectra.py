@@ -66,7 +66,9 @@ def draw_spectrum(
         parts += [_text("panorama: north, east, south, west", 18), _fit(_strip(photo), inner)]
     parts += [_text("masks by category", 18), paint_canvas(canvas, inner)]
     area = canvas.mean(axis=(1, 2))
-    named = np.zeros(len(canvas), bool) if words is None else words.any(axis=1)
+    named: NDArray[np.bool_] = np.zeros(len(canvas), bool)
+    if words is not None:
+        named = np.asarray(words).max(axis=1) > 0
     order = np.lexsort((-area, ~named))
     shown = [k for k in order if area[k] > 0 or named[k]][:rows]
     head = (
