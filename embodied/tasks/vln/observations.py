@@ -120,6 +120,8 @@ class PlaceTable:
 class FeatureFile:
     """Image features per viewpoint from a file: "<world>_<viewpoint>" -> (36, D).
 
+    Only what is asked for is read: the files of whole data sets exceed a gigabyte.
+
     Raises:
         SceneError: a missing or damaged file, or another format.
     """
@@ -128,12 +130,13 @@ class FeatureFile:
         self.file = Path(path)
         try:
             if self.file.suffix == ".safetensors":
-                from safetensors.numpy import load_file
+                from safetensors import safe_open
 
-                self._arrays = dict(load_file(self.file))
+                opened = safe_open(str(self.file), framework="np")
+                self._names, self._read = set(opened.keys()), opened.get_tensor
             elif self.file.suffix == ".npz":
-                with np.load(self.file, allow_pickle=False) as archive:
-                    self._arrays = {name: archive[name] for name in archive.files}
+                archive = np.load(self.file, allow_pickle=False)
+                self._names, self._read = set(archive.files), archive.__getitem__
             else:
                 raise SceneError(f"features file {self.file} must be .safetensors or .npz")
         except FileNotFoundError as error:
@@ -142,9 +145,9 @@ class FeatureFile:
             raise
         except Exception as error:  # safetensors has its own error class, zip files several
             raise SceneError(f"features file {self.file} is damaged: {error}") from error
-        if not self._arrays:
+        if not self._names:
             raise SceneError(f"features file {self.file} is empty")
-        self.size = int(next(iter(self._arrays.values())).shape[-1])
+        self.size = int(self._read(min(self._names)).shape[-1])
 
     def views(self, key: str) -> NDArray[np.float32]:
         """Return the features of a viewpoint, (36, D).
@@ -152,11 +155,11 @@ class FeatureFile:
         Raises:
             SceneError: the file lacks it, or it has another shape or values that are no numbers.
         """
-        if key not in self._arrays:
+        if key not in self._names:
             raise SceneError(
-                f"{self.file} has no features '{key}' ({len(self._arrays)} viewpoints are there)"
+                f"{self.file} has no features '{key}' ({len(self._names)} viewpoints are there)"
             )
-        array = np.asarray(self._arrays[key], np.float32)
+        array = np.asarray(self._read(key), np.float32)
         if array.shape != (VIEWS, self.size) or not np.isfinite(array).all():
             raise SceneError(
                 f"{self.file}: '{key}' has shape {array.shape}; {(VIEWS, self.size)} finite "

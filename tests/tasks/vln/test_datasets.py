@@ -138,6 +138,7 @@ BAD_ITEMS = [
     ("reverie", put("instructions", [""]), r"REVERIE_val_unseen.json.*'instructions\[0\]'.*empty"),
     ("soon", put("instructions", []), r"val_unseen_house.json.*'instructions' is empty"),
     ("soon", put("instructions", [["a", "b"]]), r"val_unseen_house.json.*2 texts, SOON gives five"),
+    ("soon", put("path", []), r"val_unseen_house.json.*'path' holds no path"),
     ("soon", put("path", [["a", "zz"]]), r"val_unseen_house.json.*'path\[0\]'.*viewpoint 'zz'"),
 ]  # fmt: skip
 
