@@ -39,16 +39,7 @@ def draw_way(explanation: Explanation, plan: FloorPlan | None = None, size: int 
     """Draw map, way by mode, start, end and goals of one episode; (S, S, 3) uint8."""
     canvas = _canvas(explanation, plan, size)
     _draw_map(canvas, explanation)
-    width = max(3.0, 0.08 * canvas.scale)
-    legs = [
-        (COLORS.get(mode, NODE), _beside(explanation.points(ends), 0.7 * width / canvas.scale))
-        for mode, walk in explanation.segments
-        for ends in zip(walk, walk[1:], strict=False)
-    ]
-    for _, points in legs:
-        canvas.line(points, HALO, HALO, width + 3)
-    for color, points in legs:
-        canvas.line(points, color, color, width)
+    _draw_legs(canvas, explanation)
     for goal in explanation.goals:
         canvas.goal(explanation.point(goal))
     order = [p for _, walk in explanation.segments for p in walk] or list(explanation.places)[:1]
@@ -65,9 +56,13 @@ def draw_way(explanation: Explanation, plan: FloorPlan | None = None, size: int 
 def draw_choice(
     explanation: Explanation, choice: Choice, plan: FloorPlan | None = None, size: int = SIZE
 ) -> Image:
-    """Draw what was compared at one decision: candidates coloured and labelled by their score."""
+    """Draw what was known and compared at one decision: candidates coloured and labelled by their
+    score, the way so far thin.
+    """
     canvas = _canvas(explanation, plan, size)
-    _draw_map(canvas, explanation)
+    before = explanation.until(choice.moves)
+    _draw_map(canvas, before)
+    _draw_legs(canvas, before, 0.4)
     compared = [
         (place, score)
         for place, score in zip(choice.candidates, choice.scores, strict=False)
@@ -175,6 +170,20 @@ def _beside(ends: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
     x, _, z = ends[1] - ends[0]
     length = max(math.hypot(x, z), 1e-9)
     return ends + np.array([-z, 0.0, x]) * (shift / length)
+
+
+def _draw_legs(canvas: Canvas, explanation: Explanation, share: float = 1.0) -> None:
+    """Draw the way, `share` of the usual width."""
+    width = share * max(3.0, 0.08 * canvas.scale)
+    legs = [
+        (COLORS.get(mode, NODE), _beside(explanation.points(ends), 0.7 * width / canvas.scale))
+        for mode, walk in explanation.segments
+        for ends in zip(walk, walk[1:], strict=False)
+    ]
+    for _, points in legs:
+        canvas.line(points, HALO, HALO, width + 3)
+    for color, points in legs:
+        canvas.line(points, color, color, width)
 
 
 def _disc(canvas: Canvas, point: ArrayLike, radius: float, color: Color) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from embodied.errors import NavigationError
 from embodied.policies.trace import EXPLOIT
-
 
 STOP = -1
 """Stands among the candidates of a decision for stopping."""
@@ -76,6 +75,30 @@ class Explanation:
     def points(self, places: Iterable[int]) -> NDArray[np.float64]:
         """World positions (N, 3)."""
         return np.array([self.point(p) for p in places]).reshape(-1, 3)
+
+    @property
+    def path(self) -> list[int]:
+        """Places stood on, in order."""
+        walks = [walk for _, walk in self.segments]
+        return [*walks[0][:1], *(p for walk in walks for p in walk[1:])] if walks else []
+
+    def until(self, moves: int) -> Explanation:
+        """Return the episode as the agent knew it after so many moves."""
+        stood = set(self.path[: moves + 1]) or set(list(self.places)[:1])
+        edges = [(a, b) for a, b in self.edges if a in stood or b in stood]
+        known = stood | {p for edge in edges for p in edge}
+        segments, left = [], moves
+        for mode, walk in self.segments:
+            if left > 0:
+                segments.append((mode, walk[: left + 1]))
+            left -= len(walk) - 1
+        return replace(
+            self,
+            places={p: at for p, at in self.places.items() if p in known},
+            visited=frozenset(stood),
+            edges=edges,
+            segments=segments,
+        )
 
     @property
     def corrections(self) -> list[Choice]:

@@ -29,7 +29,7 @@ def trace() -> dict[str, Any]:
     spectrum = np.zeros((len(SOS_CATEGORIES), 49), np.float32)
     spectrum[SOS_CATEGORIES.index("bed")] = np.exp(-np.arange(49) / 9)
     told.decisions = [
-        DecisionRecord(0, 0, 0, EXPLORE, 1, p_stop=0.1, candidates=(-1, 1, 3), scores=(0, 1.5, 1.25)),
+        DecisionRecord(0, 0, 0, EXPLORE, 1, candidates=(-1, 1, 3), scores=(0, 1.5, 1.25)),
         DecisionRecord(
             1, 1, 1, EXPLOIT, 3, p_exploit=0.875, rule="sos", branch="snav",
             candidates=(2, 3), scores=(0.25, 0.75), landmarks=("bed",), spectrum=spectrum,
@@ -55,6 +55,18 @@ def test_a_trace_is_read_back() -> None:
     assert correction.p_exploit == 0.875
     assert correction.categories[0] == ("bed", pytest.approx(1.0))
     assert np.isnan(told.choices[0].p_exploit)
+
+
+def test_a_decision_is_shown_as_the_agent_knew_it() -> None:
+    told = from_json(trace())
+    assert told.path == [0, 1, 0, 3]
+    early = told.until(1)
+    assert early.visited == {0, 1}
+    assert set(early.places) == {0, 1, 2, 3}  # place 4 is only seen from 3
+    assert early.segments == [(EXPLORE, (0, 1))]
+    assert told.until(2).segments == [(EXPLORE, (0, 1)), (EXPLOIT, (1, 0))]
+    assert told.until(0).segments == []
+    assert told.until(0).visited == {0}
 
 
 def test_way_has_one_colour_per_mode() -> None:
