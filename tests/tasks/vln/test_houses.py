@@ -230,3 +230,17 @@ def test_a_procthor_house_works(cache: str, shared_data) -> None:
     assert np.isfinite(world.distances).all()
     assert len(episodes) == 15
     assert {e.rooms[1] for e in episodes} <= set(world.rooms)
+
+
+def test_the_guide_works_as_printed(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = (repo / "docs" / "houses.md").read_text(encoding="utf-8")
+    session: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "houses.md", "exec"), session)  # noqa: S102
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == session["episode"].instruction  # type: ignore[attr-defined]
+    assert len(printed) == 2
+    assert list((tmp_path / ".cache" / "embodied" / "houses").glob("house-*.npz"))
