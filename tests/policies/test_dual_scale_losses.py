@@ -205,16 +205,16 @@ def test_pre_training_losses_can_be_learnt() -> None:
 
     for task in (words, contents, decisions):
         network = tiny(dropout=0.0)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
         generator = torch.Generator().manual_seed(0)
         history = []
-        for _ in range(30):
+        for _ in range(20):
             loss = task(network, generator.manual_seed(0))  # always the same is hidden
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             history.append(loss.item())
-        assert np.mean(history[-5:]) < 0.5 * np.mean(history[:3]), (task.__name__, history)
+        assert np.mean(history[-3:]) < 0.6 * np.mean(history[:2]), (task.__name__, history)
 
 
 def test_word_heads_can_be_left_out() -> None:
