@@ -97,3 +97,12 @@ def test_checkpoints_of_others_are_refused(segmenter: Segmenter, tmp_path: Path)
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(CheckpointError, match="damaged.*digest"):
         Segmenter.load(tmp_path)
+
+
+def test_the_best_class_is_that_of_the_full_logits(segmenter: Segmenter) -> None:
+    rgb, depth = _images(2, *STRIP)
+    segmenter.network.eval()
+    with torch.inference_mode():
+        logits = segmenter.network(prepare(torch.from_numpy(rgb), torch.from_numpy(depth)))
+    assert logits.shape == (2, len(MPCAT40), *STRIP)
+    assert (segmenter.segment(rgb, depth) == logits.argmax(dim=1).numpy()).mean() > 0.9999
