@@ -1,6 +1,7 @@
 """A data folder in REVERIE's released formats: three scans of 3 x 4 viewpoints, an object at some.
 
-Every object is seen from one viewpoint only; an instruction names it. Made to be learnt quickly.
+Every target is seen from one viewpoint only, beside another object; an instruction names it. Made
+to be learnt quickly.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ def write_miniature(root: Path, starts: int = 4) -> Path:
             if kind is not None:
                 box = {"name": KINDS[kind][0].replace(" ", "#"), "visible_pos": [12 + 2 * kind]}
                 seen[str(kind + 1)] = box | {"bbox2d": [[250, 180, 140, 120]]}
+                beside = KINDS[(kind + 1) % len(KINDS)][0].replace(" ", "#")
+                other = {"name": beside, "visible_pos": [13 + 2 * kind]}
+                seen[str(kind + 11)] = other | {"bbox2d": [[300, 200, 60, 60]]}
             _write(root / "BBox" / f"{scan}_{name}.json", {name: seen})
     lines = ["index\traw_category\tmpcat40"]
     lines += [f"{i}\t{raw}\t{kind}" for i, (raw, kind) in enumerate(KINDS)]
