@@ -90,7 +90,8 @@ class LocalGoals:
         context = self.context(graph, episode, places, decision, index)
         scores = local_goals.score(self.config.local_goal, context, self.ranker)
         best = local_goals.choose(scores, context)
-        words, spectrum = (), None
+        words: tuple[str, ...] = ()
+        spectrum = None
         if context.scene is not None:
             words = context.scene.words.names
             spectrum = context.scene.spectra[context.scene.rows[best]].numpy()

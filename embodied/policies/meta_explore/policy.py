@@ -246,8 +246,8 @@ class MetaExplorePolicy:
     def _answer(self, episode: Episode, objects: NDArray[np.int64]) -> int:
         """Number of the object to name at the place where the episode ends, 0 for none."""
         answer = episode.answers.get(episode.place, -1)
-        found = np.flatnonzero(objects == answer) if answer >= 0 else ()
-        return int(found[0]) + 1 if len(found) else 0
+        found = np.flatnonzero(objects == answer)
+        return int(found[0]) + 1 if answer >= 0 and len(found) else 0
 
 
 def _rows(observations: Observations, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -270,6 +270,6 @@ def _likeliest(decision: Decision) -> list[int]:
     return [int(identity) for identity in found]
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     return shifted / shifted.sum()

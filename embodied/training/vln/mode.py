@@ -223,7 +223,7 @@ class ModeTrainer:
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         return float(loss.detach())
 
@@ -263,9 +263,9 @@ def calibrate(
         return {}
     _, threshold, success, spl = best
     wanted = min(max(meta.threshold, 1e-3), 1 - 1e-3)
-    last = network.mode_head[-1]
+    shift = np.log(wanted / (1 - wanted)) - np.log(threshold / (1 - threshold))
     with torch.no_grad():
-        last.bias.add_(float(np.log(wanted / (1 - wanted)) - np.log(threshold / (1 - threshold))))
+        network.mode_head[-1].get_parameter("bias").add_(float(shift))
     return {"threshold": threshold, "held_out_success": success, "held_out_spl": spl}
 
 
@@ -302,11 +302,11 @@ class ModePhase:
         self.network.eval()
         task, held = self.data.task, self.data.held_out
         if self._trainer is None:
-            found = [
+            learnt, measured = (
                 collect(self.network, self.config, task, source) if source.episodes else Collected()
                 for source in (self.data.source, held)
-            ]
-            self._trainer = ModeTrainer(self.network, *found, self.config)
+            )
+            self._trainer = ModeTrainer(self.network, learnt, measured, self.config)
         figures = self._trainer.epoch(optimizer, seed)
         if done + 1 == self.steps and held.episodes:
             figures |= calibrate(self.network, self.config, self.meta, task, held)

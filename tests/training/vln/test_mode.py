@@ -1,0 +1,214 @@
+"""The mode selector, the ranker and the ablation on a miniature data set."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embodied import config as configuration
+from embodied.cli.main import main
+from embodied.errors import ConfigError
+from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs
+from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.local_goals import FEATURES
+from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.tasks.vln.config import VLNConfig
+from embodied.tasks.vln.source import load
+from embodied.tasks.vln.vector import VLNVectorEnv
+from embodied.training.evaluation import evaluate
+from embodied.training.vln.ablation import BASE, ablate, figures, pick, variants
+from embodied.training.vln.config import VLNTrainConfig
+from embodied.training.vln.data import TrainingData
+from embodied.training.vln.mode import Collected, ModePhase, ModeTrainer, calibrate, collect
+from embodied.training.vln.mode_config import ModeConfig
+from embodied.training.vln.trainer import train
+
+SMALL = ("mode.episodes=24", "mode.epochs=2", "mode.envs=8", "mode.thresholds=[0.3, 0.6]")
+
+
+def config(root: Path, *overrides: str) -> VLNTrainConfig:
+    made = VLNTrainConfig(
+        task=VLNConfig(dataset="reverie", data=str(root), max_objects=4, max_candidates=4),
+        policy=DualScaleConfig(dropout=0.0),
+        meta=MetaExploreConfig(local_goal="nearest", max_decisions=8),
+    )
+    return configuration.override(made, ["validation.worlds=1", *SMALL, *overrides])
+
+
+@pytest.fixture(scope="module")
+def data(miniature: Path) -> TrainingData:
+    return TrainingData(config(miniature))
+
+
+def fresh(data: TrainingData) -> DualScalePolicy:
+    """An untrained agent that walks on instead of stopping at once."""
+    inputs = DualScaleInputs.of(data.observation_space)
+    policy = DualScalePolicy(inputs, data.vocabulary, data.config.policy, 3)
+    with torch.no_grad():
+        for head in (policy.network.map_head, policy.network.local_head):
+            head[-1].weight.mul_(-5.0)
+    return policy
+
+
+def test_the_phase_trains_both_heads_and_nothing_else(data: TrainingData) -> None:
+    runs = []
+    for _ in range(2):
+        policy = fresh(data)
+        before = copy.deepcopy(policy.network.state_dict())
+        phase = ModePhase(data.config, policy, data)
+        optimizer = phase.optimizer()
+        assert phase.steps == 2
+        rows = [phase.learn(optimizer, done, 11 + done) for done in range(2)]
+        after = policy.network.state_dict()
+        changed = {name.split(".")[0] for name in after if not after[name].equal(before[name])}
+        assert changed == {"mode_head", "ranker"}
+        assert 0 <= rows[0]["mode_auc"] <= 1
+        assert rows[1]["threshold"] in (0.3, 0.6)
+        assert "threshold" not in rows[0]
+        runs.append(rows)
+    assert runs[0] == runs[1]  # a resumed run goes on as the interrupted one would have
+
+
+def test_rollouts_note_what_is_right(data: TrainingData) -> None:
+    settings = data.config.mode
+    found = collect(fresh(data).network, settings, data.task, data.source)
+    states, labels = found.tensors()
+    width = data.config.policy.sizes.width
+    assert states.shape == (len(labels), 2 * width + 1)
+    assert 0 < labels.float().mean() < 1  # both kinds are met
+    assert len(labels) > 24  # every episode has decisions
+    assert found.choices
+    for features, best in found.choices:
+        assert features.shape[1] == len(FEATURES)
+        assert 0 <= best < len(features)
+    wide = collect(fresh(data).network, replace(settings, margin=7.0), data.task, data.source)
+    assert np.mean(wide.labels) < np.mean(found.labels)  # fewer corrections are worth that much
+
+
+def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
+    network = fresh(data).network
+    width = 2 * data.config.policy.sizes.width + 1
+    torch.manual_seed(0)
+
+    def sample(count: int) -> Collected:
+        states = torch.randn(count, width)
+        states[:, 3] *= 5
+        labels = (states[:, 3] > 4.0).tolist()  # rare, and plain to see
+        choices = []
+        for _ in range(count):
+            features = torch.randn(5, len(FEATURES))
+            choices.append((features, int(features[:, 8].argmin())))
+        return Collected(list(states), labels, choices)
+
+    settings = ModeConfig(batch=64, learning_rate=3e-3)
+    trainer = ModeTrainer(network, sample(600), sample(300), settings)
+    heads = [*network.mode_head.parameters(), *network.ranker.parameters()]
+    optimizer = torch.optim.AdamW(heads, lr=settings.learning_rate)
+    before = trainer.measure()
+    rows = [trainer.epoch(optimizer, seed) for seed in range(15)]
+    assert before["mode_auc"] < 0.8 < 0.9 < rows[-1]["mode_auc"]
+    assert before["rank_top1"] < 0.6 < 0.85 < rows[-1]["rank_top1"]
+    assert rows[-1]["mode_loss"] < rows[0]["mode_loss"]
+    assert abs(rows[-1]["mode_share"] - rows[-1]["mode_label_share"]) < 0.15
+
+
+def test_the_shifted_bias_acts_like_the_winning_threshold(data: TrainingData) -> None:
+    network, meta = fresh(data).network, data.config.meta
+    states = torch.randn(400, 2 * data.config.policy.sizes.width + 1) * 8
+
+    @torch.no_grad()
+    def exploring() -> torch.Tensor:
+        return torch.sigmoid(network.mode_head(states))[:, 0]
+
+    before = exploring()
+    assert ((before > 0.5) & (before < 0.6)).any()
+    settings = replace(data.config.mode, thresholds=(0.6,))
+    found = calibrate(network, settings, meta, data.task, data.held_out)
+    assert found["threshold"] == 0.6
+    assert ((exploring() < meta.threshold) == (before < 0.6)).all()
+    policy = MetaExplorePolicy(network, meta)
+    env = VLNVectorEnv(4, data.task, source=data.held_out)
+    played = evaluate(policy, env, len(data.held_out.episodes), progress=False)
+    assert found["held_out_spl"] == pytest.approx(np.mean([e["spl"] for e in played]))
+
+
+def test_all_variants_play_the_same_episodes(miniature: Path, data: TrainingData) -> None:
+    task = replace(data.task, split="val_unseen")
+    # Correcting wherever it is possible: an untrained explorer rarely errs in the label's sense.
+    known = variants(replace(data.config.meta, threshold=1.0))
+    chosen = pick("A3, A5, A7, global, anti_loop, sos_oracle_view", known)
+    assert list(chosen)[0] == BASE
+    assert {"nearest.learned", "sos.oracle", "oracle.oracle", "global"} <= set(chosen)
+    outcomes = list(ablate(fresh(data).network, task, load(task), chosen, envs=5))
+    assert [o.name for o in outcomes] == list(chosen)
+    count = len(load(task).episodes)
+    assert all(len(o.episodes) == count for o in outcomes)
+    found = figures(outcomes)
+    by_name = {o.name: o for o in outcomes}
+    gain = found["nearest.learned.gain.spl"]
+    pair = by_name["nearest.learned"].values("spl") - by_name[BASE].values("spl")
+    assert gain.value == pytest.approx(pair.mean())
+    assert gain.ci95[0] <= gain.value <= gain.ci95[1]
+    assert f"{BASE}.gain.spl" not in found
+    assert found[f"{BASE}.exploit_share"].value == 0
+    assert found["nearest.learned.exploit_share"].value > 0
+    assert "mode_auc" not in by_name[BASE].costs
+    again = list(ablate(fresh(data).network, task, load(task), {BASE: known[BASE]}, envs=3))
+    drop = ("return", "episode")  # the order of the batch changes neither result nor order
+    for a, b in zip(by_name[BASE].episodes, again[0].episodes, strict=True):
+        assert {k: v for k, v in a.items() if k not in drop} == {
+            k: v for k, v in b.items() if k not in drop
+        }
+
+
+def test_every_ablation_of_the_paper_has_a_name() -> None:
+    known = variants(MetaExploreConfig())
+    for code in ("A0", "A1", "A2", "A3", "A4", "A5", "A6", "A7"):
+        assert len(pick(code, known)) == (1 if code == "A0" else 3)
+    with pytest.raises(ConfigError, match="nearest"):
+        pick("neerest", known)
+    readers = {
+        name for name, c in known.items() if c.oracle_sos or "oracle" in (c.mode, c.local_goal)
+    }
+    assert readers == {name for name in known if "oracle" in name}
+
+
+def test_the_command(miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = config(
+        miniature, "finetune.steps=1", "finetune.batch=2", "train.phases=[finetune, mode]",
+        "validation.episodes=4",
+    )  # fmt: skip
+    run, file = tmp_path / "run", tmp_path / "figures.json"
+    row = train(made, run, quiet=True)
+    assert row["phase"] == "mode"
+    words = ["ablate", str(run), "--variants", "A3,global", "--json", str(file)]
+    assert main([*words, "meta.max_decisions=5"]) == 0
+    shown = capsys.readouterr().out
+    assert "nearest.learned" in shown
+    assert "gain in SPL" in shown
+    found = json.loads(file.read_text())["metrics"]
+    key = "ablation.reverie.val_unseen.nearest.learned.gain.success"
+    assert found[key]["n"] == 12
+    assert "--variants A3,global" in found[key]["command"]
+    assert main(["ablate", str(run), "--variants", "A9"]) == 2
+    assert main(["ablate", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 0}, "mode.epochs"),
+        ({"temperature": 0.0}, "mode.temperature"),
+        ({"balance": 2.0}, "mode.balance"),
+        ({"thresholds": (0.0, 0.5)}, "mode.thresholds"),
+    ],
+)
+def test_unusable_settings(options: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ModeConfig(**options)
