@@ -34,6 +34,7 @@ TABLE: dict[str, dict[str, str]] = {
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.cli.evaluation:NavigationEvaluator",
         "vln": "embodied.cli.vln:VLNEvaluator",
+        "vlnce": "embodied.cli.vlnce:ContinuousEvaluator",
     },
     "vln_phase": {  # what `train.phases` of a vln recipe may name
         "pretrain": "embodied.training.vln.pretraining:Pretraining",

@@ -121,3 +121,21 @@ class ContinuousVectorEnv(VLNVectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._played = np.zeros(num_envs, np.int64)
         self._chance: list[np.random.Generator] = []
+
+    def _final(self, done: NDArray[np.integer], last: dict[str, Any]) -> dict[str, Any]:
+        """Collect the last observations and metrics of ended episodes."""
+        mask = np.zeros(self.num_envs, bool)
+        mask[done] = True
+        observations = np.full(self.num_envs, None, dtype=object)
+        final: dict[str, NDArray[Any]] = {"episode": self.batch.current.copy(), "_episode": mask}
+        for k, row in enumerate(done):
+            observations[row] = {name: values[k] for name, values in last.items()}
+            for name, value in self.batch.metrics(int(row)).items():
+                final.setdefault(name, np.full(self.num_envs, np.nan))[row] = value
+                final[f"_{name}"] = mask
+        return {
+            "final_obs": observations,
+            "_final_obs": mask,
+            "final_info": final,
+            "_final_info": mask,
+        }

@@ -1,0 +1,46 @@
+"""`embodied eval vln/continuous_houses`: figures, decisions, explanations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embodied.cli.evaluators import open_evaluator
+from embodied.errors import ConfigError
+from embodied.viz.decisions import draw_way
+from embodied.viz.traces import load
+
+RECIPE = "vln/continuous_houses"
+
+
+def small(cache: Path) -> list[str]:
+    return [
+        "task.houses.count=1", "task.houses.rooms=[2,3]", "task.houses.episodes=2",
+        "task.houses.min_hops=2", "task.houses.textures=false", f"task.houses.cache={cache}",
+        "evaluation.episodes=2", "evaluation.envs=2", "max_steps=120",
+    ]  # fmt: skip
+
+
+def test_a_baseline_drives_and_explains(tmp_path: Path) -> None:
+    evaluator = open_evaluator(RECIPE, [*small(tmp_path / "houses"), "policy=detector"])
+    assert evaluator.key == "houses_continuous.frontier"
+    played = evaluator.play(tmp_path / "traces")
+    assert len(played) == len(evaluator.identities(2)) == 2
+    for episode in played:
+        assert set(evaluator.shown) <= set(episode)
+        assert episode["decisions"] >= 1
+        assert 0 < episode["steps"] <= 120
+    told = load(tmp_path / "traces")
+    assert {one.name for one in told} == set(evaluator.identities(2))
+    for one in told:
+        assert one.path[0] == 0
+        assert np.abs(one.point(0) - one.start).max() < 0.3
+        assert draw_way(one, size=200).shape == (200, 200, 3)
+
+
+def test_oracles_are_refused(tmp_path: Path) -> None:
+    words = [*small(tmp_path), "checkpoint=nowhere"]
+    with pytest.raises(ConfigError, match="unknown"):
+        open_evaluator(RECIPE, [*words, "polcy=random"])
