@@ -10,7 +10,10 @@ from embodied.policies.local_goals import RULES
 NETWORK = "network"
 """Local goal by the network's own fused logits, without any rule or further training."""
 
-MODES = ("learned", "oracle", "never", "global")
+MODES = ("learned", "oracle", "fused", "never", "global")
+CORRECTING = ("learned", "oracle", "fused")
+"""Modes in which a local goal can be chosen."""
+
 STOPS = ("best", "here")
 
 
@@ -21,6 +24,8 @@ class MetaExploreConfig:
     Attributes:
         mode: who chooses between exploring and exploiting: "learned" (the network's mode selector),
             "oracle" (the label it is trained with; reads privileged observations: an upper bound),
+            "fused" (no selector: exploit where the likeliest action of the fused logits is a place
+            beyond the neighbours),
             "never" (explore only: ablation A0) or "global" (no modes: jump to the best of all
             unvisited places by the fused logits, the DUET-class baseline).
         local_goal: what scores the unvisited places when exploiting: a rule of `local_goals`

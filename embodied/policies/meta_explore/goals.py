@@ -15,7 +15,7 @@ from embodied.perception.sos import References
 from embodied.policies import local_goals
 from embodied.policies.dual_scale import Decision, DualScaleNetwork
 from embodied.policies.local_goals import FrontierContext, FrontierRanker, frontier_context
-from embodied.policies.meta_explore.config import NETWORK, MetaExploreConfig
+from embodied.policies.meta_explore.config import CORRECTING, NETWORK, MetaExploreConfig
 from embodied.policies.meta_explore.episode import Episode
 from embodied.policies.scene_memory import SceneMemory, Words
 from maps.viewgraph import ViewGraph
@@ -52,10 +52,7 @@ class LocalGoals:
 
     def __init__(self, config: MetaExploreConfig, network: DualScaleNetwork) -> None:
         self.config = config
-        self.looks = config.local_goal in local_goals.SCENE_RULES and config.mode in (
-            "learned",
-            "oracle",
-        )
+        self.looks = config.local_goal in local_goals.SCENE_RULES and config.mode in CORRECTING
         self.ranker: FrontierRanker | None = getattr(network, "ranker", None)
         if config.local_goal == "learned" and self.ranker is None:
             raise ConfigError(

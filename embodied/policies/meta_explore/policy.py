@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from embodied.errors import ConfigError
 from embodied.policies.base import Observations, require
 from embodied.policies.dual_scale import Decision, DualScaleNetwork, DualScaleState
-from embodied.policies.meta_explore.config import MetaExploreConfig
+from embodied.policies.meta_explore.config import CORRECTING, MetaExploreConfig
 from embodied.policies.meta_explore.episode import Episode, should_exploit
 from embodied.policies.meta_explore.goals import LocalGoals
 from embodied.policies.meta_explore.tally import Tally
@@ -71,7 +71,7 @@ class MetaExplorePolicy:
     @property
     def _privileged(self) -> bool:
         config = self.config
-        corrects = config.mode in ("learned", "oracle")
+        corrects = config.mode in CORRECTING
         reads = config.mode == "oracle" or (corrects and config.local_goal == "oracle")
         return reads or config.measure
 
@@ -121,13 +121,13 @@ class MetaExplorePolicy:
         begun = np.flatnonzero(first)
         for row in begun:
             self._episodes[row] = self._fresh()
-        with torch.inference_mode():
+        with torch.no_grad():
             self._state.begin(begun, [observations["instruction"][row] for row in begun])
         return self._state
 
     # -- deciding ---
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decide(
         self, state: DualScaleState, rows: NDArray[np.int64], observations: Observations
     ) -> None:
@@ -191,7 +191,8 @@ class MetaExplorePolicy:
             self.tally.judge(label, p_exploit)
         if self._is_over(episode):
             return replace(record, mode=END, chosen=-1)
-        if not self._exploits(graph, episode, p_exploit):
+        likeliest = decision.place(index, int(np.argmax(fused)))
+        if not self._exploits(graph, episode, p_exploit, likeliest):
             return record
         frontiers = [f for f in graph.frontiers() if f not in episode.tried]
         if config.beyond:
@@ -213,8 +214,12 @@ class MetaExplorePolicy:
             spectrum=scored.spectrum,
         )
 
-    def _exploits(self, graph: ViewGraph, episode: Episode, p_exploit: float) -> bool:
+    def _exploits(
+        self, graph: ViewGraph, episode: Episode, p_exploit: float, likeliest: int
+    ) -> bool:
         mode = self.config.mode
+        if mode == "fused":
+            return likeliest >= 0 and likeliest not in graph.neighbours(episode.place)
         if mode == "learned":
             return 1 - p_exploit < self.config.threshold
         return mode == "oracle" and should_exploit(graph, episode.place, episode.goal_distances)

@@ -55,6 +55,7 @@ def variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
         found[f"sos_oracle_view.{mode}"] = replace(
             plain, mode=mode, local_goal="sos", oracle_sos=True
         )
+    found["network.fused"] = replace(plain, mode="fused", local_goal="network")
     found["global"] = replace(plain, mode="global")
     # Our choice of strength: a visit costs one unit of logit, a tenth is forgotten per decision.
     found["anti_loop"] = replace(plain, mode="never", anti_loop=1.0, memory_decay=0.9)

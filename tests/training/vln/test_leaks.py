@@ -108,6 +108,7 @@ VARIANTS = {
     "explore_only": MetaExploreConfig(mode="never", max_decisions=10),
     "anti_loop": MetaExploreConfig(mode="never", anti_loop=1.0, memory_decay=0.9),
     "global": MetaExploreConfig(mode="global", max_decisions=10),
+    "fused": MetaExploreConfig(mode="fused", local_goal="network", max_decisions=10),
     **{
         rule: replace(ALWAYS, local_goal=rule)
         for rule in (
@@ -135,7 +136,8 @@ def test_noise_in_unvisited_places_changes_no_decision(
         )
         assert clear == foggy
         corrected += sum(record["mode"] == EXPLOIT for record in clear["decisions"])
-    assert (corrected > 0) == (config.mode == "learned")
+    if config.mode != "fused":  # which corrects where the network happens to prefer it
+        assert (corrected > 0) == (config.mode == "learned")
 
 
 @pytest.mark.parametrize("make", [RandomPlacePolicy, BlindPolicy, DetectorPolicy])
