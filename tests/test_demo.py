@@ -68,16 +68,23 @@ def test_a_scene_that_cannot_be_walked_leaves_no_film(
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
-    words = ["demo", "--quick", "--out", str(out), "training.train.steps=512"]
+    houses = f"language.training.task.houses.cache={tmp_path / 'houses'}"
+    words = ["demo", "--quick", "--out", str(out), "training.train.steps=512", houses]
     assert main(words) == 0
     page = (out / "report.html").read_text()
     for text in ("trained policy", "map planner", "shortest-path expert", "Learning curve"):
         assert text in page
+    for text in ("Following instructions", "Meta-Explore", "explore: one step of the explorer"):
+        assert text in page
+    assert "p(exploit)" in page  # the table of decisions
+    assert len(list((out / "traces").glob("*.json"))) == 6
     metrics = json.loads((out / "results.json").read_text())["metrics"]
     assert metrics["demo.expert.success"]["value"] > metrics["demo.random.success"]["value"]
+    assert metrics["demo.language.meta_explore.success"]["n"] == 6
     assert frames(out / "episode.mp4") > 50
     capsys.readouterr()
     begun = (out / "report.html").stat().st_mtime_ns
     assert main(words) == 0  # a second call takes up the trained policy
     assert (out / "report.html").stat().st_mtime_ns > begun
     assert len(list(out.glob("training-*"))) == 1
+    assert len(list(out.glob("language-*"))) == 1

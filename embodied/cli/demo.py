@@ -9,9 +9,10 @@ from typing import Any
 from embodied.cli.options import OVERRIDES_HELP, command, command_line, require_scene
 
 TEXT = """\
-See everything at once, in about ten minutes on two cores: make houses, train a navigation policy
-for a few minutes, test it in houses it has never seen against three others, explore one house and
-find three things in it. Writes report.html (open it in a browser) and episode.mp4.
+See everything at once, in eight to ten minutes on two cores: make houses, train a navigation policy
+and an agent that follows instructions (Meta-Explore) for a few minutes each, test them in houses
+they have never seen, explain some decisions, explore one house and find three things in it. Writes
+report.html (open it in a browser) and episode.mp4.
 
 examples:
   embodied demo
