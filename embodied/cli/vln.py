@@ -83,6 +83,7 @@ class VLNEvaluator:
         "path_length",
         "steps",
     )
+
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.which = which
         self._names: list[str] = []

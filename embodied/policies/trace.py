@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from embodied.categories import SOS_CATEGORIES
 
 START, EXPLORE, EXPLOIT, JUMP, RETURN, END = "start", "explore", "exploit", "jump", "return", "stop"
-"""What a move belongs to: one step of the explorer, a correction by a local goal, a global planner's
-jump, the way back to the best place to stop. END names the decision to stop."""
+"""What a move belongs to: one step of the explorer, a correction by a local goal, a jump of the
+global planner, the way back to the best place to stop. END names the decision to stop."""
 
 
 @dataclass(frozen=True)

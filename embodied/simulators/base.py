@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SceneError, SensorError, nearest
 from embodied.categories import MPCAT40
+from embodied.errors import SceneError, SensorError, nearest
 
 OUTPUTS = ("rgb", "depth", "semantic", "instance")
 PROJECTIONS = ("pinhole", "equirectangular")

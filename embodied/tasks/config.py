@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from embodied.categories import MPCAT40
 from embodied.errors import ConfigError, nearest
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.categories import MPCAT40
 
 TASKS = ("pointnav", "objectnav", "imagenav", "explore")
 SPLITS = ("train", "val", "test")

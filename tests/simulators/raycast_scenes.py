@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embodied.simulators.base import Material, Scene, SceneObject
 from embodied.categories import MPCAT40
+from embodied.simulators.base import Material, Scene, SceneObject
 
 # Corner numbers have bits (x, y, z); each row is one side of a box.
 SIDES = np.array(

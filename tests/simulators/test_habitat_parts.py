@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embodied.categories import MPCAT40
 from embodied.errors import MissingExtraError, NavigationError, SceneError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.categories import MPCAT40
 from embodied.simulators.embedded import World
 from embodied.simulators.habitat import HabitatSimMissingError, HabitatSimulator, convert, register
 from embodied.simulators.habitat.annotations import SemanticScene

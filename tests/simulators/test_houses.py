@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from embodied.categories import MPCAT40
 from embodied.errors import SceneError
 from embodied.simulators.base import AgentSpec, Scene
-from embodied.categories import MPCAT40
 from embodied.simulators.houses import generate_house, split_seeds
 from embodied.simulators.houses.layout import HEIGHT
 from embodied.simulators.houses.mesh_builder import MeshBuilder

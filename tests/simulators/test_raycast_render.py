@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 
+from embodied.categories import MPCAT40
 from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
-from embodied.categories import MPCAT40
 from embodied.simulators.raycast import RayCaster, camera_poses, panorama_poses, render_many
 from tests.simulators.raycast_scenes import box_room, clutter, look, picture_scene, sphere_scene
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from embodied.categories import MPCAT40
 from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
-from embodied.categories import MPCAT40
 from embodied.simulators.embedded import World
 from embodied.tasks.config import NavigationConfig
 from embodied.tasks.episodes import Episode, draw_episode, field_of

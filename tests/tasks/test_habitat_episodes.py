@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import embodied  # noqa: F401
+from embodied.categories import MPCAT40
 from embodied.errors import NavigationError, SceneError
 from embodied.simulators.base import CameraSpec
-from embodied.categories import MPCAT40
 from embodied.tasks.config import SceneSource
 from embodied.tasks.datasets.habitat_episodes import load_episodes
 

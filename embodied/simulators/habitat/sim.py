@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from embodied.categories import MPCAT40
 from embodied.errors import EmbodiedError, MissingExtraError, NavigationError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
-from embodied.categories import MPCAT40
 from embodied.simulators.embedded import Simulator, World
 from embodied.simulators.habitat.convert import load_habitat_scene, matrix_to_xyzw
 from embodied.simulators.scenes.labels import to_mpcat40

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from embodied.categories import MPCAT40
 from embodied.errors import SceneError
 from embodied.simulators.base import Material, Room, Scene, SceneObject
-from embodied.categories import MPCAT40
 
 Z_UP_TO_Y_UP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], np.float64)
 """(x, y, z) -> (x, z, -y): a file whose z axis points up, into our y-up frame."""

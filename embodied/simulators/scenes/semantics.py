@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from embodied.categories import MPCAT40
 from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
-from embodied.categories import MPCAT40
 from embodied.simulators.scenes.builder import UP_ROTATIONS, MeshPart, SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.matterport import read_house, read_object_ids

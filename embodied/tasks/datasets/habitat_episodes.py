@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import NavigationError, SceneError
 from embodied.categories import MPCAT40
+from embodied.errors import NavigationError, SceneError
 from embodied.tasks.episodes import Episode
 from embodied.types import Pose
 
