@@ -88,6 +88,7 @@ class ContinuousEvaluator(VLNEvaluator):
         """
         torch.set_num_threads(1)
         settings = self.settings
+        policy = ContinuousPolicy(_maker(settings, self.which), self._drive())
         wanted = settings.evaluation
         graph = dataclasses.replace(
             settings.task, split=wanted.split, episodes=wanted.episodes, dataset="houses"
@@ -97,7 +98,6 @@ class ContinuousEvaluator(VLNEvaluator):
         count = len(source.episodes)
         env = ContinuousVectorEnv(min(wanted.envs, count), task, source=source)
         self._names = [episode.id for episode in env.episodes]
-        policy = ContinuousPolicy(_maker(settings, self.which), self._drive())
 
         def save(number: int, row: int, figures: dict[str, float]) -> None:
             agent = policy.agents[row]
