@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "embodied.perception",
         "embodied.tasks",
         "embodied.results",
+        "maps",
     ),
     "embodied.serving": (*BASE, "embodied.policies.base"),
     "embodied.viz": ("embodied", "maps", "robots"),

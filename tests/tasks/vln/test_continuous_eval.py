@@ -40,7 +40,6 @@ def test_a_baseline_drives_and_explains(tmp_path: Path) -> None:
         assert draw_way(one, size=200).shape == (200, 200, 3)
 
 
-def test_oracles_are_refused(tmp_path: Path) -> None:
-    words = [*small(tmp_path), "checkpoint=nowhere"]
-    with pytest.raises(ConfigError, match="unknown"):
-        open_evaluator(RECIPE, [*words, "polcy=random"])
+def test_an_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown.*'polcy'.*'policy'"):
+        open_evaluator(RECIPE, ["polcy=random"])

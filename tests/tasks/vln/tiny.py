@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from embodied.tasks.vln.batch import VLNBatch
+from embodied.tasks.vln.config import VLNConfig
+
 SCAN = "tiny"
 POINTS = {"a": (0, 0), "b": (3, 0), "c": (6, 0), "d": (3, 4), "e": (3, 8), "f": (9, 0)}
 WAYS = ("ab", "bc", "bd", "de")
@@ -127,3 +130,18 @@ def edit(file: Path, change: Callable[[Any], Any]) -> None:
     content = json.loads(file.read_text())
     change(content)
     write(file, content)
+
+
+def make(root: Path, dataset: str = "reverie", num: int = 1, **settings: Any) -> VLNBatch:
+    batch = VLNBatch(VLNConfig(dataset=dataset, data=str(root), **settings), num)
+    batch.begin(range(num), [0] * num)
+    return batch
+
+
+def walk_to(batch: VLNBatch, *names: str, row: int = 0) -> None:
+    """Walk one agent over named places; the others stay where they can: forth and back."""
+    for name in names:
+        world = batch.worlds["tiny"]
+        near = batch.observe([row])["candidates"][0]
+        move = int(np.flatnonzero(near == world.number(name))[0]) + 1
+        batch.step(np.array([[move, 0]]))

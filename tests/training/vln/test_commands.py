@@ -76,6 +76,17 @@ def test_a_policy_without_explanations_says_so(
     assert "records no decisions" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("settings", [
+    ["meta.mode=oracle"], ["meta.local_goal=oracle"],
+    ["meta.local_goal=sos", "meta.oracle_sos=true"],
+])  # fmt: skip
+def test_a_body_cannot_follow_an_oracle(
+    run: Path, capsys: pytest.CaptureFixture[str], settings: list[str]
+) -> None:
+    assert main(["eval", "vln/continuous_houses", f"checkpoint={run}", *settings]) == 2
+    assert "which a body cannot sense" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["random", "shortest", "detector"])
 def test_baselines_are_recipes_and_keep_their_own_names(
     miniature: Path, tmp_path: Path, name: str
