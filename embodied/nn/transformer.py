@@ -222,7 +222,7 @@ class CrossLayer(nn.Module):
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:
     mixed = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias, dropout_p=dropout
+        query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout
     )
     return mixed.transpose(1, 2).flatten(2)
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embodied.errors import ConfigError, nearest
+from embodied.nn.placement import beside
 from embodied.perception.sos import cosine, s_nav
 from embodied.policies.scene_memory import SceneMemory, Words
 from maps.viewgraph import ViewGraph
@@ -223,7 +224,8 @@ def score(rule: str, context: FrontierContext, ranker: FrontierRanker | None = N
                 "local goal rule 'learned' needs a trained FrontierRanker: train the phase 'mode'"
             )
         with torch.no_grad():
-            values = ranker(torch.from_numpy(features(context))).double().numpy()
+            inputs = beside(next(ranker.parameters()), features(context))
+            values = ranker(inputs).cpu().double().numpy()
         return _labelled(values, "learned", context)
     if rule == "oracle":
         if context.goal_distances is None:

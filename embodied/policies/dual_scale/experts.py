@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from embodied.nn.placement import beside
 from embodied.policies.base import require
 from embodied.policies.dual_scale.state import Decision
 from maps.viewgraph import ViewGraph
@@ -109,4 +109,4 @@ class ExpertMemory:
                 found = np.flatnonzero(decision.object_ids[b] == self.targets[row])
                 if len(found):
                     answers[2, b] = found[0]
-        return Labels(*torch.from_numpy(answers))
+        return Labels(*beside(decision.fused, answers))

@@ -124,12 +124,13 @@ def hide_words(
     ids, present = network.text.tokens(instructions)
     word = present & (ids >= len(SPECIAL))
     word = torch.where(word.any(1, keepdim=True), word, present)
-    draw = torch.rand(ids.shape, generator=generator).masked_fill(~word, 2.0)
+    draw = _uniform(ids, generator).masked_fill(~word, 2.0)
     chosen = (draw < share) | (draw == draw.amin(1, keepdim=True))
-    kind = torch.rand(ids.shape, generator=generator)
-    random = torch.randint(
-        len(SPECIAL), max(len(network.vocabulary), len(SPECIAL) + 1), ids.shape, generator=generator
-    ).clamp(max=len(network.vocabulary) - 1)
+    kind = _uniform(ids, generator)
+    most = len(network.vocabulary)
+    bounds = len(SPECIAL), max(most, len(SPECIAL) + 1)
+    random = torch.randint(*bounds, ids.shape, generator=generator, device="cpu")
+    random = random.clamp(max=most - 1).to(ids.device)
     shown = torch.where(chosen & (kind < 0.8), MASK, ids)
     shown = torch.where(chosen & (kind >= 0.9), random, shown)
     text = network.remember_text(shown, present)
@@ -164,9 +165,9 @@ class Hiding:
         self.categories = network.inputs.categories
         self.histograms = network.histograms
         self.share, self.generator = share, generator
-        self.chosen = torch.zeros(0, 0, dtype=torch.bool)
+        self.chosen = network.visual.new_zeros(0, 0, dtype=torch.bool)
         """(B, S) what was hidden in the panorama seen last."""
-        self.targets = torch.zeros(0, 0, 0)
+        self.targets = network.visual.new_zeros(0, 0, 0)
         """(B, S, categories + 1) distributions; column 0 is "nothing"."""
 
     def __call__(self, panorama: Panorama) -> Panorama:
@@ -177,7 +178,7 @@ class Hiding:
             can[:, :views] &= panorama.views[..., : self.categories].any(-1)
         else:
             can[:, :views] = False
-        draw = torch.rand(can.shape, generator=self.generator).masked_fill(~can, 2.0)
+        draw = _uniform(can, self.generator).masked_fill(~can, 2.0)
         chosen = (draw < self.share) | (draw == draw.amin(1, keepdim=True))
         self.chosen = chosen & can
         self.targets = self._targets(panorama)
@@ -199,9 +200,16 @@ class Hiding:
             whole = torch.cat([nothing, shares], dim=-1)
             parts.append(whole / whole.sum(-1, keepdim=True).clamp(min=1e-6))
         else:
-            parts.append(torch.zeros(*panorama.views.shape[:2], self.categories + 1))
-        parts.append(functional.one_hot(panorama.categories, self.categories + 1).float())
+            shape = *panorama.views.shape[:2], self.categories + 1
+            parts.append(panorama.views.new_zeros(shape))
+        objects = functional.one_hot(panorama.categories, self.categories + 1)
+        parts.append(objects.to(panorama.views.dtype))
         return torch.cat(parts, dim=1)
+
+
+def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw a number in [0, 1) per element; on the CPU, so that every device draws the same."""
+    return torch.rand(like.shape, generator=generator, device="cpu").to(like.device)
 
 
 def mrc_loss(network: DualScaleNetwork, decision: Decision, hiding: Hiding) -> Tensor:

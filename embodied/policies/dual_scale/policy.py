@@ -124,7 +124,7 @@ class DualScalePolicy:
         logits = decision.fused
         if self.config.temperature > 0:
             odds = torch.softmax(logits / self.config.temperature, dim=-1)
-            columns = torch.multinomial(odds, 1, generator=self.generator)[:, 0]
+            columns = torch.multinomial(odds.cpu(), 1, generator=self.generator)[:, 0]
         else:
             columns = logits.argmax(dim=-1)
         return [decision.place(b, column) for b, column in enumerate(columns.tolist())]

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodied.errors import ConfigError
+from embodied.nn.placement import beside
 from embodied.nn.transformer import HIDDEN
 from embodied.perception.vocabulary import PAD
 from embodied.policies.dual_scale.network import DualScaleNetwork, MapTokens, Scores, TextMemory
@@ -88,7 +89,8 @@ class DualScaleState:
         # Token of the pool that row's place contributed to column's place; the diagonal holds the
         # mean token of a visit, whose column is otherwise empty.
         self._tokens = [np.full((32, 32), -1, np.int64) for _ in range(count)]
-        self._pool = torch.zeros(0, network.width)
+        self._like = network.visual  # device and precision of everything made here
+        self._pool = self._like.new_zeros(0, network.width)
         self._text: TextMemory | None = None
         self._text_row = np.full(count, -1, np.int64)
         self._chosen: tuple[bytes, TextMemory] | None = None
@@ -124,7 +126,7 @@ class DualScaleState:
         self._text_row[index] = -1
         kept = np.flatnonzero(self._text_row >= 0)
         if len(kept) and self._text is not None:
-            old = self._text.rows(torch.from_numpy(self._text_row[kept]))
+            old = self._text.rows(beside(self._like, self._text_row[kept]))
             text = _joined(old, text)
         self._text, self._chosen = text, None
         self._text_row[kept] = np.arange(len(kept))
@@ -134,7 +136,7 @@ class DualScaleState:
         """Drop the tokens of the pool that no map needs any more."""
         used = np.unique(np.concatenate([t[t >= 0] for t in self._tokens]))
         if len(used) < len(self._pool):
-            self._pool = self._pool[torch.from_numpy(used)]
+            self._pool = self._pool[beside(self._like, used)]
             for tokens in self._tokens:
                 tokens[tokens >= 0] = np.searchsorted(used, tokens[tokens >= 0])
 
@@ -162,7 +164,7 @@ class DualScaleState:
             raise ConfigError(f"episodes {index[self._text_row[index] < 0]} were never begun")
         if len(observations["place"]) != len(index):
             raise ConfigError(f"{len(observations['place'])} observations for {len(index)} rows")
-        seen = panorama(observations, network.config)
+        seen = panorama(observations, network.config, self._like)
         seen = hide(seen) if hide else seen
         tokens = network.encode_panorama(seen)
         weight = seen.present[..., None].to(tokens.dtype)
@@ -248,7 +250,7 @@ class DualScaleState:
         if len(wanted) == len(self._text.ids) and (wanted == np.arange(len(wanted))).all():
             return self._text
         if self._chosen is None or self._chosen[0] != wanted.tobytes():
-            self._chosen = wanted.tobytes(), self._text.rows(torch.from_numpy(wanted))
+            self._chosen = wanted.tobytes(), self._text.rows(beside(self._like, wanted))
         return self._chosen[1]
 
     def _map_tokens(self, graphs: list[ViewGraph], seen: _Seen) -> MapTokens:
@@ -278,24 +280,24 @@ class DualScaleState:
             flat.append(tokens[known])
         offsets = np.cumsum(sizes.reshape(-1)) - sizes.reshape(-1)
         nodes = functional.embedding_bag(
-            torch.from_numpy(np.concatenate(flat)),
+            beside(self._like, np.concatenate(flat)),
             self._pool,
-            torch.from_numpy(offsets),
+            beside(self._like, offsets),
             mode="mean",
         )
         time = self.decisions[seen.rows] / self.network.config.max_decisions
         return MapTokens(
             nodes=nodes.unflatten(0, (count, longest)),
-            steps=torch.from_numpy(steps),
-            places=torch.from_numpy(places),
-            distances=torch.from_numpy(distances),
-            present=torch.from_numpy(present),
-            visited=torch.from_numpy(steps[:, 1:] > 0),
-            slots=torch.from_numpy(slots),
+            steps=beside(self._like, steps),
+            places=beside(self._like, places),
+            distances=beside(self._like, distances),
+            present=beside(self._like, present),
+            visited=beside(self._like, steps[:, 1:] > 0),
+            slots=beside(self._like, slots),
             # The place first in every map is where the episode began.
-            start=torch.from_numpy(places[:, 1]),
-            toward=torch.from_numpy(toward),
-            time=torch.from_numpy(time.astype(np.float32)),
+            start=beside(self._like, places[:, 1]),
+            toward=beside(self._like, toward),
+            time=beside(self._like, time.astype(np.float32)),
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embodied.nn.placement import beside
 from embodied.nn.transformer import Packing, PostNormLayer
 from embodied.perception.text import TextEncoder
 from embodied.perception.vocabulary import PAD, Vocabulary
@@ -36,12 +37,12 @@ class WordText(nn.Module):
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (B, L) and which of them are words (B, L)."""
         ids, present = self.vocabulary.encode(texts, self.longest)
-        return torch.from_numpy(ids), torch.from_numpy(present)
+        return beside(self.words.weight, ids), beside(self.words.weight, present)
 
     def forward(self, ids: Tensor, present: Tensor) -> Tensor:
         """Return (B, L, D)."""
         packing = Packing(present)
-        where = torch.arange(ids.shape[1]).expand(ids.shape)[present]
+        where = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)[present]
         x = self.drop(self.norm(self.words(ids[present]) + self.positions(where)))
         for layer in self.layers:
             x = layer(x, packing.bias, packing)
@@ -50,10 +51,11 @@ class WordText(nn.Module):
     def names(self, names: Sequence[str]) -> Tensor:
         """Return the mean word embedding of each of N names, (N, D); 0 for a name without words."""
         lists = [self._name(name) for name in names]
-        offsets = np.cumsum([0, *map(len, lists[:-1])])
-        flat = torch.tensor([token for tokens in lists for token in tokens])
+        offsets = np.cumsum([0, *map(len, lists[:-1])], dtype=np.int64)
+        flat = np.array([token for tokens in lists for token in tokens], np.int64)
+        table = self.words.weight
         return nn.functional.embedding_bag(
-            flat, self.words.weight, torch.from_numpy(offsets), mode="mean", padding_idx=PAD
+            beside(table, flat), table, beside(table, offsets), mode="mean", padding_idx=PAD
         )
 
     def _name(self, name: str) -> list[int]:
@@ -90,8 +92,8 @@ class FrozenText(nn.Module):
         """Return states (B, L, D), which of them are words (B, L), and zeros (B, L) for ids."""
         rows = [tokens[: self.longest] for tokens, _ in self._lookup(texts)]
         states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        sizes = torch.tensor([len(row) for row in rows])
-        present = torch.arange(states.shape[1]) < sizes[:, None]
+        sizes = np.array([len(row) for row in rows])
+        present = beside(states, np.arange(states.shape[1]) < sizes[:, None])
         return self.norm(self.project(states)), present, torch.zeros_like(present, dtype=torch.long)
 
     def names(self, names: Sequence[str]) -> Tensor:
@@ -100,19 +102,20 @@ class FrozenText(nn.Module):
         if not given:
             return self.name.weight.new_zeros(len(names), self.name.out_features)
         pooled = self.name(torch.stack([pooled for _, pooled in self._lookup(given)]))
-        rows = torch.tensor([row for row, name in enumerate(names) if name.strip()])
+        rows = beside(pooled, np.array([row for row, name in enumerate(names) if name.strip()]))
         return pooled.new_zeros(len(names), pooled.shape[-1]).index_copy(0, rows, pooled)
 
     def _lookup(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         """Token features (L, E) and pooled features (D,) of each text."""
         fresh = list(dict.fromkeys(text for text in texts if text not in self._known))
+        home = self.project.weight
         found = {text: self._known[text] for text in texts if text in self._known}
         if fresh:
             features = self._encoder.encode(fresh)
             for i, text in enumerate(fresh):
                 # Clones are ordinary tensors: those of inference mode cannot be trained on.
-                tokens = features.tokens[i][features.mask[i]].clone()
-                found[text] = tokens, features.pooled[i].clone()
+                tokens = features.tokens[i][features.mask[i]].clone().to(home)
+                found[text] = tokens, features.pooled[i].clone().to(home)
             if len(self._known) + len(fresh) > self.KEPT:
                 self._known.clear()
             self._known.update(found)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.errors import ConfigError
+from embodied.nn.placement import beside
 from embodied.policies.base import require
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
 from maps.percept import VIEWS
@@ -90,12 +90,17 @@ def check(observations: Mapping[str, Any], inputs: DualScaleInputs) -> None:
             )
 
 
-def panorama(observations: Mapping[str, Any], config: DualScaleConfig) -> Panorama:
+def panorama(observations: Mapping[str, Any], config: DualScaleConfig, like: Tensor) -> Panorama:
     """Build the tokens of B panoramas, as the first part of DUET's section 3.2 describes them.
 
     Each candidate is represented by the view nearest to its direction, with its own exact angles.
     Views without any feature (no object in them, where features are made of boxes) carry nothing
     and are left out; so are all views and objects of a blind agent.
+
+    Args:
+        observations: entries (B, ...) that `check` let pass.
+        config: which tokens there are.
+        like: a tensor of the network, whose device and precision the tokens get.
     """
     heading = np.asarray(observations["heading"], np.float64).reshape(-1)
     count = len(heading)
@@ -140,14 +145,14 @@ def panorama(observations: Mapping[str, Any], config: DualScaleConfig) -> Panora
     categories = np.asarray(observations["object_categories"], np.int64)[:, :length]
     features = np.asarray(observations["object_features"], np.float32)[:, :length]
     return Panorama(
-        views=torch.from_numpy(np.take_along_axis(views, index[..., None], axis=1)),
-        features=torch.from_numpy(features * shown[..., None]),
-        categories=torch.from_numpy(np.where(shown, categories + 1, 0)),
-        names=torch.from_numpy(names),
+        views=beside(like, np.take_along_axis(views, index[..., None], axis=1)),
+        features=beside(like, features * shown[..., None]),
+        categories=beside(like, np.where(shown, categories + 1, 0)),
+        names=beside(like, names),
         words=words,
-        places=torch.from_numpy(places),
-        kinds=torch.from_numpy(np.broadcast_to(kinds, (count, len(kinds))).copy()),
-        present=torch.from_numpy(np.concatenate([present, rest, shown], axis=1)),
+        places=beside(like, places),
+        kinds=beside(like, np.broadcast_to(kinds, (count, len(kinds))).copy()),
+        present=beside(like, np.concatenate([present, rest, shown], axis=1)),
         candidates=ids.shape[1],
         objects=length,
         view_index=index,
