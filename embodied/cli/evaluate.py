@@ -42,7 +42,10 @@ def add_parser(commands: Any) -> None:
         "--episodes", type=Path, metavar="FILE", help="also write one JSON line per episode"
     )
     parser.add_argument(
-        "--explain", type=Path, metavar="DIR", help="also save why each decision was made"
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="also save why each decision was made: a page and files",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
     parser.add_argument("--key", metavar="NAME", help="start of the names in the JSON file")
@@ -89,5 +92,6 @@ def run(args: argparse.Namespace) -> int:
         write_episodes(args.episodes, evaluator.identities(len(episodes)), episodes)
         print(f"episodes written to {args.episodes}")
     if args.explain:
-        print(f"explanations written to {args.explain}")
+        page = evaluator.write_page(args.explain, command_line(args))
+        print(f"explanations written to {args.explain}, page: {page}")
     return 0

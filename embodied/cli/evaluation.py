@@ -72,6 +72,10 @@ class NavigationEvaluator:
             )
         return play(self.settings, make_policy(self.settings, self.which))
 
+    def write_page(self, folder: Path, line: str) -> Path:
+        """Draw explanations: never reached, for `play` makes none."""
+        raise ConfigError(f"--explain {folder}: no explanations of navigation policies ({line})")
+
     def identities(self, count: int) -> Sequence[str]:
         """Number the episodes: with one split and seed, number i is the same for every policy."""
         wanted = self.settings.evaluation

@@ -47,6 +47,10 @@ class Evaluator(Protocol):
         """Play the episodes; `explain` is a folder for what the policy thought."""
         ...
 
+    def write_page(self, folder: Path, line: str) -> Path:
+        """Draw what `play` left in the folder of explanations; return the page's path."""
+        ...
+
     def identities(self, count: int) -> Sequence[str]:
         """Return a name for each of the first `count` episodes, the same for every policy."""
         ...
@@ -68,6 +72,12 @@ def open_evaluator(what: str, overrides: Sequence[str], which: str = "latest") -
     else:
         tree = configuration.read_recipe(what)
     kind = str(tree.get("evaluator", tree.get("trainer", "ppo")))
+    if kind == "segmenter":
+        raise ConfigError(
+            f"{what} is a segmenter, which no episode tests by itself: its training measures it in "
+            "unseen houses (metrics.jsonl). To test an agent that sees through it: "
+            f"embodied eval RUN task.houses.semantics={what}"
+        )
     made: Evaluator = registry.resolve("evaluator", kind)(what, overrides, which)
     return made
 

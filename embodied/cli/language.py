@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,21 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied import config as configuration
-from embodied.categories import SOS_INDEX
 from embodied.cli import evaluation
+from embodied.cli.explain import choose, floor_plans, reference
 from embodied.cli.vln import VLNEvaluator
 from embodied.errors import ConfigError
-from embodied.perception.landmarks import find_landmarks
-from embodied.perception.sos import References
-from embodied.policies.trace import EXPLOIT
 from embodied.results import Metric
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.houses import house_sources
-from embodied.tasks.vln.source import load
 from embodied.training.log import read_metrics
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train
-from embodied.viz.topdown import FloorPlan, floor_plan
+from embodied.viz.topdown import FloorPlan
 from embodied.viz.traces import Explanation
 from embodied.viz.traces import load as load_traces
 
@@ -116,7 +111,8 @@ def run(settings: LanguageConfig, seed: int, out: Path, line: str, stage: Stage)
         outcome.scores[name] = evaluation.summarise(played, line)
     with stage("Explaining what Meta-Explore did"):
         outcome.shown = choose(load_traces(traces), settings.shown)
-        _place(outcome, player.settings.task, settings.split)
+        task = replace(player.settings.task, split=settings.split)
+        outcome.plans = floor_plans(outcome.shown, task)
         outcome.references = {e.name: reference(e.instruction) for e in outcome.shown}
     return outcome
 
@@ -133,49 +129,3 @@ def _test(settings: LanguageConfig, seed: int) -> list[str]:
         f"task.houses.episodes={per_house}",
         "task.houses.textures=true",
     ]
-
-
-def choose(explained: Sequence[Explanation], count: int) -> list[Explanation]:
-    """Return the episodes to show: successes with a correction first, then the other ones, of
-    different houses as long as there are some.
-    """
-
-    def merit(one: Explanation) -> tuple[bool, bool, int]:
-        corrected = any(mode == EXPLOIT for mode, _ in one.segments)
-        return corrected and one.metrics.get("success", 0) > 0, corrected, len(one.visited)
-
-    ranked = sorted(explained, key=merit, reverse=True)
-    picked: list[Explanation] = []
-    for new_only in (True, False):
-        for one in ranked:
-            fresh = one.world not in {p.world for p in picked}
-            if len(picked) < count and one not in picked and (fresh or not new_only):
-                picked.append(one)
-    return picked
-
-
-def reference(instruction: str) -> NDArray[np.float32]:
-    """Return the spectrum (K, F) of all landmarks of an instruction together."""
-    rows = [mark.row for mark in find_landmarks(instruction)]
-    references = References()
-    if not rows:
-        return np.zeros((len(SOS_INDEX), references.width // 2 + 1), np.float32)
-    found: NDArray[np.float32] = references.reference(rows).amax(dim=0).numpy()
-    return found
-
-
-def _place(outcome: LanguageOutcome, task: VLNConfig, split: str) -> None:
-    """Put the episodes shown into their houses: where each begins, and a picture of the floor."""
-    task = replace(task, split=split)
-    worlds, episodes = load(task)
-    starts = {e.id: worlds[e.world].positions[e.start] for e in episodes}
-    scenes = {s.name: s.load for s in house_sources(task.houses, split)}
-    outcome.shown = [replace(e, start=_triple(starts[e.name])) for e in outcome.shown]
-    for name in {e.world for e in outcome.shown}:
-        scene = scenes[name]()
-        floor = min((room.floor for room in scene.rooms), default=0.0)
-        outcome.plans[name] = floor_plan(scene, floor)
-
-
-def _triple(point: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(point[0]), float(point[1]), float(point[2])

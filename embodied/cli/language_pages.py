@@ -6,6 +6,8 @@ import numpy as np
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.cli.language import LanguageConfig, LanguageOutcome
+from embodied.policies.meta_explore import MetaExploreConfig
+from embodied.policies.meta_explore.config import NETWORK
 from embodied.policies.trace import EXPLOIT
 from embodied.results import Metric
 from embodied.viz import explanations
@@ -29,7 +31,7 @@ def tiles(outcome: LanguageOutcome) -> list[tuple[str, str]]:
 
 def sections(settings: LanguageConfig, outcome: LanguageOutcome) -> list[Section]:
     """Return the sections about instructions."""
-    parts = [_comparison(outcome)]
+    parts = [_comparison(settings.training.meta, outcome)]
     for shown in outcome.shown:
         parts += explanations.sections(
             shown,
@@ -42,7 +44,7 @@ def sections(settings: LanguageConfig, outcome: LanguageOutcome) -> list[Section
     return [*parts, curve] if curve is not None else parts
 
 
-def _comparison(outcome: LanguageOutcome) -> Section:
+def _comparison(meta: MetaExploreConfig, outcome: LanguageOutcome) -> Section:
     scores = outcome.scores
     best = scores["meta_explore"]["success"]
     bars = [
@@ -65,11 +67,10 @@ def _comparison(outcome: LanguageOutcome) -> Section:
     return Section(
         "Following instructions",
         "“Go to the kitchen and stop next to the red chair by the window.” Meta-Explore walks from "
-        "place to place; at each it either explores (one step of its network) or, when its mode "
-        "selector says so, corrects itself: it walks to the unvisited place whose surroundings "
-        "look most like what was asked for. All play the same "
-        f"{best.n} instructions, in houses and wordings that training did not have. The agent is "
-        "small and trained for minutes: this shows how it works, not how well it can. In the "
+        "place to place; at each it either explores (one step of its network) or, when "
+        f"{_when(meta.mode)}, corrects itself: it walks {_where(meta.local_goal)}. All play the "
+        f"same {best.n} instructions, in houses and wordings that training did not have. The agent "
+        "is small and trained for minutes: this shows how it works, not how well it can. In the "
         f"episodes below, corrections make {100 * share:.0f} % of the moves.",
         [
             Figure(
@@ -92,6 +93,25 @@ def _comparison(outcome: LanguageOutcome) -> Section:
     )
 
 
+def _when(mode: str) -> str:
+    """Say what decides for a correction."""
+    if mode == "fused":
+        return "its map holds a place likelier than all neighbours"
+    return "its mode selector says so"
+
+
+def _where(rule: str) -> str:
+    """Say where a correction leads."""
+    if rule in ("sos", "sos_cosine"):
+        return (
+            "to the unvisited place whose surroundings, as scene object spectra, look most like "
+            "what was asked for"
+        )
+    if rule == NETWORK:
+        return "to the unvisited place that its network thinks likeliest, however far back"
+    return f"to the unvisited place that the rule “{rule}” scores best"
+
+
 def _curve(settings: LanguageConfig, outcome: LanguageOutcome) -> Section | None:
     rows = [r for r in outcome.curve if "sample_explore_right" in r]
     if len(rows) < 2:
@@ -104,14 +124,15 @@ def _curve(settings: LanguageConfig, outcome: LanguageOutcome) -> Section | None
         Series("walks that arrive", steps, _smooth(rows, "sample_arrived")),
     ]
     minutes = outcome.curve[-1]["cpu_seconds"] / 60
+    mode = "mode" in settings.training.train.phases
     houses = settings.training.task.houses.count
     text = "On the agent's own walks through training houses, smoothed."
     chart = line_chart(series, "updates", "share", y_range=(0.0, 1.0), percent=True, wide=True)
     return Section(
         "Learning to follow instructions",
         f"{len(rows)} updates in {houses} houses, {minutes:.1f} CPU minutes: the agent walks, the "
-        "shortest-path expert labels every decision (DAgger); then the mode selector learns when "
-        "the expert would turn back.",
+        "shortest-path expert labels every decision (DAgger)"
+        + ("; then the mode selector learns when the expert would turn back." if mode else "."),
         [Figure(text, svg=chart, wide=True)],
         columns=1,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,25 @@ def run(args: argparse.Namespace) -> int:
             f"recipe {args.recipe} runs the finished policy '{tree['policy']}': nothing to train. "
             f"Use: embodied eval {args.recipe}"
         )
-    train = registry.resolve("trainer", tree.pop("trainer", "ppo"))
+    kind = str(tree.pop("trainer", "ppo"))
+    train = registry.resolve("trainer", kind)
     settings = config.build(
         typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"
     )
     folder = args.run or Path("runs") / Path(args.recipe).stem
     require_writable(folder)
     result = train(settings, folder, resume=args.resume)
-    print(f"trained: {result['checkpoint']}\ntest it on unseen houses: embodied eval {folder}")
+    print(f"trained: {result['checkpoint']}\n{_next(kind, folder, result)}")
     return 0
+
+
+def _next(kind: str, folder: Path, result: Mapping[str, Any]) -> str:
+    """Say what to do with a trained network."""
+    if kind == "segmenter":
+        score = result.get("miou")
+        measured = f"mean IoU in unseen houses: {score:.3f}\n" if score is not None else ""
+        return (
+            f"{measured}let an agent see through it: "
+            f"embodied eval RUN task.houses.semantics={folder}"
+        )
+    return f"test it on unseen worlds: embodied eval {folder}"

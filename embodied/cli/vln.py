@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from embodied import config as configuration
 from embodied import registry
+from embodied.cli import explain as explaining
 from embodied.cli.evaluators import Episodes
 from embodied.errors import CheckpointError, ConfigError
-from embodied.files import ensure_folder, write_text
 from embodied.policies.base import Policy
 from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs
 from embodied.policies.meta_explore import MetaExploreConfig
@@ -173,11 +170,16 @@ class VLNEvaluator:
             if explain and isinstance(policy, Explained):
                 episode = env.episodes[number]
                 trace = policy.traces()[row].to_json(goals=episode.goals)
-                trace |= {"episode": episode.id, "world": episode.world, "metrics": dict(figures)}
-                text = json.dumps(trace, default=_plain)
-                write_text(ensure_folder(explain) / f"{_file_name(episode.id)}.json", text + "\n")
+                start = source.worlds[episode.world].positions[episode.start].tolist()
+                trace |= {"world": episode.world, "start": start, "metrics": dict(figures)}
+                explaining.save(explain, episode.id, trace)
 
         return evaluate(policy, env, count, settings.evaluation.seed, finished=save)
+
+    def write_page(self, folder: Path, line: str) -> Path:
+        """Draw the traces that `play` left in a folder; see `embodied.cli.explain`."""
+        task = dataclasses.replace(self.settings.task, split=self.settings.evaluation.split)
+        return explaining.write_page(folder, self._names, task, line)
 
 
 def load_settings(what: str, overrides: Sequence[str], which: str = "latest") -> VLNEvalConfig:
@@ -237,13 +239,3 @@ def _require_inputs(settings: VLNEvalConfig, inputs: DualScaleInputs, env: VLNVe
             f"  checkpoint: {inputs.to_json()}\n  now:        {now.to_json()}\n"
             "Leave task.features as in its config.yaml."
         )
-
-
-def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")

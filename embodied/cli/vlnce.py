@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import torch
 
 from embodied import config as configuration
+from embodied.cli import explain as explaining
 from embodied.cli.evaluators import Episodes
 from embodied.cli.vln import VLNEvalConfig, VLNEvaluator, make_policy
 from embodied.errors import ConfigError
-from embodied.files import ensure_folder, write_text
 from embodied.policies.continuous import ContinuousConfig, ContinuousPolicy
 from embodied.policies.meta_explore import MetaExplorePolicy
 from embodied.policies.trace import Explained
@@ -110,9 +109,8 @@ class ContinuousEvaluator(VLNEvaluator):
             episode = env.episodes[number]
             trace = agent.policy.traces()[0].to_json()
             start = source.worlds[episode.world].positions[episode.start].tolist()
-            trace |= {"episode": episode.id, "world": episode.world, "start": start}
-            text = json.dumps(trace | {"metrics": figures})
-            write_text(ensure_folder(explain) / f"{episode.id}.json", text + "\n")
+            trace |= {"world": episode.world, "start": start, "metrics": dict(figures)}
+            explaining.save(explain, episode.id, trace)
 
         return evaluate(policy, env, count, wanted.seed, finished=save)
 

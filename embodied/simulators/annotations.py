@@ -11,8 +11,8 @@ from typing import Any
 
 from embodied.errors import SceneError
 
-SHARED = Path("../shared/data")
-"""Where data is looked for when the given folder does not exist."""
+DEFAULT, SHARED = Path("data"), Path("../shared/data")
+"""Where data is looked for when no folder is given, and where if that does not exist."""
 
 
 def read_json(path: str | Path) -> Any:
@@ -41,13 +41,14 @@ def data_folder(data: str | Path) -> Path:
     """Return the folder all data sets lie in.
 
     Raises:
-        SceneError: neither it nor the fallback beside the checkout exists.
+        SceneError: it does not exist; nor does the fallback of the default beside the checkout.
     """
-    for folder in (Path(data), SHARED):
-        if folder.is_dir():
-            return folder
+    folder = Path(data).expanduser()
+    for candidate in (folder, SHARED) if folder == DEFAULT else (folder,):
+        if candidate.is_dir():
+            return candidate
     raise SceneError(
-        f"no data folder {Path(data).absolute()}. Put the data sets there or set task.data to the "
+        f"no data folder {folder.absolute()}. Put the data sets there or set task.data to the "
         "folder that holds them"
     )
 

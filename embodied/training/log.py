@@ -16,7 +16,12 @@ from tqdm import tqdm
 from embodied.files import ensure_folder, write_text
 
 LINE_SECONDS = 15.0
-SHOWN = ("success", "spl", "return", "agreement", "divergence")
+SHOWN = (
+    "success", "spl", "return", "agreement", "divergence",  # reaching points
+    "sample_arrived", "sample_explore_right", "val_success", "val_spl", "mode_auc",  # instructions
+    "loss", "miou", "accuracy",  # classes of pixels
+)  # fmt: skip
+"""Figures of a row worth a place on the screen, where it has them."""
 
 
 def cpu_seconds() -> float:

@@ -43,8 +43,9 @@ def draw_way(explanation: Explanation, plan: FloorPlan | None = None, size: int 
     for goal in explanation.goals:
         canvas.goal(explanation.point(goal))
     order = [p for _, walk in explanation.segments for p in walk] or list(explanation.places)[:1]
+    _number(canvas, explanation)
     if order:
-        _label(canvas, explanation.point(order[0]), "start", NODE)
+        _label(canvas, explanation.point(order[0]), "start", NODE, below=True)
         end = explanation.points(order[-2:])
         ahead = end[-1] - end[0]
         yaw = math.atan2(-ahead[0], -ahead[2]) if np.hypot(ahead[0], ahead[2]) > 0 else 0.0
@@ -198,8 +199,22 @@ def _ring(canvas: Canvas, point: ArrayLike, color: Color) -> None:
         cv2.circle(canvas.image, (round(x), round(y)), radius, paint, width, cv2.LINE_AA)
 
 
-def _label(canvas: Canvas, point: ArrayLike, text: str, color: Color) -> None:
+def _number(canvas: Canvas, explanation: Explanation) -> None:
+    """Write beside each place the numbers of the decisions made there, in the colour of the last
+    one's mode.
+    """
+    made: dict[int, list[int]] = {}
+    for number, choice in enumerate(explanation.choices, start=1):
+        if choice.place in explanation.places:
+            made.setdefault(choice.place, []).append(number)
+    for place, numbers in made.items():
+        color = COLORS.get(explanation.choices[numbers[-1] - 1].mode, NODE)
+        _label(canvas, explanation.point(place), ",".join(map(str, numbers)), color)
+
+
+def _label(canvas: Canvas, point: ArrayLike, text: str, color: Color, below: bool = False) -> None:
     x, y = canvas.pixels(point)
+    y += 36 if below else 0
     height, width = canvas.image.shape[:2]
     (w, h), _ = cv2.getTextSize(text, FONT, 0.5, 1)
     at = (int(np.clip(x + 16, 2, width - w - 2)), int(np.clip(y - 12, h + 2, height - 4)))

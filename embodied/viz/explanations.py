@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embodied.policies.trace import END, EXPLOIT, EXPLORE, JUMP, RETURN, START
-from embodied.viz.decisions import draw_choice, draw_spectra, draw_way, short
+from embodied.viz.decisions import COLORS, NODE, draw_choice, draw_spectra, draw_way, short
 from embodied.viz.report import Figure, Report, Section, Table
 from embodied.viz.topdown import FloorPlan
-from embodied.viz.traces import Explanation
+from embodied.viz.traces import Choice, Explanation
 
 WORDS = {
     START: "start",
@@ -41,15 +42,19 @@ def sections(
         most: corrections shown.
     """
     modes = list(dict.fromkeys(mode for mode, _ in explanation.segments))
-    text = "; ".join(f"{_color_name(m)}: {WORDS.get(m, m)}" for m in modes)
-    caption = f"The way. {text}." if text else "It stopped where it began."
-    caption += " Filled: visited places; hollow: seen but not entered; red ring with dot: goal."
-    figures = [Figure(caption, draw_way(explanation, plan))]
+    caption = "The way; the arrow is where it ended. " if modes else "It stopped where it began. "
+    caption += (
+        "Numbers: the decisions of the table below, where they were made. Filled: visited places; "
+        "hollow: seen but not entered; ring with a dot: goal."
+    )
+    figures = [Figure(caption, draw_way(explanation, plan), svg=_legend(modes))]
     for choice in explanation.corrections[:most]:
+        number = 1 + next(i for i, c in enumerate(explanation.choices) if c is choice)
+        asked = f", p = {choice.p_exploit:.2f}" if math.isfinite(choice.p_exploit) else ""
         caption = (
-            f"Correction after {choice.moves} moves (p = {choice.p_exploit:.2f}): scores by "
-            f"{choice.rule}{f' ({choice.branch})' if choice.branch else ''}; the ring marks the "
-            "winner."
+            f"Decision {number}, a correction after {choice.moves} moves{asked}. Discs: unvisited "
+            f"places, the greener the better, with their scores by {_rule(choice)}; the ring marks "
+            "the winner."
         )
         figures.append(Figure(caption, draw_choice(explanation, choice, plan)))
         if choice.spectrum is not None and names:
@@ -75,11 +80,24 @@ def build(
     reference: Mapping[str, NDArray[np.floating]] | None = None,
     names: Sequence[str] = (),
     facts: Sequence[tuple[str, str]] = (),
+    of: Sequence[Explanation] = (),
 ) -> Report:
-    """Make a page of several episodes; `plans` by world and `reference` by episode name."""
-    done = [e.metrics["success"] for e in explanations if "success" in e.metrics]
-    moved = [mode for e in explanations for mode, walk in e.segments for _ in walk[1:]]
-    tiles = [(str(len(explanations)), "episodes explained")]
+    """Make a page of several episodes.
+
+    Args:
+        explanations: those drawn.
+        title: of the page.
+        plans: picture of the storey, by world.
+        reference: spectrum of the words looked for, by episode name.
+        names: K categories of the spectra.
+        facts: how to make the page again.
+        of: all episodes played, which the figures above are of; empty: those drawn.
+    """
+    played = of or explanations
+    done = [e.metrics["success"] for e in played if "success" in e.metrics]
+    moved = [mode for e in played for mode, walk in e.segments for _ in walk[1:]]
+    drawn = f"episodes, {len(explanations)} drawn" if of else "episodes explained"
+    tiles = [(str(len(played)), drawn)]
     if done:
         tiles.append((f"{sum(v > 0 for v in done)} of {len(done)}", "successful"))
     if moved:
@@ -123,16 +141,34 @@ def _table(explanation: Explanation) -> Table:
                 f"{number + 1}. {choice.mode}",
                 short(choice.p_exploit),
                 short(choice.p_stop),
-                f"{choice.rule} {choice.branch}".strip(),
+                _rule(choice),
                 str(len(choice.candidates)),
                 short(best),
-                str(choice.chosen) if choice.chosen >= 0 else "here",
+                _aim(explanation, choice),
             )
         )
-    header = ("decision", "p(exploit)", "p(stop)", "scored by", "compared", "score", "to")
-    return Table(header, rows, "A dash: not asked at this decision.")
+    header = ("decision", "p(exploit)", "p(stop)", "scored by", "compared", "score", "goes")
+    text = "Score: of what was chosen, among so many compared. A dash: not asked at this decision."
+    return Table(header, rows, text)
 
 
-def _color_name(mode: str) -> str:
-    names = {EXPLORE: "Blue", EXPLOIT: "Red", JUMP: "Violet", RETURN: "Orange"}
-    return names.get(mode, "Dark")
+def _rule(choice: Choice) -> str:
+    return f"{choice.rule} ({choice.branch})" if choice.branch else choice.rule
+
+
+def _aim(explanation: Explanation, choice: Choice) -> str:
+    """Where a decision leads, as a distance: places have no names a reader knows."""
+    if choice.chosen not in explanation.places:
+        return "nowhere: stops"
+    ends = explanation.points((choice.place, choice.chosen))
+    return f"{np.linalg.norm(ends[1] - ends[0]):.1f} m away"
+
+
+def _legend(modes: Sequence[str]) -> str:
+    """Return the colours of the way as markup."""
+    items = "".join(
+        f'<span style="color:rgb{COLORS.get(mode, NODE)}"><i></i></span>'
+        f"<span>{escape(WORDS.get(mode, mode))}</span>"
+        for mode in modes
+    )
+    return f'<div class="legend way">{items}</div>' if items else ""

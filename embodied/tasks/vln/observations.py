@@ -87,11 +87,12 @@ class PlaceTable:
             )
         kept = np.arange(len(seen.objects))
         if len(kept) > size:
-            if not self._warned:
+            # A number that somebody chose is meant so; of the default they may not know.
+            if size == VLNConfig.max_objects and not self._warned:
                 warnings.warn(
                     f"{len(kept)} objects are visible from '{world.places[place]}' of "
                     f"'{world.name}', but max_objects = {size}: only the largest are observed, "
-                    "here and elsewhere",
+                    "here and elsewhere. Any other number of task.max_objects says no more",
                     stacklevel=2,
                 )
                 self._warned = True
@@ -147,7 +148,14 @@ class FeatureFile:
             raise SceneError(f"features file {self.file} is damaged: {error}") from error
         if not self._names:
             raise SceneError(f"features file {self.file} is empty")
-        self.size = int(self._read(min(self._names)).shape[-1])
+        first = min(self._names)
+        shape = np.shape(self._read(first))
+        if len(shape) != 2 or shape[0] != VIEWS:
+            raise SceneError(
+                f"features file {self.file}: '{first}' has shape {shape}; ({VIEWS}, D) is needed, "
+                "a row per view"
+            )
+        self.size = int(shape[1])
 
     def views(self, key: str) -> NDArray[np.float32]:
         """Return the features of a viewpoint, (36, D).
@@ -159,7 +167,10 @@ class FeatureFile:
             raise SceneError(
                 f"{self.file} has no features '{key}' ({len(self._names)} viewpoints are there)"
             )
-        array = np.asarray(self._read(key), np.float32)
+        try:
+            array = np.asarray(self._read(key), np.float32)
+        except (ValueError, TypeError, OSError) as error:
+            raise SceneError(f"{self.file}: '{key}' cannot be read: {error}") from error
         if array.shape != (VIEWS, self.size) or not np.isfinite(array).all():
             raise SceneError(
                 f"{self.file}: '{key}' has shape {array.shape}; {(VIEWS, self.size)} finite "

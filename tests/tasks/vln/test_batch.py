@@ -12,6 +12,7 @@ from tiny import boxes, edit, make, walk_to, write
 
 from embodied.categories import SOS_INDEX
 from embodied.errors import ConfigError, NavigationError, SceneError
+from embodied.tasks.vln.config import VLNConfig
 from maps.percept import VIEW_EXTRAS
 
 
@@ -159,11 +160,18 @@ def test_the_oracle_canvas_shows_what_is_seen_from_the_neighbours(tiny: Path) ->
     assert not beyond[3:].any()
 
 
+@pytest.mark.filterwarnings("error")  # a number that was chosen is meant so
 def test_of_too_many_objects_the_largest_are_kept(tiny: Path) -> None:
+    batch = make(tiny, max_objects=2)
+    walk_to(batch, "b", "c")
+    assert batch.observe()["objects"].tolist() == [[1, 3]]
+
+
+def test_objects_cut_off_by_the_default_are_reported(tiny: Path, monkeypatch) -> None:
+    monkeypatch.setattr(VLNConfig, "max_objects", 2)  # the default, as far as warnings know
     batch = make(tiny, max_objects=2)
     with pytest.warns(UserWarning, match="3 objects are visible from 'c'.*max_objects = 2"):
         walk_to(batch, "b", "c")
-    assert batch.observe()["objects"].tolist() == [[1, 3]]
 
 
 def test_too_many_neighbours_are_an_error(tiny: Path) -> None:

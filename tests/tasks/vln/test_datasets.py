@@ -15,6 +15,7 @@ from tiny import boxes, edit, write
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError, EmbodiedError, NavigationError, SceneError
+from embodied.simulators.annotations import data_folder
 from embodied.simulators.panoramas import CategoryMap
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
@@ -202,6 +203,15 @@ def test_missing_data_says_where_to_get_it(tiny: Path, gone: str, match: str) ->
     (tiny / gone).rename(tiny / "elsewhere")
     with pytest.raises(SceneError, match=f"(?s){match}"):
         opened(tiny, "reverie")
+
+
+def test_only_the_default_data_folder_has_a_fallback(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "main").mkdir()
+    monkeypatch.chdir(tmp_path / "main")
+    assert data_folder("data") == Path("../shared/data")
+    with pytest.raises(SceneError, match="no data folder .*other"):
+        data_folder("other")
 
 
 def test_a_missing_data_folder_names_the_key(tmp_path: Path, monkeypatch) -> None:

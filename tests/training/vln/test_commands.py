@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from resumable import settings
+from short_run import settings
 
 from embodied import config as configuration
 from embodied.cli.evaluators import read_episodes
@@ -67,6 +67,11 @@ def test_meta_explore_explains_itself(run: Path, tmp_path: Path) -> None:
     assert trace["world"] == "gamma"
     assert set(trace["metrics"]) >= {"success", "spl"}
     assert [place for place, _ in trace["path"]][0] == int(next(iter(trace["places"])))
+    assert len(trace["start"]) == 3
+    page = (folder / "index.html").read_text()
+    assert page.count(f"Episode {trace['episode']}.") == 1
+    assert page.count("data:image/png") >= 3
+    assert "--explain" in page  # the command that makes it again
 
 
 def test_a_policy_without_explanations_says_so(
