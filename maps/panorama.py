@@ -118,7 +118,9 @@ def view_boxes_to_canvas(
 ) -> Canvas:
     """Fill boxes that were drawn in the images of the 36 views into a category canvas.
 
-    An object occupies the cells on which its views agree, see `seen_cells`.
+    An object occupies the cells on which its views agree, see `seen_cells`. Where one is thinner
+    than a cell, no centre may lie inside: rows and columns of its joined box that would stay empty
+    get the cell on its middle line, so that a pole is not broken off.
 
     Args:
         categories: (O,) canvas row of each object, -1 to leave it out.
@@ -148,6 +150,7 @@ def view_boxes_to_canvas(
     seen = seen_cells(objects, views, boxes, height, width)
     small = ~seen.any(axis=1)
     canvas = boxes_to_canvas(categories[small], joined[small], count, height, width)
+    _close_gaps(seen.reshape(-1, height, width), joined)
     flat = canvas.reshape(count, -1)
     for category, cells in zip(categories, seen, strict=True):
         if category >= 0:
@@ -267,6 +270,21 @@ def view_sizes(categories: ArrayLike, boxes: ArrayLike, count: int) -> NDArray[n
     sizes = np.zeros((VIEWS, count), np.float32)
     np.maximum.at(sizes.T, categories, np.where(inside, size, 0).astype(np.float32).T)
     return sizes
+
+
+def _close_gaps(seen: NDArray[np.bool_], joined: Floats) -> None:
+    """Give objects (O, H, W), in place, a cell in every row and column of their boxes (O, 4)."""
+    height, width = seen.shape[1:]
+    columns, rows = cell_angles(height, width)
+    across = np.abs(wrap(columns - joined[:, :1])) <= joined[:, 2:3] / 2
+    down = np.abs(rows - joined[:, 1:2]) <= joined[:, 3:4] / 2
+    row, column = direction_cell(joined[:, 0], joined[:, 1], height, width)
+    across &= ~seen.any(axis=1)
+    down &= ~seen.any(axis=2)
+    for item, x in np.argwhere(across):
+        seen[item, row[item], x] = True
+    for item, y in np.argwhere(down):
+        seen[item, y, column[item]] = True
 
 
 def _vote(samples: NDArray[Any], count: int, fine: int, share: float) -> Canvas:

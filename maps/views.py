@@ -205,7 +205,7 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
     if len(open_ended):
         # What its views agree on, headings relative to the most central box.
         columns, rows = cell_angles()
-        cells = seen_cells(objects, views, boxes)[open_ended].reshape(-1, HEIGHT, WIDTH)
+        cells = seen_cells(objects, views, _widened(boxes))[open_ended].reshape(-1, HEIGHT, WIDTH)
         turn = wrap(columns - joined[open_ended, :1])
         lift = np.broadcast_to(rows, (len(open_ended), HEIGHT))
         for axis, angle, step in ((0, turn, 2 * np.pi / WIDTH), (1, lift, 2 * TOP / HEIGHT)):
@@ -219,6 +219,16 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
             joined[item, axis + 2] = high - low
     joined[:, 0] %= 2 * np.pi
     return joined
+
+
+def _widened(boxes: Floats) -> Floats:
+    """Return boxes in which each thing, however thin, can hold the centre of a cell.
+
+    The least size is that of a cell in the corner of an image, where pixels cover the least angle.
+    """
+    least = 2 * FOCAL * np.tan(np.pi / WIDTH) / np.cos(np.pi / 6) ** 3
+    more = np.maximum(least - boxes[:, 2:], 0.0)
+    return np.hstack([boxes[:, :2] - more / 2, boxes[:, 2:] + more])
 
 
 def checked_views(

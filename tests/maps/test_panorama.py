@@ -190,6 +190,16 @@ def test_views_agree_on_the_object_they_show(
     assert joined[2] < 1.35 * wide + 2.1 * cell
 
 
+@pytest.mark.parametrize("wide", [0.02, 0.055])
+def test_a_pole_narrower_than_a_cell_is_whole(wide: float) -> None:
+    """Its edges lie between two columns' centres; 57 degrees are 15 rows, the last to a cell."""
+    views, boxes = view_boxes(0.0, 0.5, wide, 1.0)
+    found = pano.view_boxes_to_canvas([2], np.zeros(len(views), int), views, boxes, K)[2]
+    assert found[1:15, 0].all()
+    assert not found[17:].any()
+    assert set(np.flatnonzero(found.any(axis=0))) <= {0, 1, 95}
+
+
 def test_an_uncut_central_box_is_taken_exactly() -> None:
     half = 415.6921938 * np.tan(np.radians(10))
     box = [320 - half, 240 - half, 2 * half, 2 * half]
