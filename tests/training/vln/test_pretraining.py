@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from resumable import settings
+from short_run import settings
 
 from embodied import config as configuration
 from embodied.policies.dual_scale import DualScaleInputs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from resumable import settings
+from short_run import settings
 
 from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
@@ -21,7 +21,7 @@ from embodied.training.vln.agent import Agent
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train
 
-SCRIPT = Path(__file__).with_name("resumable.py")
+SCRIPT = Path(__file__).with_name("short_run.py")
 CLOCKS = ("cpu_seconds", "seconds", "learn_seconds", "validate_seconds")
 
 
@@ -89,6 +89,19 @@ def test_the_newest_checkpoint_holds_the_weights_of_the_best_validation(whole: P
         kept = load_policy(find(whole).parent / "00000010").network.state_dict()
         now = load_policy(whole).network.state_dict()
         assert all(torch.equal(kept[key], now[key]) for key in kept)
+
+
+def test_best_names_the_finished_agent_with_its_mode_selector(
+    miniature: Path, tmp_path: Path
+) -> None:
+    phases = ["train.phases=[finetune, mode]", "finetune.steps=2", "validation.every=1"]
+    mode = ["mode.episodes=2", "mode.epochs=2", "mode.thresholds=[]", "mode.ranker=false"]
+    train(configuration.override(settings(str(miniature)), phases + mode), tmp_path, quiet=True)
+    rows = read_metrics(tmp_path)
+    assert [row["phase"] for row in rows] == ["finetune"] * 2 + ["mode"] * 2
+    assert find(tmp_path, "best") == find(tmp_path)
+    best = max(row["val_spl"] for row in rows if "val_spl" in row)
+    assert open_checkpoint(tmp_path).meta["score"] == best
 
 
 def test_a_used_folder_and_another_configuration_are_refused(whole: Path, miniature: Path) -> None:

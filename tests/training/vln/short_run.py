@@ -1,4 +1,4 @@
-"""A small training run as a process of its own, for tests that kill it: python resumable.py DATA
+"""A small training run as a process of its own, for tests that kill it: python short_run.py DATA
 RUN.
 """
 
