@@ -25,7 +25,7 @@ demo: $(VENV)/base.stamp
 	@$(BIN)/embodied demo $(ARGS)
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check .
