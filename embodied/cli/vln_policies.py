@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embodied.errors import CheckpointError
@@ -25,7 +26,8 @@ def dual_scale(settings: VLNEvalConfig, which: str) -> Policy:
 
 def meta_explore(settings: VLNEvalConfig, which: str) -> Policy:
     """Meta-Explore on the network of a run, acting as `settings.meta` says."""
-    return MetaExplorePolicy(_agent(settings, which).network, settings.meta)
+    seed = settings.meta.seed + settings.evaluation.seed
+    return MetaExplorePolicy(_agent(settings, which).network, replace(settings.meta, seed=seed))
 
 
 def random(settings: VLNEvalConfig, which: str) -> Policy:

@@ -8,6 +8,7 @@ that is made without naming a device is refused by the first that has.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from graph_toy import TEXTS, GraphToy, tiny
 from embodied.categories import SOS_CATEGORIES
 from embodied.nn.placement import beside
 from embodied.perception.sos import References
+from embodied.policies import dual_scale
 from embodied.policies.dual_scale import DualScaleNetwork, DualScalePolicy, ExpertMemory
 from embodied.policies.dual_scale.losses import (
     Hiding,
@@ -69,6 +71,15 @@ def test_arrays_take_device_and_precision_of_a_parameter() -> None:
     assert beside(like, np.ones(2, np.int64)).dtype == torch.int64
     assert beside(like, np.ones(2, bool)).dtype == torch.bool
     assert beside(torch.zeros(1, device="meta"), np.ones(2)).device.type == "meta"
+
+
+def test_arrays_become_tensors_in_one_way() -> None:
+    """Arrays of integers pass the other tests here wherever they lie."""
+    folder = Path(dual_scale.__file__).parent
+    loose = ("torch.from_numpy(", "torch.tensor(", "torch.as_tensor(")
+    lines = [line for file in folder.glob("*.py") for line in file.read_text().splitlines()]
+    assert len(lines) > 1000
+    assert not [line for line in lines if any(call in line for call in loose)]
 
 
 def test_a_network_in_double_precision_learns_the_same() -> None:

@@ -125,6 +125,17 @@ def test_every_rule_decides(rule: str, toy: GraphToy) -> None:
         assert shares == sorted(shares, key=lambda pair: -pair[1])
 
 
+@pytest.mark.parametrize("rule", ["backtrack", "learned", NETWORK])
+def test_a_one_step_network_has_no_say_about_places_beyond_its_neighbours(
+    rule: str, toy: GraphToy
+) -> None:
+    """Its logits there are minus infinity, which no rule may turn into NaN."""
+    policy = MetaExplorePolicy(tiny(scale="local"), replace(ALWAYS, local_goal=rule))
+    records = [r for r in Run(policy, toy, [5]).traces[0].decisions if r.mode == EXPLOIT]
+    assert records
+    assert all(np.isfinite(r.scores).all() for r in records)
+
+
 def test_the_oracle_corrects_exactly_when_the_label_says_so(toy: GraphToy) -> None:
     config = MetaExploreConfig(mode="oracle", local_goal="oracle", measure=True, max_decisions=14)
     policy = MetaExplorePolicy(tiny(), config)

@@ -82,7 +82,7 @@ class LocalGoals:
     ) -> Scored:
         """Score F unvisited places of one episode."""
         if self.config.local_goal == NETWORK:
-            values = np.array([_logit(decision, index, place) for place in places])
+            values = _logits(decision, index, places)
             return Scored(int(np.argmax(values)), values, NETWORK, (), None)
         context = self.context(graph, episode, places, decision, index)
         scores = local_goals.score(self.config.local_goal, context, self.ranker)
@@ -114,7 +114,7 @@ class LocalGoals:
             places,
             memory=episode.memory,
             words=self._read(episode.trace.instruction) if self.looks else None,
-            logits={place: _logit(decision, index, place) for place in places},
+            logits=dict(zip(places, _logits(decision, index, places).tolist(), strict=True)),
             goal_distances=episode.goal_distances if oracle else None,
             own=own,
             rng=self._rng,
@@ -132,10 +132,13 @@ class LocalGoals:
         return self._words[instruction]
 
 
-def _logit(decision: Decision, index: int, place: int) -> float:
-    """The network's fused logit of an unvisited place.
+def _logits(decision: Decision, index: int, places: list[int]) -> NDArray[np.float64]:
+    """The network's fused logits (F,) of F unvisited places.
 
     Of places that are not next to the agent it is the map's score plus one number common to them
     all (the score of going back), so it ranks them as the coarse branch does.
     """
-    return float(decision.fused[index, decision.column(index, place)])
+    columns = [decision.column(index, place) for place in places]
+    values = decision.fused[index].double().cpu().numpy()[columns]
+    # A one-step network says nothing of places that are not next to it.
+    return np.where(np.isfinite(values), values, 0.0)

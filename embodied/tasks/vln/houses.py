@@ -179,9 +179,10 @@ def _file_source(file: str, config: HousesConfig, semantics: str) -> HouseSource
     path = Path(file.partition("#")[0]).expanduser()
     if not path.exists():
         raise SceneError(f"houses.files: {path}: no such file or directory. Check the path.")
+    labels = [Path(config.labels).expanduser()] if config.labels else []
     stamps = sorted(
         (str(p), p.stat().st_size, p.stat().st_mtime_ns)
-        for p in (path.rglob("*") if path.is_dir() else [path])
+        for p in (*(path.rglob("*") if path.is_dir() else [path]), *labels)
         if p.is_file()
     )
     name = f"{path.stem}-{zlib.crc32(str(file).encode()):08x}"

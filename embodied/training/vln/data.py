@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import Vocabulary
@@ -29,19 +28,11 @@ class Walkers(VLNBatch):
         """Return the graph world an agent is in."""
         return self._world[row]
 
-    def goal_distances(self, row: int) -> NDArray[np.float64]:
-        """Return the walking distance from every place of its world to the goal, (N,) [m]."""
-        return self._goal[row]
-
     def go(self, row: int, places: Iterable[int]) -> None:
         """Walk one agent over neighbouring places; an empty path leaves it where it is."""
         for place in places:
             candidates = self._packed[row].candidates
             self._walk(row, 1 + int(np.flatnonzero(candidates == place)[0]))
-
-    def turn(self, row: int, heading: float) -> None:
-        """Let an agent look along a heading, clockwise from north [rad]."""
-        self.headings[row] = heading
 
 
 class TrainingData:
