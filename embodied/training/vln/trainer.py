@@ -4,7 +4,8 @@ Every update depends on nothing but the weights, the optimiser and a seed made o
 the update's number, so a run killed at any point and resumed repeats the same curve.
 
 When a phase that is validated ends, the weights of its best validation are taken up again before
-the next phase begins or the run ends: the newest checkpoint then is the one to use.
+the next phase begins or the run ends: the newest checkpoint then is the one to use, and "best"
+names it, too.
 """
 
 from __future__ import annotations
@@ -127,8 +128,12 @@ class _Run(ResumableRun):
         return ends or self._score is not None or self.update % self._every == 0
 
     def score(self) -> float | None:
-        """Return the score of the weights if they were just validated."""
-        return self._score
+        """Return the score of the weights if they were just validated, or if a later phase, which
+        is not validated, has just ended: it builds on the best weights and completes them.
+        """
+        _, phase, done = self._current(self.update - 1)
+        completed = not phase.validated and done + 1 == phase.steps
+        return self._best if completed else self._score
 
     def progress(self) -> dict[str, Any]:
         """Return the best score so far."""
