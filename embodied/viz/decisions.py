@@ -78,14 +78,15 @@ def draw_choice(
         share = share if math.isfinite(score) else 0.0
         red, green, blue = (LOW + share * (HIGH - LOW)).round().astype(int).tolist()
         _disc(canvas, explanation.point(place), 0.2, (red, green, blue))
+    if choice.chosen in explanation.places:
+        _ring(canvas, explanation.point(choice.chosen), COLORS.get(choice.mode, NODE))
+    canvas.agent(explanation.point(choice.place), 0.0)
     for place, score in compared:
         spot = canvas.pixels(explanation.point(place))
         if place == choice.chosen or all(np.abs(spot - t).max() > 26 for t in taken):
             taken.append(spot)
-            _label(canvas, explanation.point(place), short(score), NODE)
-    if choice.chosen in explanation.places:
-        _ring(canvas, explanation.point(choice.chosen), COLORS.get(choice.mode, NODE))
-    canvas.agent(explanation.point(choice.place), 0.0)
+            aside = 14.0 if place == choice.chosen else 0.0  # beside the ring
+            _label(canvas, explanation.point(place), short(score), NODE, aside=aside)
     canvas.scale_bar()
     return canvas.image
 
@@ -111,12 +112,21 @@ def draw_spectra(
     if reference is not None:
         both.append(("wanted", np.asarray(reference, np.float64)))
     height, width = size
-    gutter, pad = 190, 8
+    gutter, pad = 210, 8
     line = height * len(both) + pad
     image = np.full((max(1, len(rows)) * line + pad, gutter + width + pad, 3), 255, np.uint8)
     for number, row in enumerate(rows):
         top = pad + number * line
-        cv2.putText(image, names[row][:20], (10, top + 22), FONT, 0.55, NODE, 1, cv2.LINE_AA)
+        cv2.putText(
+            image,
+            names[row].replace("_", " ")[:18],
+            (10, top + 22),
+            FONT,
+            0.55,
+            NODE,
+            1,
+            cv2.LINE_AA,
+        )
         for k, (label, values) in enumerate(both):
             peak = max(float(values.max()), 1e-12)
             share = np.sqrt(np.clip(values[row] / peak, 0, 1))  # the low end shows
@@ -127,7 +137,7 @@ def draw_spectra(
             )
             at = top + k * height
             image[at : at + height - 3, gutter : gutter + width] = strip
-            cv2.putText(image, label, (128, at + 22), FONT, 0.42, WAY, 1, cv2.LINE_AA)
+            cv2.putText(image, label, (158, at + 22), FONT, 0.42, WAY, 1, cv2.LINE_AA)
     return image
 
 
@@ -212,16 +222,25 @@ def _number(canvas: Canvas, explanation: Explanation) -> None:
         _label(canvas, explanation.point(place), ",".join(map(str, numbers)), color)
 
 
-def _label(canvas: Canvas, point: ArrayLike, text: str, color: Color, below: bool = False) -> None:
-    x, y = canvas.pixels(point)
-    y += 36 if below else 0
+def _label(
+    canvas: Canvas,
+    point: ArrayLike,
+    text: str,
+    color: Color,
+    *,
+    below: bool = False,
+    aside: float = 0.0,
+) -> None:
+    x, y = canvas.pixels(point) + (aside, 36 if below else 0)
     height, width = canvas.image.shape[:2]
     (w, h), _ = cv2.getTextSize(text, FONT, 0.5, 1)
     at = (int(np.clip(x + 16, 2, width - w - 2)), int(np.clip(y - 12, h + 2, height - 4)))
-    for paint, thick in ((HALO, 4), (color, 1)):
+    for paint, thick in ((HALO, 5), (color, 1)):
         cv2.putText(canvas.image, text, at, FONT, 0.5, paint, thick, cv2.LINE_AA)
 
 
 def short(value: float) -> str:
-    """Write a number with two digits, a dash where there is none."""
-    return f"{value:.2f}" if math.isfinite(value) else "-"
+    """Write a number with two decimals, a small one with two digits; a dash where there is none."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.2g}" if 0 < abs(value) < 0.095 else f"{value:.2f}"

@@ -47,7 +47,9 @@ def sections(
         "Numbers: the decisions of the table below, where they were made. Filled: visited places; "
         "hollow: seen but not entered; ring with a dot: goal."
     )
-    figures = [Figure(caption, draw_way(explanation, plan), svg=_legend(modes))]
+    paired = bool(names) and any(c.spectrum is not None for c in explanation.corrections[:most])
+    # A map and its spectrum share a row; the way then has one of its own.
+    figures = [Figure(caption, draw_way(explanation, plan), svg=_legend(modes), wide=paired)]
     for choice in explanation.corrections[:most]:
         number = 1 + next(i for i, c in enumerate(explanation.choices) if c is choice)
         asked = f", p = {choice.p_exploit:.2f}" if math.isfinite(choice.p_exploit) else ""
@@ -167,8 +169,8 @@ def _aim(explanation: Explanation, choice: Choice) -> str:
 def _legend(modes: Sequence[str]) -> str:
     """Return the colours of the way as markup."""
     items = "".join(
-        f'<span style="color:rgb{COLORS.get(mode, NODE)}"><i></i></span>'
-        f"<span>{escape(WORDS.get(mode, mode))}</span>"
+        f'<span><i style="color:rgb{COLORS.get(mode, NODE)}"></i>'
+        f"{escape(WORDS.get(mode, mode))}</span>"
         for mode in modes
     )
     return f'<div class="legend way">{items}</div>' if items else ""
