@@ -114,7 +114,7 @@ def test_a_batch_of_mixed_episodes_is_each_alone(options: dict) -> None:
             together.objects[b, :count], alone.objects[0], atol=2e-5, rtol=1e-4
         )
         assert not together.objects[b, count:].isfinite().any()
-        for name in ("gate", "mode_logit", "stop_states"):
+        for name in ("gate", "stop_states"):
             torch.testing.assert_close(
                 getattr(together, name)[b], getattr(alone, name)[0], atol=2e-5, rtol=1e-4
             )
@@ -183,7 +183,7 @@ def test_an_unvisited_place_is_known_only_from_where_it_was_seen() -> None:
     for place in unvisited:
         world.objects[place] = np.arange(3)
     after = follow(network, world, [walk], [TEXTS[1]])
-    for field in (*TABLES, "objects", "mode_logit", "map_states"):
+    for field in (*TABLES, "objects", "map_states"):
         assert torch.equal(getattr(before, field), getattr(after, field))
     world.views[walk[0]] += 0.5  # what a visited place shows does matter
     assert not torch.equal(follow(network, world, [walk], [TEXTS[1]]).fused, before.fused)
@@ -230,7 +230,7 @@ def test_gradients_reach_the_first_panorama_and_the_text() -> None:
         state.observe(world.observe([place], [4]), hide=keep)
     decision = state.decide()
     finite = decision.fused[decision.fused.isfinite()]
-    (finite.logsumexp(0) + decision.mode_logit.sum() + decision.objects.exp().sum()).backward()
+    (finite.logsumexp(0) + decision.stop_states.sum() + decision.objects.exp().sum()).backward()
     assert all(views.grad is not None and views.grad.abs().sum() > 0 for views in kept)
     unused = {
         name.split(".")[0]

@@ -36,7 +36,7 @@ def test_a_pretrained_encoder_is_read_but_not_trained(network: DualScaleNetwork)
     state.begin([0, 1], TEXTS)
     state.observe(world.observe([3, 4], [3, 4]))
     decision = state.decide()
-    (decision.mode_logit.sum() + decision.objects.exp().sum()).backward()
+    (decision.gate.sum() + decision.objects.exp().sum()).backward()
     assert network.text.project.weight.grad.abs().sum() > 0
     assert network.text.name.weight.grad.abs().sum() > 0
     names = [name for name, _ in network.named_parameters() if name.startswith("text.")]

@@ -21,6 +21,7 @@ from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
 from embodied.policies.dual_scale.text import FrozenText, WordText
 from embodied.policies.dual_scale.tokens import ANGLES, BOX, Panorama
 from embodied.policies.local_goals import FrontierRanker
+from embodied.policies.mode_selector import ModeSelector
 from maps.percept import VIEW_EXTRAS
 from maps.viewgraph import FEATURES
 
@@ -74,7 +75,6 @@ class MapTokens:
         slots: (B, M) index of the place among the panorama's candidates, -1 if it is none.
         start: (B, 7) where the episode began, relative to the agent.
         toward: (B, C, 7) the candidates, relative to the agent.
-        time: (B,) decisions taken before this one / the longest episode.
     """
 
     nodes: Tensor
@@ -86,7 +86,6 @@ class MapTokens:
     slots: Tensor
     start: Tensor
     toward: Tensor
-    time: Tensor
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,6 @@ class Scores:
         local_logits: (B, 1 + M) the panorama's share: over STOP and all neighbours.
         objects: (B, O) logits of the panorama's objects, -inf for padding.
         gate: (B,) weight of the map.
-        mode_logit: (B,) logit of exploring (rather than exploiting).
         stop_states: (B, 2 D) STOP token of the map and of the panorama.
         map_states: (B, 1 + M, D) tokens of the map after the stack.
         local_states: (B, 1 + S, D) tokens of the panorama after the stack, STOP first.
@@ -113,7 +111,6 @@ class Scores:
     local_logits: Tensor
     objects: Tensor
     gate: Tensor
-    mode_logit: Tensor
     stop_states: Tensor
     map_states: Tensor
     local_states: Tensor
@@ -229,10 +226,9 @@ class DualScaleNetwork(nn.Module):
         self.local_head = Head(width, width)
         self.object_head = Head(width, width)
         self.gate_head = Head(2 * width, width)
-        self.mode_head = nn.Sequential(
-            nn.Linear(2 * width + 1, size.mode), nn.ReLU(), nn.Linear(size.mode, 1)
-        )
-        self.ranker = FrontierRanker(hidden=32)  # of local goals; trained with the mode selector
+        # Meta-Explore's own, trained on the frozen rest: when to correct, and where to.
+        self.mode_head = ModeSelector(2 * width, size.mode)
+        self.ranker = FrontierRanker(hidden=32)
         # Heads of pre-training: what stands in a hidden view or object, and which word was hidden.
         self.content_head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width)
@@ -318,11 +314,9 @@ class DualScaleNetwork(nn.Module):
         fused = fuse(self.map_head(nodes).squeeze(-1), nearby, gate, on_map, self.config.scale)
         shown = panorama.present[:, panorama.present.shape[1] - panorama.objects :]
         objects = self.object_head(local[:, local.shape[1] - panorama.objects :]).squeeze(-1)
-        moment = torch.cat([stops, on_map.time[:, None]], dim=-1)
         return Scores(
             **fused,
             objects=objects.masked_fill(~shown, NEGATIVE),
-            mode_logit=self.mode_head(moment).squeeze(-1),
             stop_states=stops,
             map_states=nodes,
             local_states=local,

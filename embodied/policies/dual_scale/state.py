@@ -285,7 +285,6 @@ class DualScaleState:
             beside(self._like, offsets),
             mode="mean",
         )
-        time = self.decisions[seen.rows] / self.network.config.max_decisions
         return MapTokens(
             nodes=nodes.unflatten(0, (count, longest)),
             steps=beside(self._like, steps),
@@ -297,7 +296,6 @@ class DualScaleState:
             # The place first in every map is where the episode began.
             start=beside(self._like, places[:, 1]),
             toward=beside(self._like, toward),
-            time=beside(self._like, time.astype(np.float32)),
         )
 
 

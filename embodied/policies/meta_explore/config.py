@@ -31,6 +31,9 @@ class MetaExploreConfig:
         local_goal: what scores the unvisited places when exploiting: a rule of `local_goals`
             ("oracle" reads privileged observations), or "network", its own fused logits.
         threshold: exploit if the probability of exploring is below it.
+        steps_back: the explorer may also walk to neighbours that were visited. Off, it only goes
+            where it has not been, and every way back is a correction's: our reading of the paper's
+            division of labour.
         beyond: exploit considers only places that are not next to the agent; those next to it are
             the explorer's (a correction that is a single step would be no correction).
         scale: of the spectra, "lin" or "log1p".
@@ -51,8 +54,9 @@ class MetaExploreConfig:
     """
 
     mode: str = "learned"
-    local_goal: str = "sos"
+    local_goal: str = "learned"
     threshold: float = 0.5
+    steps_back: bool = False
     beyond: bool = True
     scale: str = "lin"
     references: str = ""

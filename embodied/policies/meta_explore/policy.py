@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from embodied.errors import ConfigError
 from embodied.policies.base import Observations, require
@@ -27,6 +28,7 @@ from embodied.policies.dual_scale import Decision, DualScaleNetwork, DualScaleSt
 from embodied.policies.meta_explore.config import CORRECTING, MetaExploreConfig
 from embodied.policies.meta_explore.episode import Episode, should_exploit
 from embodied.policies.meta_explore.goals import LocalGoals
+from embodied.policies.meta_explore.outlook import Outlook, look
 from embodied.policies.meta_explore.tally import Tally
 from embodied.policies.trace import (
     END,
@@ -136,16 +138,14 @@ class MetaExplorePolicy:
         decision = state.decide()
         explore = decision.explore.cpu().numpy()
         fused = decision.fused.cpu().numpy()
-        p_exploit = torch.sigmoid(-decision.mode_logit).cpu().numpy()
         answers = _likeliest(decision)
         for index, row in enumerate(rows.tolist()):
             episode = self._episodes[row]
             episode.remember_visit(self.config.memory_decay)
             episode.answers[episode.place] = answers[index]
             record = self._choose(
-                index, decision, state.graphs[row], episode, explore[index], fused[index],
-                float(p_exploit[index]),
-            )  # fmt: skip
+                index, decision, state.graphs[row], episode, explore[index], fused[index]
+            )
             self._carry_out(state, row, record)
         self.tally.seconds += time.perf_counter() - started
 
@@ -157,30 +157,29 @@ class MetaExplorePolicy:
         episode: Episode,
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
-        p_exploit: float,
     ) -> DecisionRecord:
         """Decide one episode: who decides, and what."""
         config = self.config
-        logits, rule, mode = explore, "explorer", EXPLORE
+        outlook = look(index, decision, graph, episode, explore, fused, config)
+        logits, rule, mode = outlook.logits, "explorer", EXPLORE
         if config.mode == "global":
             logits, rule, mode = fused, "global", JUMP
-        elif config.anti_loop:
-            logits = logits.copy()
-            for place, weight in episode.recent.items():
-                logits[decision.column(index, place)] -= config.anti_loop * weight
+        p_exploit = float("nan")
+        if config.mode == "learned" or config.measure:
+            p_exploit = self._p_exploit(decision.stop_states[index], outlook)
         places = [-1, *decision.places[index]]
         columns = [column for column in range(len(places)) if np.isfinite(logits[column])]
-        shares = _softmax(logits[columns])
-        stop = float(shares[0])
+        # Of all the explorer might do, so that a dead end does not look like a place to stop.
+        stop = float(_softmax(fused if config.mode == "global" else explore)[0])
         episode.stops[episode.place] = stop
-        chosen = places[columns[int(np.argmax(shares))]]
+        chosen = places[columns[int(np.argmax(logits[columns]))]]
         record = DecisionRecord(
             decision=episode.decisions,
             moves=episode.moves,
             place=episode.place,
             mode=END if chosen < 0 else mode,
             chosen=chosen,
-            p_exploit=p_exploit if config.mode in ("learned", "oracle") else float("nan"),
+            p_exploit=p_exploit,
             p_stop=stop,
             rule=rule,
             candidates=tuple(places[column] for column in columns),
@@ -194,10 +193,7 @@ class MetaExplorePolicy:
         likeliest = decision.place(index, int(np.argmax(fused)))
         if not self._exploits(graph, episode, p_exploit, likeliest):
             return record
-        frontiers = [f for f in graph.frontiers() if f not in episode.tried]
-        if config.beyond:
-            near = set(graph.neighbours(episode.place))
-            frontiers = [f for f in frontiers if f not in near]
+        frontiers = outlook.beyond if config.beyond else [*outlook.new, *outlook.beyond]
         if not frontiers:
             return record
         scored = self.goals.score(graph, episode, frontiers, decision, index)
@@ -213,6 +209,10 @@ class MetaExplorePolicy:
             landmarks=scored.landmarks,
             spectrum=scored.spectrum,
         )
+
+    def _p_exploit(self, states: Tensor, outlook: Outlook) -> float:
+        inputs = torch.cat([states.cpu(), torch.from_numpy(outlook.summary)])
+        return float(torch.sigmoid(self.network.mode_head(inputs[None])))
 
     def _exploits(
         self, graph: ViewGraph, episode: Episode, p_exploit: float, likeliest: int

@@ -57,8 +57,11 @@ def variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
         )
     found["network.fused"] = replace(plain, mode="fused", local_goal="network")
     found["global"] = replace(plain, mode="global")
+    found["explore_back"] = replace(plain, mode="never", steps_back=True)
     # Our choice of strength: a visit costs one unit of logit, a tenth is forgotten per decision.
-    found["anti_loop"] = replace(plain, mode="never", anti_loop=1.0, memory_decay=0.9)
+    found["anti_loop"] = replace(
+        plain, mode="never", steps_back=True, anti_loop=1.0, memory_decay=0.9
+    )
     return found
 
 

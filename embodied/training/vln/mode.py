@@ -1,11 +1,15 @@
 """Train the mode selector (and the learned ranker) on top of a frozen explorer.
 
-The explorer plays training episodes with sampled actions, half of them with corrections where the
-label asks for one, so that states after a correction are met, too. At every decision two labels are
-noted: whether a correction was right (the expert's next place is not next to the agent), and which
-of the unvisited places is the expert's. The mode selector learns the first by binary cross entropy
-with class weights, the ranker the second by cross entropy over the places. Both read states of the
-frozen network, which are computed once; training takes seconds.
+The explorer plays training episodes with sampled actions. At every decision with a choice two
+things are noted: how many metres a correction would have saved over what the explorer itself would
+do, and which of the unvisited places is the expert's. The mode selector learns the sign of the
+first by binary cross entropy weighted by the metres at stake, the ranker the second by cross
+entropy over the places. Both read the frozen network, which is asked once; training takes seconds.
+
+A correction's worth is measured against this explorer and this rule of local goals, not against the
+expert: where the explorer goes the right way by itself, or the rule would pick a wrong place, there
+is nothing to gain. (The design's label, "the expert's next place is not next to the agent", ignores
+both; trained on it, corrections raised success and cost SPL.)
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ from torch.nn import functional
 
 from embodied.policies.dual_scale import Decision, DualScaleNetwork
 from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.policies.meta_explore.episode import Episode, expert_frontier, should_exploit
+from embodied.policies.meta_explore.config import NETWORK
+from embodied.policies.meta_explore.episode import Episode
+from embodied.policies.meta_explore.goals import LocalGoals
+from embodied.policies.meta_explore.outlook import look
 from embodied.policies.meta_explore.tally import auc
 from embodied.policies.trace import END, EXPLOIT, EXPLORE, DecisionRecord
 from embodied.tasks.vln.config import VLNConfig
@@ -42,106 +49,127 @@ class Collected:
     """What the rollouts noted at N decisions.
 
     Attributes:
-        states: N inputs (2 D + 1,) of the mode selector.
-        labels: N times whether a correction was right.
+        states: N inputs (2 D + 14,) of the mode selector.
+        gains: N times how much shorter the way to the goal is after a correction than after what
+            the explorer would do [m].
         choices: per decision with several unvisited places beyond the neighbours, the features
             (F, R) of these places and which of them is the expert's.
     """
 
     states: list[Tensor] = field(default_factory=list)
-    labels: list[bool] = field(default_factory=list)
+    gains: list[float] = field(default_factory=list)
     choices: list[tuple[Tensor, int]] = field(default_factory=list)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Return the states (N, 2 D + 1) and the labels (N,)."""
-        return torch.stack(self.states), torch.tensor(self.labels)
+        """Return the states (N, 2 D + 14) and the gains (N,)."""
+        return torch.stack(self.states), torch.tensor(self.gains)
 
 
 class Recorder(MetaExplorePolicy):
-    """Plays with sampled actions and notes both labels; reads privileged observations.
+    """Plays with sampled actions and notes what would have been right; reads privileged
+    observations.
 
     It stops at a goal and nowhere else, as DUET's sampled rollouts do: a premature stop would hide
-    what comes after it.
+    what comes after it. To meet what follows corrections, right ones and wrong ones, it follows
+    half of those that pay and makes some that do not.
 
     Args:
         network: the frozen explorer.
-        config: temperature and margin.
-        corrects: whether it also carries out corrections, to the expert's place.
+        config: temperature and costs.
+        meta: the explorer and the rule of local goals whose corrections are judged. A ranker that
+            is still to be trained is stood in for by the network's own logits.
     """
 
-    def __init__(self, network: DualScaleNetwork, config: ModeConfig, corrects: bool) -> None:
-        rule = "learned" if config.ranker else "oracle"
-        super().__init__(network, MetaExploreConfig(mode="oracle", local_goal=rule, stop="here"))
-        self.settings, self.corrects = config, corrects
+    def __init__(self, network: DualScaleNetwork, config: ModeConfig, meta: MetaExploreConfig):
+        rule = NETWORK if meta.local_goal == "learned" else meta.local_goal
+        # The ranker's features look at the masks, so a rule that looks brings the memory of them.
+        looks = replace(meta, mode="oracle", local_goal="learned" if config.ranker else rule)
+        super().__init__(network, replace(looks, stop="here"))
+        self.judged = LocalGoals(replace(looks, local_goal=rule), network)
+        self.settings = config
         self.found = Collected()
-        self._chance = np.random.default_rng([config.seed, int(corrects)])
+        self._chance = np.random.default_rng(config.seed)
 
     def _choose(
-        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode, *_: Any
+        self,
+        index: int,
+        decision: Decision,
+        graph: ViewGraph,
+        episode: Episode,
+        explore: NDArray[np.float32],
+        fused: NDArray[np.float32],
     ) -> DecisionRecord:
-        truth = episode.goal_distances
-        label = should_exploit(graph, episode.place, truth, self.settings.margin)
-        time = (episode.decisions) / self.network.config.max_decisions
-        state = torch.cat([decision.stop_states[index].cpu(), torch.tensor([time])])
-        self.found.states.append(state.clone())
-        self.found.labels.append(label)
-        if self.settings.ranker:
-            self._note_choice(index, decision, graph, episode)
+        settings, chance = self.settings, self._chance
+        outlook = look(index, decision, graph, episode, explore, fused, self.config)
+        arrived = episode.goal_distances[episode.place] <= 0
+        target, gain = -1, 0.0
+        if outlook.beyond:
+            scored = self.judged.score(graph, episode, outlook.beyond, decision, index)
+            target = outlook.beyond[scored.best]
+            own = decision.place(index, int(np.argmax(outlook.logits)))
+            gain = self._cost(graph, episode, own) - self._cost(graph, episode, target)
+            states = decision.stop_states[index].cpu()
+            self.found.states.append(torch.cat([states, torch.from_numpy(outlook.summary)]))
+            self.found.gains.append(gain)
+            if settings.ranker and len(outlook.beyond) > 1 and not arrived:
+                self._note_choice(index, decision, graph, episode, outlook.beyond)
         record = DecisionRecord(episode.decisions, episode.moves, episode.place, END, -1)
-        if truth[episode.place] <= 0 or self._is_over(episode):
+        if arrived or self._is_over(episode):
             return record
-        if label and self.corrects:
-            expert = expert_frontier(graph, episode.place, truth)
-            return replace(record, mode=EXPLOIT, chosen=expert)
+        pays = gain > settings.margin
         near = [decision.column(index, place) for place in episode.neighbours]
+        near = [column for column in near if np.isfinite(outlook.logits[column])]
+        if target >= 0 and (not near or chance.random() < (0.5 if pays else settings.astray)):
+            return replace(record, mode=EXPLOIT, chosen=target)
         if not near:
             return record
-        logits = decision.explore[index, near].double().cpu() / self.settings.temperature
-        share = torch.softmax(logits, 0).numpy()
-        drawn = int(self._chance.choice(len(near), p=share / share.sum()))
-        return replace(record, mode=EXPLORE, chosen=episode.neighbours[drawn])
+        noise = chance.gumbel(size=len(near)) * settings.temperature
+        drawn = near[int(np.argmax(outlook.logits[near] + noise))]
+        return replace(record, mode=EXPLORE, chosen=decision.place(index, drawn))
+
+    def _cost(self, graph: ViewGraph, episode: Episode, place: int) -> float:
+        """Length of the way to the goal over a place [m]; -1 stops here."""
+        here = episode.goal_distances[episode.place]
+        if place < 0:
+            return 0.0 if here <= 0 else here + self.settings.wrong_stop
+        there = episode.goal_distances[place]
+        return float(graph.distances[graph.row(episode.place), graph.row(place)]) + there
 
     def _note_choice(
-        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode
+        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode, places: list[int]
     ) -> None:
-        near = set(graph.neighbours(episode.place))
-        places = [f for f in graph.frontiers() if f not in near]
-        if len(places) < 2 or episode.goal_distances[episode.place] <= 0:
-            return
-        away = graph.distances[graph.row(episode.place)]
-        total = [away[graph.row(f)] + episode.goal_distances[f] for f in places]
+        total = [self._cost(graph, episode, place) for place in places]
         context = self.goals.context(graph, episode, places, decision, index)
         self.found.choices.append((self.goals.features(context), int(np.argmin(total))))
 
 
 def collect(
-    network: DualScaleNetwork, config: ModeConfig, task: VLNConfig, source: Source
+    network: DualScaleNetwork,
+    config: ModeConfig,
+    meta: MetaExploreConfig,
+    task: VLNConfig,
+    source: Source,
 ) -> Collected:
-    """Roll the frozen explorer out and note the labels of its decisions.
+    """Roll the frozen explorer out and note what would have been right.
 
     Args:
         network: the explorer.
         config: how many episodes, how they are sampled.
+        meta: how the agent acts.
         task: its privileged observations are switched on.
         source: worlds and episodes.
     """
-    task = replace(task, privileged=True, canvas=config.ranker)
+    recorder = Recorder(network, config, meta)
+    seen = {"canvas", *recorder.needed, *recorder.judged.needed} if config.ranker else {
+        *recorder.needed, *recorder.judged.needed
+    }  # fmt: skip
+    task = replace(task, privileged=True, canvas="canvas" in seen)
     rng = np.random.default_rng(config.seed)
-    found = Collected()
-    for corrects in (False, True):
-        recorder = Recorder(network, config, corrects)
-        recorder.found = found
-        chosen = rng.permutation(len(source.episodes))[: max(1, config.episodes // 2)]
-        part = Source(source.worlds, [source.episodes[i] for i in chosen])
-        count = min(config.envs, len(chosen))
-        env = VLNVectorEnv(count, task, source=part)
-        observations, _ = env.reset(seed=config.seed)
-        first, played = np.ones(count, bool), 0
-        while played < len(chosen):
-            observations, _, ended, cut, _ = env.step(recorder.act(observations, first))
-            first = ended | cut
-            played += int(first.sum())
-    return found
+    chosen = rng.permutation(len(source.episodes))[: config.episodes]
+    part = Source(source.worlds, [source.episodes[i] for i in chosen])
+    env = VLNVectorEnv(min(config.envs, len(chosen)), task, source=part)
+    evaluate(recorder, env, len(chosen), config.seed, progress=False)
+    return recorder.found
 
 
 class ModeTrainer:
@@ -159,15 +187,19 @@ class ModeTrainer:
     ) -> None:
         self.network, self.config = network, config
         self._learnt, self._held = learnt, held
-        self._states, self._labels = learnt.tensors()
-        share = self._labels.float().mean().clamp(1e-3, 1 - 1e-3)
-        # Weights that give both modes the same total, or all decisions the same weight.
-        self._weight = torch.stack([0.5 / (1 - share), 0.5 / share]) ** config.balance
+        self._states, gains = learnt.tensors()
+        self._labels = gains > config.margin
+        # What is at stake; a hundred metres too far are not ten times as wrong as ten.
+        stake = (gains - config.margin).abs().clamp(max=config.wrong_stop)
+        self._weight = stake / stake.mean().clamp(min=1e-6)
+        network.mode_head.standardise(self._states)
 
     def epoch(self, optimizer: torch.optim.Optimizer, seed: int) -> dict[str, float]:
         """Go once through all decisions learnt from; return losses and held-out figures."""
         rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)  # of the dropout
         choices = self._learnt.choices
+        self.network.mode_head.train()
         losses = [
             self._descend(optimizer, self._mode_loss(torch.from_numpy(part)))
             for part in self._parts(len(self._labels), rng)
@@ -185,9 +217,11 @@ class ModeTrainer:
         best place is the expert's; nothing without held-out worlds.
         """
         figures: dict[str, float] = {}
-        if self._held.labels:
-            states, labels = self._held.tensors()
-            scores = -self.network.mode_head(states)[:, 0]
+        if self._held.gains:
+            states, gains = self._held.tensors()
+            labels = gains > self.config.margin
+            self.network.mode_head.eval()
+            scores = self.network.mode_head(states)
             figures["mode_auc"] = auc(labels.numpy(), scores.numpy())
             figures["mode_share"] = float((scores > 0).float().mean())
             figures["mode_label_share"] = float(labels.float().mean())
@@ -205,12 +239,11 @@ class ModeTrainer:
         return np.array_split(rng.permutation(count), -(-count // self.config.batch))
 
     def _mode_loss(self, rows: Tensor) -> Tensor:
-        exploit = self._labels[rows]
-        logits = self.network.mode_head(self._states[rows])[:, 0]
-        # The head's logit is that of exploring.
-        return functional.binary_cross_entropy_with_logits(
-            logits, (~exploit).float(), self._weight[exploit.long()]
+        logits = self.network.mode_head(self._states[rows])
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, self._labels[rows].float(), reduction="none"
         )
+        return (self._weight[rows] * losses).mean()
 
     def _rank_loss(self, choices: Sequence[tuple[Tensor, int]]) -> Tensor:
         sizes = [len(features) for features, _ in choices]
@@ -237,8 +270,8 @@ def calibrate(
 ) -> dict[str, float]:
     """Shift the mode selector's bias to the threshold that acts best on held-out episodes.
 
-    The label says where a perfect explorer would correct; how often correcting pays depends on how
-    good the local goals are, and that only playing shows.
+    The labels count metres of perfect play after the decision; what a correction is worth to an
+    agent that errs again, and in success, only playing shows.
 
     Args:
         network: its mode selector is changed.
@@ -263,9 +296,7 @@ def calibrate(
         return {}
     _, threshold, success, spl = best
     wanted = min(max(meta.threshold, 1e-3), 1 - 1e-3)
-    shift = np.log(wanted / (1 - wanted)) - np.log(threshold / (1 - threshold))
-    with torch.no_grad():
-        network.mode_head[-1].get_parameter("bias").add_(float(shift))
+    network.mode_head.shift(float(np.log(threshold / (1 - threshold) * (1 - wanted) / wanted)))
     return {"threshold": threshold, "held_out_success": success, "held_out_spl": spl}
 
 
@@ -303,7 +334,9 @@ class ModePhase:
         task, held = self.data.task, self.data.held_out
         if self._trainer is None:
             learnt, measured = (
-                collect(self.network, self.config, task, source) if source.episodes else Collected()
+                collect(self.network, self.config, self.meta, task, source)
+                if source.episodes
+                else Collected()
                 for source in (self.data.source, held)
             )
             self._trainer = ModeTrainer(self.network, learnt, measured, self.config)

@@ -12,13 +12,13 @@ class ModeConfig:
     """How the mode selector is trained.
 
     Attributes:
-        episodes: rollouts, half of them with corrections.
+        episodes: rollouts.
         envs: environments stepped as one batch.
-        temperature: of the explorer's draws; a policy that hardly ever errs gives no labels.
-        margin: a correction is labelled right if the way over the expert's place is shorter by
-            more than this [m] than the way over the best unvisited place next to the agent.
+        temperature: of the explorer's draws.
+        margin: metres a correction must save to be labelled right.
+        wrong_stop: metres a stop beside the goal costs, besides the way that is left.
+        astray: share of corrections made where they do not pay, so that their consequences are met.
         epochs, batch, learning_rate, weight_decay: of both heads.
-        balance: weight of the rarer mode: 1 gives both modes the same total weight, 0 none.
         ranker: also train the ranker; its rollouts need category canvases and are slower.
         thresholds: probabilities of exploring below which a correction might be made; after the
             last epoch the held-out worlds are played with each, and the selector's bias is shifted
@@ -29,13 +29,14 @@ class ModeConfig:
 
     episodes: int = 2000
     envs: int = 32
-    temperature: float = 1.0
-    margin: float = 0.0
+    temperature: float = 0.5
+    margin: float = 0.5
+    wrong_stop: float = 10.0
+    astray: float = 0.15
     epochs: int = 20
     batch: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
-    balance: float = 1.0
     ranker: bool = True
     thresholds: tuple[float, ...] = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65)
     seed: int = 0
@@ -49,7 +50,10 @@ class ModeConfig:
                 f"mode.temperature = {self.temperature} and mode.learning_rate = "
                 f"{self.learning_rate} must be positive, mode.margin = {self.margin} m not negative"
             )
-        if not 0 <= self.balance <= 1:
-            raise ConfigError(f"mode.balance = {self.balance} must lie in [0, 1]")
+        if self.wrong_stop <= 0 or not 0 <= self.astray <= 1:
+            raise ConfigError(
+                f"mode.wrong_stop = {self.wrong_stop} m must be positive and mode.astray = "
+                f"{self.astray} lie in [0, 1]"
+            )
         if not all(0 < threshold < 1 for threshold in self.thresholds):
             raise ConfigError(f"mode.thresholds = {self.thresholds} must lie between 0 and 1")

@@ -18,6 +18,8 @@ from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs
 from embodied.policies.dual_scale.policy import DualScalePolicy
 from embodied.policies.local_goals import FEATURES
 from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.policies.meta_explore.outlook import look
+from embodied.policies.mode_selector import SUMMARY
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load
 from embodied.tasks.vln.vector import VLNVectorEnv
@@ -25,7 +27,14 @@ from embodied.training.evaluation import evaluate
 from embodied.training.vln.ablation import BASE, ablate, figures, pick, variants
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.data import TrainingData
-from embodied.training.vln.mode import Collected, ModePhase, ModeTrainer, calibrate, collect
+from embodied.training.vln.mode import (
+    Collected,
+    ModePhase,
+    ModeTrainer,
+    Recorder,
+    calibrate,
+    collect,
+)
 from embodied.training.vln.mode_config import ModeConfig
 from embodied.training.vln.trainer import train
 
@@ -77,34 +86,68 @@ def test_the_phase_trains_both_heads_and_nothing_else(data: TrainingData) -> Non
 
 def test_rollouts_note_what_is_right(data: TrainingData) -> None:
     settings = data.config.mode
-    found = collect(fresh(data).network, settings, data.task, data.source)
-    states, labels = found.tensors()
+    found = collect(fresh(data).network, settings, data.config.meta, data.task, data.source)
+    states, gains = found.tensors()
     width = data.config.policy.sizes.width
-    assert states.shape == (len(labels), 2 * width + 1)
-    assert 0 < labels.float().mean() < 1  # both kinds are met
-    assert len(labels) > 24  # every episode has decisions
+    assert states.shape == (len(gains), 2 * width + len(SUMMARY))
+    assert 0 < (gains > settings.margin).float().mean() < 1  # both kinds are met
     assert found.choices
     for features, best in found.choices:
         assert features.shape[1] == len(FEATURES)
         assert 0 <= best < len(features)
-    wide = collect(fresh(data).network, replace(settings, margin=7.0), data.task, data.source)
-    assert np.mean(wide.labels) < np.mean(found.labels)  # fewer corrections are worth that much
+    # Against stops that cost nothing, corrections look worse.
+    cheap = replace(settings, wrong_stop=1e-6)
+    less = collect(fresh(data).network, cheap, data.config.meta, data.task, data.source)
+    assert max(less.gains) < max(found.gains)
+
+
+def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
+    """The way over the rule's place against the way over the explorer's, by hand."""
+    seen: list[tuple[float, float]] = []
+
+    class Checked(Recorder):
+        def _choose(self, index, decision, graph, episode, explore, fused):  # type: ignore[no-untyped-def]
+            before = len(self.found.gains)
+            record = super()._choose(index, decision, graph, episode, explore, fused)
+            if len(self.found.gains) > before:
+                outlook = look(index, decision, graph, episode, explore, fused, self.config)
+                scored = self.judged.score(graph, episode, outlook.beyond, decision, index)
+                target = outlook.beyond[scored.best]
+                own = decision.place(index, int(np.argmax(outlook.logits)))
+                here, truth = graph.row(episode.place), episode.goal_distances
+                ways = {
+                    p: graph.distances[here, graph.row(p)] + truth[p]
+                    for p in (target, own)
+                    if p >= 0
+                }
+                stopped = 0.0 if truth[episode.place] <= 0 else truth[episode.place] + 10.0
+                expected = (ways[own] if own >= 0 else stopped) - ways[target]
+                seen.append((self.found.gains[-1], expected))
+            return record
+
+    recorder = Checked(fresh(data).network, data.config.mode, data.config.meta)
+    task = replace(data.task, privileged=True, canvas=True)
+    env = VLNVectorEnv(4, task, source=data.source)
+    evaluate(recorder, env, 12, progress=False)
+    assert len(seen) > 10
+    for given, expected in seen:
+        assert given == pytest.approx(expected)
 
 
 def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
     network = fresh(data).network
-    width = 2 * data.config.policy.sizes.width + 1
+    width = 2 * data.config.policy.sizes.width + len(SUMMARY)
     torch.manual_seed(0)
 
     def sample(count: int) -> Collected:
         states = torch.randn(count, width)
         states[:, 3] *= 5
-        labels = (states[:, 3] > 4.0).tolist()  # rare, and plain to see
+        gains = torch.where(states[:, 3] > 4.0, 3.0, -2.0).tolist()  # rare, and plain to see
         choices = []
         for _ in range(count):
             features = torch.randn(5, len(FEATURES))
             choices.append((features, int(features[:, 8].argmin())))
-        return Collected(list(states), labels, choices)
+        return Collected(list(states), gains, choices)
 
     settings = ModeConfig(batch=64, learning_rate=3e-3)
     trainer = ModeTrainer(network, sample(600), sample(300), settings)
@@ -120,11 +163,11 @@ def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
 
 def test_the_shifted_bias_acts_like_the_winning_threshold(data: TrainingData) -> None:
     network, meta = fresh(data).network, data.config.meta
-    states = torch.randn(400, 2 * data.config.policy.sizes.width + 1) * 8
+    states = torch.randn(400, 2 * data.config.policy.sizes.width + len(SUMMARY)) * 3
 
     @torch.no_grad()
     def exploring() -> torch.Tensor:
-        return torch.sigmoid(network.mode_head(states))[:, 0]
+        return torch.sigmoid(-network.mode_head.eval()(states))
 
     before = exploring()
     assert ((before > 0.5) & (before < 0.6)).any()
@@ -205,7 +248,8 @@ def test_the_command(miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ({"epochs": 0}, "mode.epochs"),
         ({"temperature": 0.0}, "mode.temperature"),
-        ({"balance": 2.0}, "mode.balance"),
+        ({"astray": 2.0}, "mode.astray"),
+        ({"wrong_stop": 0.0}, "mode.wrong_stop"),
         ({"thresholds": (0.0, 0.5)}, "mode.thresholds"),
     ],
 )
