@@ -55,7 +55,7 @@ def five_places(visited: list[bool], slots: list[int]) -> MapTokens:
     return MapTokens(
         nodes=nothing, steps=nothing, places=nothing, distances=nothing,
         present=torch.tensor([[True] * 5 + [False]]), visited=torch.tensor([[*visited, False]]),
-        slots=torch.tensor([[*slots, -1]]), start=nothing, toward=nothing, time=nothing,
+        slots=torch.tensor([[*slots, -1]]), start=nothing, toward=nothing,
     )  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def test_gradients_reach_the_first_panorama_and_the_text() -> None:
         and "words" not in name.split(".")
     }
     # Only what other losses train; an equal shift of all scores of a query changes nothing.
-    assert unused <= {"content_head", "word_head", "word_bias", "ranker", "distance"}
+    assert unused <= {"content_head", "word_head", "word_bias", "mode_head", "ranker", "distance"}
     assert network.distance.weight.grad is not None
 
 

@@ -150,7 +150,7 @@ def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
         return Collected(list(states), gains, choices)
 
     settings = ModeConfig(batch=64, learning_rate=3e-3)
-    trainer = ModeTrainer(network, sample(600), sample(300), settings)
+    trainer = ModeTrainer(network, sample(3000), sample(300), settings)
     heads = [*network.mode_head.parameters(), *network.ranker.parameters()]
     optimizer = torch.optim.AdamW(heads, lr=settings.learning_rate)
     before = trainer.measure()
