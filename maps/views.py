@@ -194,7 +194,9 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
         return np.zeros((0, 4))
     angles = box_angles(views, boxes)
     left, top, right, bottom = _edges(boxes)
-    cut = (left <= 1) | (top <= 1) | (right >= IMAGE_WIDTH - 1) | (bottom >= IMAGE_HEIGHT - 1)
+    across = (left <= 1) | (right >= IMAGE_WIDTH - 1)
+    along = (top <= 1) | (bottom >= IMAGE_HEIGHT - 1)
+    cut = across | along
     away = np.hypot((left + right - IMAGE_WIDTH) / 2, (top + bottom - IMAGE_HEIGHT) / 2)
     order = np.lexsort((away, cut, objects))
     count = int(objects.max()) + 1
@@ -210,7 +212,9 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
         lift = np.broadcast_to(rows, (len(open_ended), HEIGHT))
         for axis, angle, step in ((0, turn, 2 * np.pi / WIDTH), (1, lift, 2 * TOP / HEIGHT)):
             seen: NDArray[np.bool_] = np.asarray(cells.any(axis=(1, 2)[axis]))
-            known = seen.any(axis=1)
+            # What is thinner than a cell and not cut that way is known better from its box.
+            thin = (joined[open_ended, axis + 2] < step) & ~(across, along)[axis][best][open_ended]
+            known = seen.any(axis=1) & ~thin
             low = np.where(seen, angle, np.inf).min(axis=1, initial=np.inf)[known] - step / 2
             high = np.where(seen, angle, -np.inf).max(axis=1, initial=-np.inf)[known] + step / 2
             item = open_ended[known]

