@@ -188,8 +188,12 @@ def test_views_agree_on_the_object_they_show(
         near |= np.roll(found, 1, axis=1) | np.roll(found, -1, axis=1)
     missed = (true & ~near).sum()
     assert missed <= max(2, 0.1 * true.sum())  # cell centres on the rim may fall either way
-    # Straight image edges bulge on the sphere: a box is a little more than the object.
-    assert found.sum() <= 1.5 * true.sum() + 12
+    # Straight image edges bulge on the sphere: a box is a little more than the object, mostly by
+    # cells next to it.
+    around = np.pad(true, ((1, 1), (0, 0)))
+    around = around[:-2] | around[1:-1] | around[2:]
+    around = around | np.roll(around, 1, axis=1) | np.roll(around, -1, axis=1)
+    assert (found & ~around).sum() <= 0.25 * true.sum() + 4
     joined = pano.join_boxes(objects, views, boxes)[0]
     assert abs(pano.wrap(joined[0] - heading)) < 1.1 * cell + 0.05 * wide
     assert abs(joined[1] - elevation) < 1.1 * cell + 0.2 * high
