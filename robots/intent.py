@@ -1,0 +1,51 @@
+"""What a policy asks of an arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Kind(StrEnum):
+    """What the numbers of a command are."""
+
+    POSITION = "position"
+    VELOCITY = "velocity"
+    POSE = "pose"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One request of a policy. Nothing about it is trusted: `robots.guard.judge` looks at it.
+
+    Attributes:
+        kind: of `values`.
+        values: (J,) joint angles [rad], (J,) joint velocities [rad/s], or (7,) the tool's position
+            [m] and unit quaternion xyzw in the base frame.
+        stamp: when it was decided, on this computer's monotonic clock [s].
+        observed: when the observation it answers was made, on the same clock [s].
+        gripper: opening, 0 closed to 1 open; None leaves it.
+    """
+
+    kind: Kind
+    values: NDArray[Any]
+    stamp: float
+    observed: float
+    gripper: float | None = None
+
+
+def pose_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (4, 4) transform of a pose command's (7,) values; the quaternion is normalised."""
+    x, y, z, w = values[3:] / np.linalg.norm(values[3:])
+    made = np.eye(4)
+    made[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    made[:3, 3] = values[:3]
+    return made
