@@ -12,6 +12,7 @@ PACKAGES = [
     "embodied.policies",
     "embodied.policies.meta_explore",
     "embodied.policies.dual_scale",
+    "embodied.serving",
     "embodied.simulators",
     "embodied.simulators.habitat",
     "embodied.simulators.houses",
@@ -27,6 +28,7 @@ PACKAGES = [
     "embodied.viz",
     "maps",
     "robots",
+    "robots.emulators",
 ]
 
 REQUIREMENTS = [
@@ -35,6 +37,7 @@ REQUIREMENTS = [
     "embreex>=4.4",
     "gymnasium>=1.0",
     "jinja2>=3.1",
+    "msgpack>=1.0.8",
     "numba>=0.60",
     "numpy>=1.26",
     "opencv-python-headless>=4.9",
@@ -42,6 +45,7 @@ REQUIREMENTS = [
     "pycollada>=0.8",
     "pydantic>=2.7",
     "pyyaml>=6",
+    "ruckig>=0.14",
     "safetensors>=0.4",
     "scipy>=1.11",
     "tensorboard>=2.16",
@@ -49,6 +53,7 @@ REQUIREMENTS = [
     "tqdm>=4.66",
     "transformers>=4.57",
     "trimesh>=4.6",
+    "websockets>=15",
 ]
 
 EXTRAS = {
@@ -56,6 +61,14 @@ EXTRAS = {
     "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
     "ktx": ["opengl-basisu>=0.1.0a1"],  # Basis-compressed HM3D textures
     "habitat": ["habitat-lab>=0.3.320260507"],  # older ones fail on Python 3.11
+    # Arms: one extra per driver. The ROS 2 wheels speak DDS and Zenoh; no ROS is needed.
+    "bullet": ["pybullet>=3.2.6"],
+    "franka": ["franky-control>=2.0", "franky-sim>=1.0.4"],
+    "feetech": ["feetech-servo-sdk>=1.0"],
+    "ur": ["ur-rtde>=1.6.5"],
+    "ros2": ["cyclonedds>=11.0.1", "eclipse-zenoh>=1.10.2"],
+    "record": ["mcap>=1.2"],
+    "lerobot-export": ["pyarrow>=15"],
     "dev": [
         "hypothesis>=6",
         "mypy>=1.11",
@@ -86,7 +99,7 @@ setup(
         "embodied": ["py.typed", "viz/*.html"],
         "embodied.recipes": ["*/*.yaml"],
         "maps": ["py.typed"],
-        "robots": ["py.typed"],
+        "robots": ["py.typed", "models/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

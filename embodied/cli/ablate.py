@@ -26,6 +26,7 @@ only come with the 95 % interval of a paired bootstrap.
 examples:
   embodied ablate runs/meta_explore_houses
   embodied ablate runs/reverie --split val_seen --episodes 500 --json ablation.json
+  embodied ablate runs/reverie_1 --episodes-to ablation/1       then: embodied compare ablation/*
   embodied ablate runs/reverie --variants A0,A3,A5,global task.max_steps=30 meta.threshold=0.4"""
 
 
@@ -45,6 +46,12 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--envs", type=int, default=32, metavar="N", help="played as one batch")
     parser.add_argument("--seed", type=int, default=0, help="of the rules that draw")
+    parser.add_argument(
+        "--episodes-to",
+        type=Path,
+        metavar="DIR",
+        help="also write a file of single episodes per variant, for embodied compare",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
     parser.add_argument("--key", metavar="NAME", help="start of the names in the JSON file")
     parser.add_argument(
@@ -57,21 +64,30 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from embodied import config as configuration
+    from embodied.cli.evaluators import write_episodes
+    from embodied.files import require_writable
     from embodied.results import write_results
     from embodied.tasks.vln.source import load
     from embodied.training.vln.ablation import Outcome, ablate, figures, pick, variants
 
     if args.json:
         require_json(args.json)
+    if args.episodes_to:
+        require_writable(args.episodes_to)
     network, settings = _open(args)
     task = replace(settings.task, split=args.split, episodes=args.episodes)
     known = variants(settings.meta)
     chosen = pick(args.variants, known) if args.variants else known
     outcomes: list[Outcome] = []
-    for outcome in ablate(network, task, load(task), chosen, args.envs, args.seed):
+    source = load(task)
+    names = [episode.id for episode in source.episodes]
+    for outcome in ablate(network, task, source, chosen, args.envs, args.seed):
         outcomes.append(outcome)
+        if args.episodes_to:
+            file = args.episodes_to / f"{outcome.name}.jsonl"
+            write_episodes(file, names, [{**e, **outcome.costs} for e in outcome.episodes])
         print(f"{outcome.name}: success {outcome.values('success').mean():.3f}", flush=True)
-    line = command_line(args, "--json")
+    line = command_line(args, "--json", "--episodes-to")
     found = figures(outcomes, line)
     _table(outcomes, found)
     if args.json:

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import embodied
-from embodied.cli import ablate, bench, data, demo, evaluate, train, view
+from embodied.cli import ablate, bench, compare, data, demo, deploy, evaluate, serve, train, view
 from embodied.errors import ConfigError, EmbodiedError, nearest
 
-COMMANDS: tuple[ModuleType, ...] = (demo, train, evaluate, ablate, bench, view, data)
+COMMANDS: tuple[ModuleType, ...] = (
+    demo, train, evaluate, ablate, compare, serve, deploy, bench, view, data,
+)  # fmt: skip
 
 INTRO = """\
 Train, evaluate and watch agents that explore and find things in real 3-D houses.

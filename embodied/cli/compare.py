@@ -1,0 +1,174 @@
+"""`embodied compare`: figures over several trainings, and differences on the same episodes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embodied.cli.options import JSON_HELP, command, command_line, print_table, require_json
+
+TEXT = """\
+Join what several trainings of one agent (seeds) did on the same episodes, and compare agents
+episode by episode. Takes the files that `embodied eval --episodes FILE` writes, one per training,
+or the folders of `embodied ablate --episodes-to DIR`, which hold one file per variant. The 95 %
+intervals count both the luck of the seeds and that of the episodes.
+
+examples:
+  embodied compare meta_0.jsonl meta_1.jsonl meta_2.jsonl
+  embodied compare meta_*.jsonl --against duet_*.jsonl --json gain.json --key gain
+  embodied compare ablation/0 ablation/1 ablation/2 --against explore_only"""
+
+SHOWN = ("success", "spl", "oracle_success", "ndtw", "rgs", "rgs_strict", "rgspl_strict")
+COMPARED = ("success", "spl")
+IDENTITIES = ("episode", "decisions")
+
+Table = Mapping[str, Mapping[str, float]]
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "compare", "join seeds, compare agents in pairs", TEXT, run)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE|DIR", help="one per training")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="FILE|VARIANT",
+        help="files of another agent's trainings, or a variant's name where folders are given",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
+    parser.add_argument("--key", default="compare", metavar="NAME", help="start of the names there")
+    parser.add_argument("--published", action="store_true", help="call success sr, as tables do")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the files, print the table, write the figures."""
+    from embodied.results import Metric, write_results
+
+    if args.json:
+        require_json(args.json)
+    agents = _read(args.files)
+    rivals = _rivals(args, agents)
+    line = command_line(args, "--json")
+    found: dict[str, Metric] = {}
+    rows = []
+    for name, tables in agents.items():
+        start = f"{name}." if name else ""
+        own = _figures(tables, line)
+        found |= {f"{start}{metric}": figure for metric, figure in own.items()}
+        gains = {}
+        if rivals and tables is not rivals:
+            gains = _gains(tables, rivals, line)
+            found |= {f"{start}gain.{metric}": figure for metric, figure in gains.items()}
+        cells = [f"{own[metric]}" if metric in own else "" for metric in SHOWN]
+        rows.append((name or "all", *cells, *(_signed(gains.get(m)) for m in COMPARED)))
+    used = [i for i in range(1, 1 + len(SHOWN)) if any(row[i] for row in rows)]
+    if rivals:
+        used += [len(SHOWN) + 1, len(SHOWN) + 2]
+    header = ("agent", *SHOWN, *(f"gain in {metric}" for metric in COMPARED))
+    kept = [tuple(row[i] for i in (0, *used)) for row in (header, *rows)]
+    print_table(kept[0], kept[1:])
+    if args.json:
+        called = {"success": "sr"} if args.published else {}
+        named = {
+            ".".join((args.key, *(called.get(part, part) for part in name.split(".")))): figure
+            for name, figure in found.items()
+        }
+        write_results(args.json, named, seeds=range(len(args.files)))
+        print(f"figures written to {args.json}")
+    return 0
+
+
+def _read(paths: Sequence[Path]) -> dict[str, list[Table]]:
+    """Return the episodes of each training by agent; "" where files are given."""
+    from embodied.cli.evaluators import read_episodes
+    from embodied.errors import ConfigError
+
+    folders = [path.is_dir() for path in paths]
+    if not any(folders):
+        return {"": [read_episodes(path) for path in paths]}
+    if not all(folders):
+        raise ConfigError(f"give files or folders, not both: {', '.join(map(str, paths))}")
+    names = [{file.stem for file in path.glob("*.jsonl")} for path in paths]
+    common = sorted(set.intersection(*names))
+    if not common:
+        raise ConfigError(
+            f"{', '.join(map(str, paths))}: no variant has a .jsonl file in each of these folders; "
+            "write them with embodied ablate RUN --episodes-to DIR"
+        )
+    return {name: [read_episodes(path / f"{name}.jsonl") for path in paths] for name in common}
+
+
+def _rivals(args: argparse.Namespace, agents: Mapping[str, list[Table]]) -> list[Table]:
+    from embodied.cli.evaluators import read_episodes
+    from embodied.errors import ConfigError, nearest
+
+    if not args.against:
+        return []
+    if "" in agents:
+        if len(args.against) != len(args.files):
+            raise ConfigError(
+                f"{len(args.files)} trainings against {len(args.against)}: give one file each"
+            )
+        return [read_episodes(path) for path in args.against]
+    (name, *more) = args.against
+    if more or name not in agents:
+        raise ConfigError(f"--against {' '.join(args.against)}: {nearest(name, agents)}")
+    return agents[name]
+
+
+def _figures(tables: Sequence[Table], line: str) -> dict[str, Any]:
+    """Average every metric that is defined in all episodes of all trainings."""
+    import numpy as np
+
+    from embodied.results import seed_metric
+
+    found = {}
+    for metric in _metrics(tables):
+        values = _values(tables, metric)
+        if np.isfinite(values).all():
+            found[metric] = seed_metric(values, line)
+            for number, row in enumerate(values):
+                found[f"{metric}.training_{number}"] = seed_metric(row[None], line)
+    return found
+
+
+def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[str, Any]:
+    from embodied.results import seed_metric
+
+    return {
+        metric: seed_metric(_values(tables, metric) - _values(rivals, metric, tables[0]), line)
+        for metric in COMPARED
+        if metric in _metrics(tables)
+    }
+
+
+def _metrics(tables: Sequence[Table]) -> list[str]:
+    first = next(iter(tables[0].values()))
+    return [name for name in sorted(first) if name not in IDENTITIES]
+
+
+def _values(tables: Sequence[Table], metric: str, like: Table | None = None) -> Any:
+    """Return (trainings, episodes) of one metric, the episodes in the order of `like`."""
+    import numpy as np
+
+    from embodied.errors import ConfigError
+
+    names = list(like or tables[0])
+    for table in tables:
+        if table.keys() != set(names):
+            differing = sorted(table.keys() ^ set(names))
+            raise ConfigError(
+                f"{len(differing)} episodes are in one file and not in the other, e.g. "
+                f"{differing[0]}: evaluate on the same split and episodes"
+            )
+    return np.array([[table[name].get(metric, np.nan) for name in names] for table in tables])
+
+
+def _signed(figure: Any) -> str:
+    if figure is None:
+        return ""
+    low, high = figure.ci95
+    return f"{figure.value:+.3f} [{low:+.3f}, {high:+.3f}]"

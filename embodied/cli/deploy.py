@@ -1,0 +1,136 @@
+"""`embodied deploy`: let a policy drive an arm, through the guard."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from embodied.cli.options import command, print_table
+
+TEXT = """\
+Run a policy on an arm. Every command passes the guard: limits, workspace, speed of the tool, age.
+What happens is recorded, refused commands and their reasons included. Ctrl-C, SIGTERM, an exception
+or the death of any process involved stop the arm.
+
+This is NOT a safety function: keep the emergency stop in reach and the maker's limits on.
+
+examples:
+  embodied deploy --robot fr3_twin --policy reach                 an FR3 in PyBullet
+  embodied deploy --robot fr3_sim --policy reach --seconds 20     behind Franka's own protocol
+  embodied deploy --robot my_so101.yaml --policy ws://10.0.0.5:8000 --key-file key.txt
+  embodied deploy --robot so101 --policy reach --record runs/first"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "deploy", "let a policy drive an arm", TEXT, run)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="laid over the robot's recipe"
+    )
+    parser.add_argument("--robot", required=True, metavar="NAME|FILE", help="recipe of the arm")
+    parser.add_argument(
+        "--policy", default="reach", metavar="WHAT", help="ws://HOST:PORT, a run folder, or: reach"
+    )
+    parser.add_argument("--prompt", default="", help="the instruction")
+    parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="record here; must not exist")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="key for the policy server")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open everything, run in a supervised child, say how it went."""
+    from embodied.files import require_writable
+    from robots.cell import open_cell
+    from robots.supervisor import supervise
+
+    cell = open_cell(args.robot, args.overrides)  # errors in the recipe before anything is started
+    if args.record:
+        require_writable(args.record.parent)
+
+    def rescue() -> None:
+        _rescue(cell)
+
+    return supervise(lambda: _guarded(lambda: _deploy(args, cell)), rescue)
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Turn an error of ours into one line, as the command line does; the child has no other."""
+    import sys
+
+    from embodied.errors import EmbodiedError
+
+    try:
+        return work()
+    except EmbodiedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _deploy(args: argparse.Namespace, cell: Any) -> int:
+    from robots.bridge import Bridge
+    from robots.commander import State
+    from robots.runner import RunConfig, run_policy
+
+    with ExitStack() as stack:
+        arm = stack.enter_context(cell.arm())
+        log = stack.enter_context(_recorder(args, cell)) if args.record else None
+        infer, period = stack.enter_context(_policy(args, cell))
+        bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log))
+        print(f"{args.robot} connected; {args.policy} drives it for {args.seconds} s", flush=True)
+        outcome = run_policy(
+            bridge, infer, RunConfig(prompt=args.prompt, period=period), args.seconds
+        )
+        status = bridge.status()
+    rows = sorted((name, str(count)) for name, count in status.counts.items())
+    print_table(("commands", "count"), rows)
+    print(f"ended after {outcome.seconds:.1f} s: {outcome.ended}")
+    if args.record:
+        print(f"recorded in {args.record}")
+    return 1 if status.state is State.FAULT else 0
+
+
+@contextmanager
+def _policy(args: argparse.Namespace, cell: Any) -> Iterator[tuple[Any, float]]:
+    """Give what answers observations, and the time between two of its actions [s]."""
+    from embodied.cli.serve import open_served, read_key
+    from embodied.serving.client import PolicyClient
+
+    usual = 0.05
+    if args.policy.startswith(("ws://", "wss://")):
+        with PolicyClient(args.policy, read_key(args.key_file)) as client:
+            client.connect(10.0)
+            yield client.infer, float(client.metadata.get("period", usual))
+        return
+    served = open_served(args.policy, args.robot)
+
+    def infer(observation: Any, *, observed_at: float) -> Any:
+        return served.infer(dict(observation))
+
+    yield infer, float(served.metadata.get("period", usual))
+
+
+def _recorder(args: argparse.Namespace, cell: Any) -> Any:
+    from robots.episode import Origin
+    from robots.recorder import Recorder
+
+    return Recorder(args.record, Origin.of(args.robot, cell.model, cell.safety))
+
+
+def _rescue(cell: Any) -> None:
+    """Stop the arm through a new connection: the process that moved it was killed."""
+    import sys
+
+    from robots.arm import StopCategory
+    from robots.errors import DeviceError
+
+    print("error: the process that moved the arm was killed; stopping the arm", file=sys.stderr)
+    if cell.config.emulator:
+        return  # it died with that process
+    try:
+        with cell.arm() as arm, arm:
+            arm.stop(StopCategory.STOP_THEN_POWER_OFF)
+    except DeviceError as error:
+        print(f"error: {error}. USE THE EMERGENCY STOP", file=sys.stderr)
