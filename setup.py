@@ -75,6 +75,7 @@ EXTRAS = {
         "networkx>=3",
         "pytest>=8",
         "pytest-xdist>=3",
+        "rosbags>=0.11.9",  # a second implementation of ROS 2's encoding
         "ruff>=0.6",
         "shapely>=2",
         "types-PyYAML",

@@ -8,6 +8,7 @@ torch; nothing of it is imported before one of the two is used.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import time
@@ -45,6 +46,8 @@ class LeRobotOptions:
         signs: 1 or -1 for each joint; () means 1.
         offsets: angle of each joint where LeRobot says 0 [rad]; () means 0.
         rate: setpoints per second [Hz]; reading a servo bus takes 2 to 5 ms of each.
+        retries: a read or a setpoint that failed is tried again so often: LeRobot itself gives up
+            at the first answer that comes late. Each try takes up to 60 ms of the loop's time.
         falls_without_power: no brakes.
     """
 
@@ -57,6 +60,7 @@ class LeRobotOptions:
     signs: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     rate: float = 50.0
+    retries: int = 1
     falls_without_power: bool = True
 
     def __post_init__(self) -> None:
@@ -64,6 +68,8 @@ class LeRobotOptions:
             raise ConfigError(f"lerobot: units '{self.units}'; allowed: {', '.join(UNITS)}")
         if any(abs(sign) != 1 for sign in self.signs):
             raise ConfigError(f"lerobot: signs {self.signs}; each must be 1 or -1")
+        if self.retries < 0:
+            raise ConfigError(f"lerobot: retries {self.retries} must not be negative")
         if not 0 < self.rate <= 1000:
             raise ConfigError(f"lerobot: rate {self.rate} must be above 0 and at most 1000 Hz")
 
@@ -112,6 +118,7 @@ class LeRobotArm(Connected):
             scale, center = (upper - lower) / 200, (upper + lower) / 2
         self._scale = scale * np.array(options.signs or np.ones(count))
         self._offset = center + np.array(options.offsets or np.zeros(count))
+        self._tries = 1 + options.retries
         self._last: ArmState | None = None
         self._robot = robot if robot is not None else _make(options)
 
@@ -127,16 +134,20 @@ class LeRobotArm(Connected):
         # Its default lets an arm without brakes fall at the end of every session.
         if hasattr(getattr(self._robot, "config", None), "disable_torque_on_disconnect"):
             self._robot.config.disable_torque_on_disconnect = False
-        # Calibrating asks questions on the terminal and lets the arm go limp.
-        self._call(lambda: self._robot.connect(calibrate=False))
-        if not self._robot.is_calibrated:
-            self.disconnect()
-            raise DeviceError(
-                f"LeRobot's {self._robot.name} is not calibrated: run lerobot-calibrate with the "
-                "same type, port and id"
-            )
-        self._last = None
-        self.stop(StopCategory.STOP_AND_HOLD)
+        try:
+            # Calibrating asks questions on the terminal and lets the arm go limp.
+            self._call(lambda: self._robot.connect(calibrate=False))
+            if not self._call(lambda: self._robot.is_calibrated, self._tries):
+                raise DeviceError(
+                    f"LeRobot's {self._robot.name} is not calibrated: run lerobot-calibrate with "
+                    "the same type, port and id"
+                )
+            self._last = None
+            self.stop(StopCategory.STOP_AND_HOLD)
+        except DeviceError:
+            with contextlib.suppress(DeviceError):
+                self.disconnect()
+            raise
 
     def disconnect(self) -> None:
         """Close the line; the arm holds."""
@@ -146,7 +157,7 @@ class LeRobotArm(Connected):
     def state(self) -> ArmState:
         """Read positions; one exchange on the servo bus."""
         stamp = time.monotonic()
-        seen = self._call(self._robot.get_observation)
+        seen = self._call(self._robot.get_observation, self._tries)
         values = np.array([float(seen[key]) for key in self._keys])
         positions = self._scale * values + self._offset
         velocities = np.zeros(len(values))
@@ -162,21 +173,24 @@ class LeRobotArm(Connected):
         action = dict(zip(self._keys, values.tolist(), strict=True))
         if self._gripper and setpoint.gripper is not None:
             action[self._gripper] = 100 * setpoint.gripper
-        self._call(lambda: self._robot.send_action(action))
+        self._call(lambda: self._robot.send_action(action), self._tries)
 
     def stop(self, category: StopCategory) -> None:
         """Hold where the arm is, whatever the category."""
         now = self.state()
         self.command(Setpoint(now.positions, np.zeros_like(now.positions)))
 
-    def _call(self, function: Callable[[], Any]) -> Any:
-        try:
-            return function()
-        except FAILURES as error:
-            raise DeviceError(
-                f"LeRobot's {self._robot.name}: {type(error).__name__}: {error}. Check power, "
-                "cable and port"
-            ) from error
+    def _call(self, function: Callable[[], Any], tries: int = 1) -> Any:
+        for left in reversed(range(tries)):
+            try:
+                return function()
+            except FAILURES as error:
+                if not left:
+                    raise DeviceError(
+                        f"LeRobot's {self._robot.name}: {type(error).__name__}: {error}. Check "
+                        "power, cable and port"
+                    ) from error
+        raise AssertionError("at least one try")
 
 
 def _make(options: LeRobotOptions) -> Any:

@@ -185,7 +185,7 @@ def _film(
         raise EpisodeError(f"{episode.folder}: no image of camera '{camera}' can be decoded")
     (stamp, image), ahead = first, next(images, None)
     height, width = image.shape[:2]
-    film = VideoWriter(file, height, width, Fraction(1, fps), CODEC, {})
+    film = VideoWriter(file, height, width, Fraction(1, fps), fps, CODEC, {})
     sample = ImageStats()
     for number, now in enumerate(times):
         while ahead is not None and ahead[0] <= now + 1e-4:

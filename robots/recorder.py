@@ -287,7 +287,7 @@ class Recorder:
             name, stamp, image = self._frames.take()
             if name not in self._films:
                 file, (height, width) = self._part / f"{name}.mp4", image.shape[:2]
-                made = VideoWriter(file, height, width, Fraction(1, TICKS), CODEC, FRAGMENTS)
+                made = VideoWriter(file, height, width, Fraction(1, TICKS), 30, CODEC, FRAGMENTS)
                 self._films[name] = made, stamp
             film, start = self._films[name]
             tick = film.add(image, round((stamp - start) * TICKS))

@@ -27,6 +27,7 @@ class RunConfig:
         prompt: the instruction.
         rate: observations and commands per second [Hz].
         period: time between two actions of a chunk [s].
+        action_size: values per action, joints first; 0 takes as many as the arm has, and a gripper.
         blend: how overlapping chunks join; see `ChunkConfig`.
         patience: give up after so long without an action that may be executed [s].
     """
@@ -34,6 +35,7 @@ class RunConfig:
     prompt: str = ""
     rate: float = 20.0
     period: float = 0.05
+    action_size: int = 0
     blend: str = "linear"
     patience: float = 5.0
 
@@ -86,11 +88,14 @@ def run_policy(
 
     Raises:
         BridgeError: the bridge cannot be armed.
+        ConfigError: the policy is for an arm with another number of joints.
     """
     limits = bridge.limits
-    gripper = bridge.device.features.gripper
+    size = config.action_size or limits.joints + bridge.device.features.gripper
+    if size not in (limits.joints, limits.joints + 1):
+        raise ConfigError(f"the policy gives {size} values; this arm has {limits.joints} joints")
     chunks = ChunkConfig(
-        limits.joints + gripper,
+        size,
         config.period,
         max_age=limits.safety.observation_age,
         blend=config.blend,  # type: ignore[arg-type]
@@ -119,7 +124,7 @@ def run_policy(
                 heard = now
                 values, opening = np.split(action.values, [limits.joints])
                 command = Command(
-                    Kind.POSITION, values, now, now - action.age, opening[0] if gripper else None
+                    Kind.POSITION, values, now, now - action.age, opening[0] if opening.size else None
                 )
                 bridge.submit(token, command)
                 outcome.commands += 1

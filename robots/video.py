@@ -31,6 +31,7 @@ class VideoWriter:
         height: of the images, even.
         width: likewise.
         time_base: length of a tick [s].
+        rate: images per second that a player is told of.
         codec: options of the encoder.
         container: options of the file format.
 
@@ -44,6 +45,7 @@ class VideoWriter:
         height: int,
         width: int,
         time_base: Fraction,
+        rate: int,
         codec: Mapping[str, str],
         container: Mapping[str, str],
     ) -> None:
@@ -53,7 +55,7 @@ class VideoWriter:
         # with it every thread of the process. Python's own files do not.
         self._file = file.open("wb", buffering=0)
         self._container = av.open(self._file, "w", format="mp4", options=dict(container))
-        stream: Any = self._container.add_stream("libx264", rate=30, options=dict(codec))
+        stream: Any = self._container.add_stream("libx264", rate=rate, options=dict(codec))
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.time_base = time_base
         self._stream, self._time_base, self._last = stream, time_base, -1

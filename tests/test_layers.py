@@ -26,7 +26,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "robots": (
         "embodied.types",
         "embodied.errors",
+        "embodied.config",
+        "embodied.files",
+        "embodied.serving.chunks",
         "embodied.serving.client",
+        "embodied.serving.protocol",
         "embodied.serving.wire",
     ),
     "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
@@ -54,7 +58,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 ONLY_THIRD_PARTY: dict[str, set[str]] = {
     "maps": {"numpy", "scipy", "cv2", "numba"},
     "maps.voxels": {"numpy", "scipy", "cv2", "numba", "open3d"},
-    "robots": {"numpy", "ruckig"},
+    "robots": {"numpy", "ruckig", "yaml"},
+    # Each driver its one SDK, each file format its one library.
+    "robots.bullet": {"numpy", "pybullet"},
+    "robots.feetech_bus": {"numpy", "scservo_sdk"},
+    "robots.franka": {"numpy", "franky"},
+    "robots.ur_process": {"rtde_receive", "rtde_control"},
+    "robots.ros2_types": {"numpy", "cyclonedds"},
+    "robots.ros2_link": {"numpy", "cyclonedds", "zenoh"},
+    "robots.recorder": {"numpy", "mcap"},
+    "robots.episode": {"numpy", "mcap", "zstandard"},
+    "robots.video": {"numpy", "av"},
+    "robots.lerobot_export": {"numpy", "pyarrow"},
 }
 
 # Heavy packages -> the only places that may import them.
@@ -64,7 +79,6 @@ HEAVY: dict[str, tuple[str, ...]] = {
         "embodied.perception",
         "embodied.policies",
         "embodied.training",
-        "embodied.serving.server",
         "embodied.cli",
     ),
     "transformers": ("embodied.perception",),

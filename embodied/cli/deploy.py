@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from embodied.cli.options import command, print_table
+from embodied.cli.view_robot import view
 
 TEXT = """\
 Run a policy on an arm. Every command passes the guard: limits, workspace, speed of the tool, age.
@@ -21,7 +22,8 @@ examples:
   embodied deploy --robot fr3_twin --policy reach                 an FR3 in PyBullet
   embodied deploy --robot fr3_sim --policy reach --seconds 20     behind Franka's own protocol
   embodied deploy --robot my_so101.yaml --policy ws://10.0.0.5:8000 --key-file key.txt
-  embodied deploy --robot so101 --policy reach --record runs/first"""
+  embodied deploy --robot so101 --policy reach --record runs/first
+  embodied deploy --robot fr3_twin --policy reach --view 8080     watch and hold it in a browser"""
 
 
 def add_parser(commands: Any) -> None:
@@ -38,6 +40,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long")
     parser.add_argument("--record", type=Path, metavar="DIR", help="record here; must not exist")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="key for the policy server")
+    parser.add_argument(
+        "--view", nargs="?", type=int, const=0, metavar="PORT", help="live view in a browser"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,16 +77,18 @@ def _guarded(work: Callable[[], int]) -> int:
 def _deploy(args: argparse.Namespace, cell: Any) -> int:
     from robots.bridge import Bridge
     from robots.commander import State
-    from robots.runner import RunConfig, run_policy
+    from robots.runner import run_policy
 
     with ExitStack() as stack:
         arm = stack.enter_context(cell.arm())
         log = stack.enter_context(_recorder(args, cell)) if args.record else None
-        infer, period = stack.enter_context(_policy(args, cell))
+        infer, metadata = stack.enter_context(_policy(args))
         bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log))
+        if args.view is not None:
+            stack.enter_context(view(bridge, args.view))
         print(f"{args.robot} connected; {args.policy} drives it for {args.seconds} s", flush=True)
         outcome = run_policy(
-            bridge, infer, RunConfig(prompt=args.prompt, period=period), args.seconds
+            bridge, infer, _config(args, metadata), args.seconds
         )
         status = bridge.status()
     rows = sorted((name, str(count)) for name, count in status.counts.items())
@@ -93,23 +100,34 @@ def _deploy(args: argparse.Namespace, cell: Any) -> int:
 
 
 @contextmanager
-def _policy(args: argparse.Namespace, cell: Any) -> Iterator[tuple[Any, float]]:
-    """Give what answers observations, and the time between two of its actions [s]."""
+def _policy(args: argparse.Namespace) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Give what answers observations, and what it says of itself."""
     from embodied.cli.serve import open_served, read_key
     from embodied.serving.client import PolicyClient
 
-    usual = 0.05
     if args.policy.startswith(("ws://", "wss://")):
         with PolicyClient(args.policy, read_key(args.key_file)) as client:
             client.connect(10.0)
-            yield client.infer, float(client.metadata.get("period", usual))
+            yield client.infer, client.metadata
         return
     served = open_served(args.policy, args.robot)
 
     def infer(observation: Any, *, observed_at: float) -> Any:
         return served.infer(dict(observation))
 
-    yield infer, float(served.metadata.get("period", usual))
+    yield infer, served.metadata
+
+
+def _config(args: argparse.Namespace, metadata: Mapping[str, Any]) -> Any:
+    """Take from a policy's metadata what it says; a server of openpi's says nothing of this."""
+    from robots.runner import RunConfig
+
+    usual = RunConfig()
+    return RunConfig(
+        prompt=args.prompt,
+        period=float(metadata.get("period", usual.period)),
+        action_size=int(metadata.get("action_size", usual.action_size)),
+    )
 
 
 def _recorder(args: argparse.Namespace, cell: Any) -> Any:

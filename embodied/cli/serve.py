@@ -68,7 +68,7 @@ def read_key(file: Path | None) -> str:
         raise ConfigError(f"cannot read the key from {file}: {error}") from error
     if not key:
         raise ConfigError(
-            f"{file} is empty: put a long random word in it, e.g. openssl rand -hex 32"
+            f"{file} is empty: put a long random word in it (openssl rand -hex 32)"
         )
     return key
 

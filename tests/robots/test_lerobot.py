@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import make_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import make_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +46,7 @@ class Servos:
         self.values = {f"{motor}.pos": value for motor, value in positions.items()}
         self.observation_features = dict.fromkeys(self.values, float)
         self.config = SimpleNamespace(disable_torque_on_disconnect=True)
-        self.is_connected, self.broken = False, False
+        self.is_connected, self.broken = False, 0
 
     def connect(self, calibrate: bool = True) -> None:
         assert not calibrate
@@ -57,6 +57,7 @@ class Servos:
 
     def get_observation(self) -> dict[str, float]:
         if self.broken:
+            self.broken -= 1
             raise ConnectionError("no status packet")
         return dict(self.values)
 
@@ -130,7 +131,9 @@ def test_failures_say_what_to_do() -> None:
     arm = LeRobotArm(SO101, robot=robot)
     assert isinstance(arm, Arm)
     arm.connect()
-    robot.broken = True
+    robot.broken = 1
+    arm.state()  # one late answer is no failure
+    robot.broken = 2
     with pytest.raises(DeviceError, match="no status packet. Check power"):
         arm.state()
     with pytest.raises(DeviceError, match=r"has no shoulder_lift\.pos.*Set the options 'motors'"):
@@ -148,6 +151,7 @@ def test_failures_say_what_to_do() -> None:
         ({"units": "turns"}, "units 'turns'; allowed: degrees"),
         ({"signs": (2.0,)}, "must be 1 or -1"),
         ({"rate": 0.0}, "above 0"),
+        ({"retries": -1}, "not be negative"),
         ({"motors": ("one",)}, "for 5 joints"),
     ],
 )
@@ -257,13 +261,27 @@ def follower(tmp_path: Path) -> Iterator[tuple[Any, LeRobotOptions]]:
                 raw.set_word(11, servo.range_max)
                 raw.set_word(42, 2050)
         config = {"port": bus.port, "id": "left", "calibration_dir": tmp_path}
-        yield bus, LeRobotOptions(config=config)
+        # The emulator may be slow to answer on a busy machine.
+        yield bus, LeRobotOptions(config=config, retries=5)
+
+
+def patiently(connect: Callable[[], None]) -> None:
+    """LeRobot exchanges hundreds of packets with the servos and allows for no late answer."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return connect()
+        except DeviceError:
+            if time.monotonic() > deadline:
+                raise
 
 
 @needs_lerobot
 def test_lerobots_so101_moves_as_our_arm(follower: tuple[Any, LeRobotOptions]) -> None:
     bus, options = follower
-    with LeRobotArm(SO101, options) as arm:
+    arm = LeRobotArm(SO101, options)
+    patiently(arm.connect)
+    try:
         # LeRobot cuts the torque while it configures the servos, and the arm sags.
         assert 0 < np.abs(arm.state().positions).max() < 0.2
         target = np.array([0.2, -0.2, 0.3, 0.1, -0.4])
@@ -272,14 +290,16 @@ def test_lerobots_so101_moves_as_our_arm(follower: tuple[Any, LeRobotOptions]) -
             assert time.monotonic() < deadline
             arm.command(told(target, 0.6))
         assert bus.servo(3).position == pytest.approx(2050 + 0.3 / (2 * np.pi) * 4096, abs=15)
+    finally:
+        arm.disconnect()
     assert bus.servo(3).torque  # it holds after the line is closed
 
 
 @needs_lerobot
 def test_a_dead_bus_is_a_device_error(follower: tuple[Any, LeRobotOptions]) -> None:
     bus, options = follower
-    arm = LeRobotArm(SO101, options)
-    arm.connect()
+    arm = LeRobotArm(SO101, replace(options, retries=0))
+    patiently(arm.connect)
     bus.faults.silent = set(range(1, 7))
     with pytest.raises(DeviceError, match="ConnectionError"):
         arm.state()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -121,6 +122,17 @@ def test_the_video_shows_the_newest_image_at_every_frame(made: Path, file: str, 
     assert np.allclose([time for time, _ in images], np.arange(count) / FPS, atol=1e-4)
     expected = [int(number / FPS * CAMERA_RATE + 1e-6) for number in range(count)]
     assert [number_of(image) for _, image in images] == expected
+
+
+@pytest.mark.parametrize("fps", [FPS, 50])
+def test_players_that_count_images_find_the_same_ones(
+    episodes: list[Episode], tmp_path: Path, fps: int
+) -> None:
+    # LeRobot with torchcodec takes image round(time * average rate).
+    made = export(episodes[1:], tmp_path / "set", fps, "x")
+    file = made / "videos/observation.images.wrist/chunk-000/file-000.mp4"
+    with av.open(str(file)) as container:
+        assert container.streams.video[0].average_rate == fps
 
 
 def test_statistics_are_those_of_the_data(made: Path) -> None:
