@@ -124,7 +124,11 @@ def run_policy(
                 heard = now
                 values, opening = np.split(action.values, [limits.joints])
                 command = Command(
-                    Kind.POSITION, values, now, now - action.age, opening[0] if opening.size else None
+                    Kind.POSITION,
+                    values,
+                    now,
+                    now - action.age,
+                    opening[0] if opening.size else None,
                 )
                 bridge.submit(token, command)
                 outcome.commands += 1

@@ -85,11 +85,9 @@ def _deploy(args: argparse.Namespace, cell: Any) -> int:
         infer, metadata = stack.enter_context(_policy(args))
         bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log))
         if args.view is not None:
-            stack.enter_context(view(bridge, args.view))
+            stack.enter_context(view(bridge, cell, args.view))
         print(f"{args.robot} connected; {args.policy} drives it for {args.seconds} s", flush=True)
-        outcome = run_policy(
-            bridge, infer, _config(args, metadata), args.seconds
-        )
+        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds)
         status = bridge.status()
     rows = sorted((name, str(count)) for name, count in status.counts.items())
     print_table(("commands", "count"), rows)

@@ -67,9 +67,7 @@ def read_key(file: Path | None) -> str:
     except OSError as error:
         raise ConfigError(f"cannot read the key from {file}: {error}") from error
     if not key:
-        raise ConfigError(
-            f"{file} is empty: put a long random word in it (openssl rand -hex 32)"
-        )
+        raise ConfigError(f"{file} is empty: put a long random word in it (openssl rand -hex 32)")
     return key
 
 

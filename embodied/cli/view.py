@@ -24,7 +24,9 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     text = TEXT + view_sos.HELP + "\n" + view_robot.HELP
     parser = command(commands, "view", "open a recording in Rerun, or watch an arm", text, run)
-    parser.add_argument("run", metavar="RUN", help="folder of a demo or a recording, or: sos, robot")
+    parser.add_argument(
+        "run", metavar="RUN", help="folder of a demo or a recording, or: sos, robot"
+    )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write a .rrd file, open nothing")
     view_sos.add_options(parser)
     view_robot.add_options(parser)

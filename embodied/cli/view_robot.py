@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
-from embodied.errors import ConfigError
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError, EmbodiedError
 
 if TYPE_CHECKING:
     from embodied.viz.robot_view import RobotView
     from robots.bridge import Bridge
+    from robots.cell import Cell
+    from robots.model import ArmModel
 
 HELP = """
 An arm's readings within its limits, in your browser, with nobody in command (Ctrl-C ends it). Look
@@ -23,7 +31,8 @@ at them before the first `embodied deploy`; that has the same page with --view:
   embodied view robot my_so101.yaml --port 8080 safety.workspace.floor=0.03
 """
 
-PICTURE = (400, 300)  # a larger one of the twin would hold up its control loop
+PICTURE = (480, 360)
+PATIENCE = 20.0  # with the drawing of the twin; the first picture comes after it has started [s]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         with (
             cell.arm() as arm,
             Bridge(arm, cell.model, cell.safety) as bridge,
-            view(bridge, args.port),
+            view(bridge, cell, args.port),
         ):
             print(f"{args.robot} connected, nobody in command; Ctrl-C ends this", flush=True)
             threading.Event().wait()
@@ -60,16 +69,80 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def view(bridge: Bridge, port: int) -> Iterator[RobotView]:
-    """Serve the page of a running bridge and say where it is; with pictures where the arm has some.
+def view(bridge: Bridge, cell: Cell, port: int) -> Iterator[RobotView]:
+    """Serve the page of a running bridge and say where it is; with pictures of the twin.
 
     Raises:
         ConfigError: no such port, or it is taken.
     """
     from embodied.viz.robot_view import RobotView
 
-    image = getattr(bridge.device, "image", None)
-    camera = partial(image, *PICTURE) if image is not None else None
-    with RobotView(bridge, port, camera) as served:
+    with ExitStack() as stack:
+        camera = None
+        if cell.config.driver == "bullet":
+            camera = stack.enter_context(_twin_camera(bridge, cell))
+        served = stack.enter_context(RobotView(bridge, port, camera))
         print(f"live view: {served.url}", flush=True)
         yield served
+
+
+@contextmanager
+def _twin_camera(bridge: Bridge, cell: Cell) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+    """Give pictures of the twin as it stands, by a second twin in a process of its own.
+
+    While PyBullet draws, for 30 to 100 ms, no other thread of its process runs: the control loop
+    would stand still, and the bridge fault.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    drawing = context.Process(
+        target=_draw, args=(theirs, cell.model, cell.config.options), daemon=True
+    )
+    drawing.start()
+    theirs.close()
+
+    def picture() -> NDArray[np.uint8]:
+        measured = bridge.status().arm
+        if measured is None:
+            raise EmbodiedError("nothing has been measured yet")
+        opening = 1.0 if measured.gripper is None else measured.gripper
+        try:
+            ours.send_bytes(np.append(measured.positions, opening).astype(np.float64).tobytes())
+            if not ours.poll(PATIENCE):
+                ours.close()  # its late answer would be taken for that to a later question
+                raise EmbodiedError(f"the twin was not drawn within {PATIENCE} s")
+            width, height = PICTURE
+            return np.frombuffer(ours.recv_bytes(), np.uint8).reshape(height, width, 3)
+        except (EOFError, OSError) as error:
+            raise EmbodiedError("the process that draws the twin has ended") from error
+
+    try:
+        yield picture
+    finally:
+        ours.close()
+        drawing.join(PATIENCE / 10)
+        if drawing.is_alive():
+            drawing.terminate()
+
+
+def _draw(line: Connection, model: ArmModel, options: Mapping[str, Any]) -> None:
+    """Answer joint angles with pictures until the other end is closed."""
+    from embodied import config as configuration
+    from robots.arm import Setpoint
+    from robots.bullet import BulletArm, BulletOptions
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that moves the arm
+    os.nice(5)  # and so is the processor
+    settle, now = 0.25, 0.0  # time for the motors to get there, in a world whose clock is this
+    built = configuration.build(BulletOptions, options, source="options of 'bullet'")
+    with BulletArm(model, replace(built, gui=False), lambda: now) as twin:
+        while True:
+            try:
+                *positions, opening = np.frombuffer(line.recv_bytes())
+            except EOFError:
+                return
+            still = np.zeros(len(positions))
+            twin.command(Setpoint(np.array(positions), still, float(opening)))
+            now += settle
+            twin.state()
+            line.send_bytes(twin.image(*PICTURE).tobytes())

@@ -44,7 +44,7 @@ ACTIONS: Mapping[str, Callable[[Bridge], None]] = {
 LOOPBACK = ("127.0.0.1", "localhost")
 LARGEST_BODY = 1024  # actions need none at all
 PICTURE_EVERY = 0.5  # [s]
-PICTURE_SHARE = 0.1  # of the time a camera may be busy: a simulated one slows the whole process
+PICTURE_SHARE = 0.25  # of the time that a camera may be busy; a slow one is asked less often
 
 
 def status_json(bridge: Bridge) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def status_json(bridge: Bridge) -> dict[str, Any]:
             "position": positions[i],
             "velocity": velocities[i],
             "setpoint": setpoints[i],
-            "lower": float(limits.lower[i]),
-            "upper": float(limits.upper[i]),
-            "hard_lower": joint.lower,
-            "hard_upper": joint.upper,
+            "lower": _number(limits.lower[i]),
+            "upper": _number(limits.upper[i]),
+            "hard_lower": _number(joint.lower),
+            "hard_upper": _number(joint.upper),
             "max_velocity": float(limits.velocity[i]),
         }
         for i, joint in enumerate(bridge.model.joints)

@@ -42,7 +42,11 @@ def test_the_reach_policy_visits_its_places_on_the_twin(cell) -> None:
     policy = ReachPolicy(cell.model.home, reach=0.05, tolerance=0.02)
     with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         outcome = run_policy(
-            bridge, infer_of(policy), RunConfig(action_size=7), 60.0, stopping=lambda: policy.visited >= 3
+            bridge,
+            infer_of(policy),
+            RunConfig(action_size=7),
+            60.0,
+            stopping=lambda: policy.visited >= 3,
         )
         status = bridge.status()
     assert outcome.ended == "asked to stop", (outcome, status.fault)

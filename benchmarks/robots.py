@@ -1,0 +1,276 @@
+"""The guard under fuzz, and what the bridge's loop costs: `embodied bench robots`.
+
+`guard.fuzz`: random commands, sane and insane, go through guard and shaper as in the bridge; every
+setpoint that would have reached a driver is checked again by code that shares nothing with them:
+forward kinematics by PyBullet, limits from the model file, differences by hand.
+`bridge.jitter`: how late the ticks of a 100 Hz bridge on the PyBullet twin are, with this machine
+otherwise idle and with one core kept busy. `guard.us`: one judged command and one shaped setpoint.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robots.bridge import Bridge
+from robots.cell import open_cell
+from robots.guard import judge
+from robots.intent import Command, Kind
+from robots.kinematics import Kinematics
+from robots.limits import SafetyConfig, Workspace, limits_of
+from robots.model import ArmModel, load_model
+from robots.shaper import Shaper
+from robots.urdf import urdf_file
+
+PERIOD = 0.01
+TARGETS = {
+    "guard.fuzz.violations": 0.0,
+    "guard.p99_us": 200.0,
+    "bridge.jitter_p99_ms": 2.0,
+    "bridge.busy.jitter_p99_ms": 5.0,
+}
+# A box that wild targets keep running into.
+SAFETY = SafetyConfig(Workspace(floor=0.2, lower=(-0.7, -0.7), upper=(0.7, 0.7), ceiling=0.9))
+NASTY = (np.nan, np.inf, -np.inf, 5e-324, 1e300, -1e300, 0.0)
+
+
+class Checker:
+    """Looks at setpoints with eyes of its own.
+
+    Args:
+        model: of an arm with a URDF.
+        safety: what was promised.
+    """
+
+    def __init__(self, model: ArmModel, safety: SafetyConfig) -> None:
+        import pybullet
+
+        self._bullet = pybullet
+        self._client = pybullet.connect(pybullet.DIRECT)
+        body = pybullet.loadURDF(
+            str(urdf_file(model.urdf)), useFixedBase=True, physicsClientId=self._client
+        )
+        count = pybullet.getNumJoints(body, physicsClientId=self._client)
+        rows = [pybullet.getJointInfo(body, i, physicsClientId=self._client) for i in range(count)]
+        turning = [row[0] for row in rows if row[2] == pybullet.JOINT_REVOLUTE]
+        self._joints = turning[: len(model.joints)]
+        self._tool = next(row[0] for row in rows if row[12].decode() == model.tool_link)
+        self._body, self._model, self._safety = body, model, safety
+
+    def close(self) -> None:
+        """End PyBullet's world."""
+        self._bullet.disconnect(self._client)
+
+    def tools(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where PyBullet has the tool for each of (N, J) configurations, (N, 3) [m]."""
+        found = np.empty((len(positions), 3))
+        for row, angles in enumerate(positions):
+            for joint, angle in zip(self._joints, angles, strict=True):
+                self._bullet.resetJointState(self._body, joint, angle, physicsClientId=self._client)
+            found[row] = self._bullet.getLinkState(
+                self._body, self._tool, computeForwardKinematics=1, physicsClientId=self._client
+            )[4]
+        return found
+
+    def worst(self, positions: NDArray[np.float64], period: float) -> dict[str, float]:
+        """Return the largest share of each limit that a series of setpoints used; 1 is the limit.
+
+        Args:
+            positions: (N, J) setpoints, one a period, beginning at rest [rad].
+            period: of the driver [s].
+        """
+        joints, safety = self._model.joints, self._safety
+        if not np.isfinite(positions).all():
+            return {"finite": float("inf")}
+        lower = np.array([joint.lower + safety.margin for joint in joints])
+        upper = np.array([joint.upper - safety.margin for joint in joints])
+        middle, half = (upper + lower) / 2, (upper - lower) / 2
+        shares = {"position": float((np.abs(positions - middle) / half).max())}
+        series = np.vstack([positions[:1]] * 3 + [positions])
+        for name in ("velocity", "acceleration", "jerk"):
+            series = (series[1:] - series[:-1]) / period
+            limit = np.array([getattr(joint, name) for joint in joints]) * safety.share
+            shares[name] = float((np.abs(series) / limit).max())
+        tools = self.tools(positions)
+        speeds = np.sqrt((np.diff(tools, axis=0) ** 2).sum(axis=1)) / period
+        shares["tool speed"] = float(speeds.max()) / safety.tool_speed
+        box = safety.workspace
+        low, high = np.array([*box.lower, box.floor]), np.array([*box.upper, box.ceiling])
+        middle, half = (high + low) / 2, (high - low) / 2
+        shares["workspace"] = float((np.abs(tools - middle) / half).max())
+        return shares
+
+
+def nasty_command(rng: np.random.Generator, home: NDArray[np.float64], now: float) -> Command:
+    """Draw a command: sane, wild, malformed, not finite, stale or from the future."""
+    count = len(home)
+    kind = list(Kind)[int(rng.choice(3, p=[0.6, 0.3, 0.1]))]
+    size = 7 if kind is Kind.POSE else count
+    spread = float(rng.choice([0.05, 0.5, 3.0, 100.0]))
+    values: NDArray[np.generic] = rng.normal(0, spread, size)
+    if kind is Kind.POSITION:
+        values = home + values
+    fate = rng.random()
+    if fate < 0.1:
+        values[int(rng.integers(size))] = rng.choice(NASTY)
+    elif fate < 0.14:
+        values = values[: int(rng.integers(size))]
+    elif fate < 0.16:
+        values = values.astype(complex)
+    elif fate < 0.18:
+        values = values.astype(str)
+    age = float(
+        rng.choice([0.0, 0.05, 0.2, 3.0, -1.0, np.nan], p=[0.8, 0.1, 0.04, 0.02, 0.02, 0.02])
+    )
+    gripper = None if rng.random() < 0.5 else float(rng.choice([0.0, 1.0, 0.3, 7.0, *NASTY]))
+    return Command(kind, values, now - age, now - age, gripper)
+
+
+def fuzz(name: str, commands: int, seed: int = 0, burst: int = 10) -> dict[str, float]:
+    """Throw commands at guard and shaper of one arm and check every setpoint.
+
+    Args:
+        name: of a model with a URDF.
+        commands: how many.
+        seed: of the draws.
+        burst: commands per period of the loop.
+
+    Returns:
+        Commands, setpoints, violations, the share of commands that became targets, and the largest
+        share of each limit that was used.
+    """
+    model = load_model(name)
+    limits, kinematics = limits_of(model, SAFETY), Kinematics(model)
+    shaper = Shaper(limits, kinematics, PERIOD)
+    home = np.array(model.home)
+    shaper.reset(home)
+    rng = np.random.default_rng(seed)
+    sent, stale = [home], 0
+    outcomes: Counter[str] = Counter()
+    target: Command | None = None
+    wanted = None
+    now = 1000.0
+    repeat = 0
+    for number in range(commands):
+        if repeat == 0:
+            # Some last long enough to reach full speed; and now and then it goes home, or the arm
+            # would lie against a limit most of the time.
+            repeat = int(rng.choice([1, burst, 40 * burst], p=[0.8, 0.16, 0.04]))
+            away = nasty_command(rng, home, 0.0)
+            drawn = Command(Kind.POSITION, home, 0.0, 0.0) if number // 2000 % 3 == 2 else away
+        repeat -= 1
+        command = replace(drawn, stamp=drawn.stamp + now, observed=drawn.observed + now)
+        verdict = judge(command, shaper.motion.positions, limits, kinematics, now)
+        outcomes[verdict.outcome] += 1
+        if verdict.target is not None:
+            target, wanted = command, verdict.target
+        if number % burst == burst - 1:
+            fresh = target is not None and now - target.stamp <= SAFETY.command_age
+            motion = shaper.step(wanted, target.kind) if fresh and target else shaper.step(None)
+            stale += int(fresh and target is not None and not now - target.observed <= 0.5)
+            sent.append(motion.positions)
+            now += PERIOD
+    checker = Checker(model, SAFETY)
+    try:
+        shares = checker.worst(np.array(sent), PERIOD)
+    finally:
+        checker.close()
+    tolerance = 1 + 1e-3  # PyBullet's kinematics are in single precision
+    violations = stale + sum(share > tolerance for share in shares.values())
+    taken = outcomes["allowed"] + outcomes["clipped"]
+    return {
+        "commands": float(commands),
+        "setpoints": float(len(sent)),
+        "violations": float(violations),
+        "taken_share": taken / commands,
+    } | {f"used.{name.replace(' ', '_')}": share for name, share in shares.items()}
+
+
+def cost(name: str = "fr3", ticks: int = 4000) -> NDArray[np.float64]:
+    """Return the time of one judged command and one setpoint, (ticks,) [us]."""
+    model = load_model(name)
+    limits, kinematics = limits_of(model, SAFETY), Kinematics(model)
+    shaper = Shaper(limits, kinematics, PERIOD)
+    home = np.array(model.home)
+    shaper.reset(home)
+    rng = np.random.default_rng(0)
+    times = np.empty(ticks)
+    aim = home
+    for tick in range(ticks):
+        if tick % 50 == 0:
+            aim = home + rng.uniform(-0.5, 0.5, len(home))
+        command = Command(Kind.POSITION, aim, tick * PERIOD, tick * PERIOD)
+        begun = time.perf_counter()
+        verdict = judge(command, shaper.motion.positions, limits, kinematics, tick * PERIOD)
+        shaper.step(verdict.target)
+        times[tick] = time.perf_counter() - begun
+    return times[100:] * 1e6
+
+
+def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
+    """Return how late each tick of a moving bridge on the twin was [ms].
+
+    Args:
+        seconds: how long to watch.
+        busy: cores kept busy by other processes.
+    """
+    cell = open_cell("fr3_twin")
+    hogs = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(busy)]
+    for hog in hogs:
+        hog.start()
+    late: list[float] = []
+    try:
+        with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+            tick = bridge.tick
+
+            def watched() -> None:
+                late.append(bridge.status().late * 1e3)
+                tick()
+
+            bridge.tick = watched  # type: ignore[method-assign]
+            token = bridge.arm("benchmark")
+            home = np.array(cell.model.home)
+            end = time.monotonic() + seconds
+            while (now := time.monotonic()) < end:
+                aim = home + 0.05 * np.sin(now)
+                bridge.submit(token, Command(Kind.POSITION, aim, now, now))
+                time.sleep(0.05)
+    finally:
+        for hog in hogs:
+            hog.kill()
+    return np.array(late[50:])
+
+
+def _burn() -> None:
+    while True:
+        pass
+
+
+def run(quick: bool = False) -> dict[str, float]:
+    """Measure and print."""
+    found: dict[str, float] = {}
+    arms = ("fr3", "panda", "kuka_iiwa")
+    total = 30_000 if quick else 1_020_000
+    results = {name: fuzz(name, total // len(arms), seed) for seed, name in enumerate(arms)}
+    for key in ("commands", "setpoints", "violations"):
+        found[f"guard.fuzz.{key}"] = sum(result[key] for result in results.values())
+    for key in results[arms[0]]:
+        if key.startswith("used."):
+            found[f"guard.fuzz.{key}"] = max(result[key] for result in results.values())
+    times = cost(ticks=1000 if quick else 10_000)
+    found["guard.p50_us"], found["guard.p99_us"] = np.percentile(times, [50, 99]).tolist()
+    seconds = 5.0 if quick else 60.0
+    for start, busy in (("bridge", 0), ("bridge.busy", 1)):
+        late = jitter(seconds, busy)
+        found[f"{start}.jitter_p50_ms"] = float(np.percentile(late, 50))
+        found[f"{start}.jitter_p99_ms"] = float(np.percentile(late, 99))
+        found[f"{start}.jitter_max_ms"] = float(late.max())
+    for key, value in found.items():
+        target = f"  target <= {TARGETS[key]:g}" if key in TARGETS else ""
+        print(f"{key:38s} {value:12.4g}{target}")
+    return found
