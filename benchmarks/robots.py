@@ -35,7 +35,7 @@ TARGETS = {
     "bridge.busy.jitter_p99_ms": 5.0,
 }
 # A box that wild targets keep running into.
-SAFETY = SafetyConfig(Workspace(floor=0.2, lower=(-0.7, -0.7), upper=(0.7, 0.7), ceiling=0.9))
+SAFETY = SafetyConfig(Workspace(floor=0.3, lower=(0.0, -0.3), upper=(0.65, 0.3), ceiling=0.7))
 NASTY = (np.nan, np.inf, -np.inf, 5e-324, 1e300, -1e300, 0.0)
 
 
