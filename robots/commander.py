@@ -33,6 +33,8 @@ class State(StrEnum):
     FAULT = "fault"
 
 
+# A policy that goes on while nobody listens must not push everything else out of sight.
+REPEATED = (Reason.HELD, Reason.STATE, Reason.NOT_COMMANDING)
 MOVING = (State.ARMED, State.RUNNING, State.HOLDING)
 
 
@@ -59,13 +61,14 @@ class Commander:
         self._counts: Counter[str] = Counter()
         self._recent: deque[tuple[float, Verdict]] = deque(maxlen=remembered)
         self.fault = ""
+        self.held = False
         self._forget()
 
     def _forget(self) -> None:
         self.owner, self._token = "", ""
         self._target: Target | None = None
         self._stop: StopCategory | None = None
-        self.held = self.started = False
+        self.started = False
 
     @property
     def state(self) -> State:
@@ -98,13 +101,15 @@ class Commander:
         """Give somebody command and return the token that proves it.
 
         Raises:
-            BridgeError: in fault, or somebody is in command.
+            BridgeError: in fault or held, or somebody is in command.
         """
         with self._lock:
             if self._state is State.FAULT:
                 raise BridgeError(f"in fault: {self.fault}. Find the cause, then reset()")
             if self._state is not State.IDLE:
                 raise BridgeError(f"'{self.owner}' is in command; one commander at a time")
+            if self.held:
+                raise BridgeError("somebody pressed hold: resume() first")
             self._forget()
             self._state, self.owner = State.ARMED, owner
             self._token = secrets.token_hex(16)
@@ -138,6 +143,9 @@ class Commander:
             name = f"{verdict.outcome}: {verdict.reason}" if verdict.reason else verdict.outcome
             self._counts[str(name)] += 1
             if verdict.outcome is not Outcome.ALLOWED:
+                same = bool(self._recent) and self._recent[-1][1].reason is verdict.reason
+                if same and verdict.reason in REPEATED:
+                    self._recent.pop()
                 self._recent.append((now, verdict))
         return verdict
 
@@ -150,7 +158,7 @@ class Commander:
             return target
 
     def hold(self) -> None:
-        """Drop the target and let no command through until `resume`."""
+        """Drop the target and let no command through until `resume`, whoever is in command then."""
         with self._lock:
             self._target, self.held = None, True
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,15 +166,25 @@ def violation(
     speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) / period
     if (speeds > limits.safety.tool_speed * (1 + SLACK)).any():
         return "tool speed limit"
-    for name, limit in (
-        ("velocity", limits.velocity),
-        ("acceleration", limits.acceleration),
-        ("jerk", limits.jerk),
-    ):
-        series = np.diff(series, axis=0) / period
-        if (np.abs(series[-len(path) :]) > limit * (1 + SLACK) + SLACK / period).any():
-            return f"joint {name} limit"
+    steepest = (_differences(len(path), period) @ series).reshape(3, len(path), -1)
+    bounds = np.stack([limits.velocity, limits.acceleration, limits.jerk])[:, None]
+    beyond = (np.abs(steepest) > bounds * (1 + SLACK) + SLACK / period).any(axis=(1, 2))
+    if beyond.any():
+        return f"joint {('velocity', 'acceleration', 'jerk')[int(beyond.argmax())]} limit"
     return None
+
+
+@lru_cache(maxsize=256)
+def _differences(count: int, period: float) -> NDArray[np.float64]:
+    """Return the (3 K, K + 3) matrix that makes velocities, accelerations and jerks of the last K
+    of K + 3 setpoints.
+    """
+    rows = np.eye(count + 3)
+    found = []
+    for _ in range(3):
+        rows = np.diff(rows, axis=0) / period
+        found.append(rows[-count:])
+    return np.concatenate(found)
 
 
 def _judge_pose(

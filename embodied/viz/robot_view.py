@@ -56,9 +56,9 @@ def status_json(bridge: Bridge) -> dict[str, Any]:
     now, status, limits = time.monotonic(), bridge.status(), bridge.limits
     measured, sent = status.arm, status.setpoint
     count = limits.joints
-    positions = _numbers(measured and measured.positions, count)
-    velocities = _numbers(measured and measured.velocities, count)
-    setpoints = _numbers(sent and sent.positions, count)
+    positions = _numbers(getattr(measured, "positions", None), count)
+    velocities = _numbers(getattr(measured, "velocities", None), count)
+    setpoints = _numbers(getattr(sent, "positions", None), count)
     joints = [
         {
             "name": joint.name,
@@ -82,12 +82,12 @@ def status_json(bridge: Bridge) -> dict[str, Any]:
         "held": status.held,
         "blocked": status.blocked,
         "joints": joints,
-        "gripper": _number(measured and measured.gripper),
-        "gripper_setpoint": _number(sent and sent.gripper),
+        "gripper": _number(getattr(measured, "gripper", None)),
+        "gripper_setpoint": _number(getattr(sent, "gripper", None)),
         "tool": _tool(bridge, positions, velocities, setpoints),
         "counts": status.counts,
         "recent": _recent(status, now),
-        "age": _number(measured and now - measured.stamp),
+        "age": None if measured is None else _number(now - measured.stamp),
         "late": _number(status.late),
         "period": bridge.period,
         "safety": asdict(limits.safety),

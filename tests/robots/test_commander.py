@@ -47,7 +47,7 @@ class EveryOrder(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(["policy", "person"]))
     def arm(self, owner: str) -> None:
-        if self.machine.state is State.IDLE:
+        if self.machine.state is State.IDLE and not self.machine.held:
             token = self.machine.arm(owner)
             assert token not in self.tokens
             self.tokens.append(token)
@@ -160,3 +160,26 @@ def test_counts_and_recent_tell_what_was_refused() -> None:
         machine.accept(token, command(stamp), refuse(Reason.NOT_FINITE, "values nan"), stamp)
     assert machine.counts == {"allowed": 1, "refused: not finite": 3}
     assert [stamp for stamp, _ in machine.recent] == [3.0, 4.0]
+
+
+def test_a_hold_pressed_before_arming_counts() -> None:
+    machine = Commander(LIMITS)
+    machine.hold()
+    with pytest.raises(BridgeError, match=r"hold.*resume"):
+        machine.arm("policy")
+    machine.resume()
+    assert machine.arm("policy")
+
+
+def test_a_policy_that_nobody_listens_to_is_remembered_once() -> None:
+    machine = Commander(LIMITS)
+    token = machine.arm("policy")
+    machine.accept(token, command(1.0), refuse(Reason.NOT_FINITE), 1.0)
+    machine.hold()
+    for stamp in (2.0, 3.0, 4.0):
+        machine.accept(token, command(stamp), allowed(), stamp)
+    assert [(stamp, verdict.reason) for stamp, verdict in machine.recent] == [
+        (1.0, Reason.NOT_FINITE),
+        (4.0, Reason.HELD),
+    ]
+    assert machine.counts["refused: held"] == 3
