@@ -11,9 +11,11 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.serving.chunks import ChunkBroker, ChunkConfig, ChunkError, Infer
-from robots.arm import ArmState
+from robots.arm import ArmState, Joints
 from robots.bridge import Bridge
 from robots.commander import State
+from robots.errors import BridgeError
+from robots.guard import Outcome
 from robots.intent import Command, Kind
 
 Sensors = Callable[[], Mapping[str, Any]]
@@ -45,7 +47,7 @@ class RunConfig:
 
 
 @dataclass
-class Outcome:
+class Run:
     """How a run went.
 
     Attributes:
@@ -72,7 +74,7 @@ def run_policy(
     seconds: float,
     sensors: Sensors | None = None,
     stopping: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> Run:
     """Drive the arm of a running bridge until time is up, the bridge faults or the policy is gone.
 
     The policy thinks in a thread of its own; the arm executes what it said before, as long as that
@@ -101,7 +103,7 @@ def run_policy(
         blend=config.blend,  # type: ignore[arg-type]
     )
     token = bridge.arm("policy")
-    outcome = Outcome()
+    outcome = Run()
     begun = heard = time.monotonic()
     with ChunkBroker(infer, chunks) as broker:
         due = begun
@@ -144,3 +146,34 @@ def run_policy(
         bridge.disarm(token)
     outcome.seconds = time.monotonic() - begun
     return outcome
+
+
+def go_to(bridge: Bridge, target: Joints, tolerance: float = 0.02, patience: float = 60.0) -> None:
+    """Move a running bridge's arm to joint angles and wait until it is there.
+
+    Args:
+        bridge: with nobody in command.
+        target: (J,) [rad]; approached in small steps, since first targets must be near.
+        tolerance: largest distance that counts as there [rad].
+        patience: for all of it [s].
+
+    Raises:
+        BridgeError: the bridge cannot be armed, refused a command or faulted, or time ran out.
+    """
+    token = bridge.arm("go_to")
+    deadline = time.monotonic() + patience
+    stride = bridge.limits.safety.start_distance / 2
+    while (arm := bridge.status().arm) is not None:
+        way = target - arm.positions
+        far = float(np.abs(way).max())
+        if far <= tolerance:
+            break
+        now = time.monotonic()
+        aim = arm.positions + way * min(1.0, stride / far)
+        verdict = bridge.submit(token, Command(Kind.POSITION, aim, now, now))
+        if verdict.outcome is Outcome.REFUSED or now > deadline:
+            wrong = bridge.status().fault or verdict.detail or str(verdict.reason)
+            bridge.stop()
+            raise BridgeError(f"did not get there: {wrong or f'{patience} s were not enough'}")
+        time.sleep(1 / 20)
+    bridge.disarm(token)

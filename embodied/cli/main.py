@@ -13,11 +13,23 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import embodied
-from embodied.cli import ablate, bench, compare, data, demo, deploy, evaluate, serve, train, view
+from embodied.cli import (
+    ablate,
+    bench,
+    calibrate,
+    compare,
+    data,
+    demo,
+    deploy,
+    evaluate,
+    serve,
+    train,
+    view,
+)
 from embodied.errors import ConfigError, EmbodiedError, nearest
 
 COMMANDS: tuple[ModuleType, ...] = (
-    demo, train, evaluate, ablate, compare, serve, deploy, bench, view, data,
+    demo, train, evaluate, ablate, compare, serve, deploy, calibrate, bench, view, data,
 )  # fmt: skip
 
 INTRO = """\

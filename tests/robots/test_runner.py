@@ -18,7 +18,8 @@ from embodied.serving.server import PolicyServer
 from robots.bridge import Bridge
 from robots.cell import open_cell
 from robots.commander import State
-from robots.runner import RunConfig, run_policy
+from robots.errors import BridgeError
+from robots.runner import RunConfig, go_to, run_policy
 
 pytest.importorskip("pybullet", reason="the twin: pip install 'embodied-stack[bullet]'")
 
@@ -115,3 +116,16 @@ def _until(true: Any) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_going_to_a_far_pose_takes_small_steps_and_arrives(cell) -> None:
+    target = np.array(cell.model.home)
+    target[0] += 0.4
+    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+        go_to(bridge, target)
+        assert bridge.status().arm.positions == pytest.approx(target, abs=0.03)
+        assert not any(name.startswith("refused") for name in bridge.status().counts)
+        _until(lambda: bridge.status().state is State.IDLE)
+        beyond = np.array([0.0, 1.6, 0.0, -1.0, 0.0, 1.5, 0.0])  # the tool would be in the table
+        with pytest.raises(BridgeError, match="did not get there"):
+            go_to(bridge, beyond, patience=20.0)
