@@ -13,11 +13,12 @@ TEXT = """\
 Join what several trainings of one agent (seeds) did on the same episodes, and compare agents
 episode by episode. Takes the files that `embodied eval --episodes FILE` writes, one per training,
 or the folders of `embodied ablate --episodes-to DIR`, which hold one file per variant. The 95 %
-intervals count both the luck of the seeds and that of the episodes.
+intervals count both the luck of the seeds and that of the episodes. In the JSON file stand the
+figures, with --against and files the differences, with folders both.
 
 examples:
   embodied compare meta_0.jsonl meta_1.jsonl meta_2.jsonl
-  embodied compare meta_*.jsonl --against duet_*.jsonl --json gain.json --key gain
+  embodied compare meta_*.jsonl --against duet_*.jsonl --json figures.json --key gain_over_duet
   embodied compare ablation/0 ablation/1 ablation/2 --against explore_only"""
 
 SHOWN = ("success", "spl", "oracle_success", "ndtw", "rgs", "rgs_strict", "rgspl_strict")
@@ -57,11 +58,13 @@ def run(args: argparse.Namespace) -> int:
     for name, tables in agents.items():
         start = f"{name}." if name else ""
         own = _figures(tables, line)
-        found |= {f"{start}{metric}": figure for metric, figure in own.items()}
+        if not rivals or name:
+            found |= {f"{start}{metric}": figure for metric, figure in own.items()}
         gains = {}
         if rivals and tables is not rivals:
             gains = _gains(tables, rivals, line)
-            found |= {f"{start}gain.{metric}": figure for metric, figure in gains.items()}
+            kind = f"{start}gain." if name else ""
+            found |= {f"{kind}{metric}": figure for metric, figure in gains.items()}
         cells = [f"{own[metric]}" if metric in own else "" for metric in SHOWN]
         rows.append((name or "all", *cells, *(_signed(gains.get(m)) for m in COMPARED)))
     used = [i for i in range(1, 1 + len(SHOWN)) if any(row[i] for row in rows)]
