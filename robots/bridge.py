@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -248,21 +247,27 @@ class Bridge:
         due = self._clock()
         while not self._ending.is_set():
             self._late = max(0.0, self._clock() - due)
-            self.tick()
-            due = max(due + self.period, self._clock())  # late: do not catch up by hurrying
-            self._sleep(max(0.0, due - self._clock()))
+            try:
+                self.tick()
+            except Exception as error:  # whatever it is: nobody else watches the arm
+                self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
+            now = self._clock()
+            # Late: do not catch up by hurrying. Nor wait for a clock that was set back.
+            due = min(max(due + self.period, now), now + self.period)
+            self._sleep(due - now)
 
     def tick(self) -> None:
         """Do what one period asks for."""
         with self._ticking:
-            now = self._clock()
-            pause = 0.0 if self._ticked is None else now - self._ticked
-            self._ticked = now
             try:
                 self._measured = measured = self.device.state()
             except DeviceError as error:
                 self._fail(f"no measurement: {error}", StopCategory.STOP_THEN_POWER_OFF)
                 return
+            # Read after measuring: what took time, or stopped this process, counts in all ages.
+            now = self._clock()
+            pause = 0.0 if self._ticked is None else now - self._ticked
+            self._ticked = now
             self._note_state(measured)
             if self.commander.state is State.FAULT:
                 return
@@ -285,12 +290,7 @@ class Bridge:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.close()
             self.device.stop(StopCategory.STOP_AND_HOLD)
@@ -355,7 +355,7 @@ class Bridge:
     def _wrong_with(self, measured: ArmState, now: float) -> str:
         safety = self.limits.safety
         age = now - measured.stamp
-        if not age <= safety.state_age:
+        if not -1e-3 <= age <= safety.state_age:
             return f"the newest measurement is {age:.3f} s old"
         arrays = (measured.positions, measured.velocities)
         if any(a.shape != (self.limits.joints,) or not np.isfinite(a).all() for a in arrays):
@@ -371,16 +371,16 @@ class Bridge:
         return ""
 
     def _fail(self, reason: str, category: StopCategory) -> None:
-        before = self.commander.fail(reason)
+        before, now, failed = self.commander.fail(reason), self._clock(), ""
         if before is None:
             return
-        self._note("event", {"event": "fault", "reason": reason, "category": int(category)})
-        if before is State.IDLE:  # not moving, and not ours to stop
-            return
-        try:
-            self.device.stop(category)
-        except DeviceError as error:
-            self._note("event", {"event": "stop failed", "detail": str(error)})
+        if before is not State.IDLE:  # else not moving, and not ours to stop
+            try:
+                self.device.stop(category)
+            except DeviceError as error:
+                failed = str(error)
+        said = {"reason": reason, "category": int(category), "stop_failed": failed}
+        self._note("event", {"event": "fault", **said}, now)
 
     def _note_state(self, measured: ArmState) -> None:
         self._note(

@@ -23,8 +23,10 @@ import contextlib
 import ipaddress
 import random
 import signal
+import socket
+import struct
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -32,7 +34,6 @@ from robots.errors import RobotError
 
 Kind = Literal["tcp", "udp"]
 Direction = Literal["up", "down", "both"]
-Address = tuple[str, int]
 WAYS = ("up", "down")  # to the server, to the client
 BLOCK = 64 * 1024
 
@@ -74,10 +75,12 @@ class Proxy:
         self.target, self.kind, self.host, self.port = (target_host, target_port), kind, host, port
         self.delay = self.drop = self.duplicate = 0.0
         self._random = random.Random(seed)  # noqa: S311 - not for secrets
+        self._server: asyncio.Server | None = None
         self._cut = False
         self._open = {way: asyncio.Event() for way in WAYS}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links: set[asyncio.BaseTransport] = set()
+        self._near = _udp()
+        self._far: dict[tuple[str, int], socket.socket] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
@@ -100,11 +103,6 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    @property
-    def connections(self) -> int:
-        """Clients that are connected, or have sent a datagram, now."""
-        return len(self._links) // (2 if self.kind == "tcp" else 1)
 
     def cut(self) -> None:
         """Reset every connection, and every new one at once; datagrams are lost."""
@@ -135,14 +133,13 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
     async def _listen(self) -> None:
-        if self.kind == "tcp":
+        if self.kind == "udp":
+            self._near.bind((self.host, self.port))
+            self._loop.add_reader(self._near, self._asked)
+            self.port = self._near.getsockname()[1]
+        else:
             self._server = await asyncio.start_server(self._connected, self.host, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
-        else:
-            self._transport, _ = await self._loop.create_datagram_endpoint(
-                lambda: _Clients(self), local_addr=(self.host, self.port)
-            )
-            self.port = self._transport.get_extra_info("sockname")[1]
 
     async def _restore(self) -> None:
         self._cut = False
@@ -157,45 +154,39 @@ class Proxy:
         self._cut = True
         for task in self._tasks:
             task.cancel()
-        for link in self._links:
-            _abort(link)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _shut(self) -> None:
         await self._sever()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.kind == "tcp" and hasattr(self, "_server"):
+        if self._server is not None:
             self._server.close()
-        elif hasattr(self, "_transport"):
-            self._transport.close()
+        for end in (self._near, *self._far.values()):
+            self._loop.remove_reader(end)
+            end.close()
         await asyncio.sleep(0)  # aborted transports say goodbye in the next turn of the loop
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Relay one TCP connection until both sides have ended, or it is cut."""
-        if self._cut:
-            writer.transport.abort()
-            return
-        self._links.add(writer.transport)
-        far: asyncio.StreamWriter | None = None
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
+        assert task is not None  # noqa: S101 - a server's callback is one
+        self._tasks.add(task)
+        ends = [writer]
         try:
-            answers, far = await asyncio.open_connection(*self.target)
-            self._links.add(far.transport)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, far, "up"))
-                both.create_task(self._pump(answers, writer, "down"))
+            if not self._cut:
+                answers, far = await asyncio.open_connection(*self.target)
+                ends.append(far)
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pump(reader, far, "up"))
+                    both.create_task(self._pump(answers, writer, "down"))
+                for end in ends:
+                    end.close()
+                    await end.wait_closed()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass  # refused, reset or cut: the other side is told by the abort below
+            pass  # refused, reset or cut: the reset below passes that on
         finally:
-            for end in (writer, far):
-                if end is not None:
-                    end.transport.abort()
-                    self._links.discard(end.transport)
-            if task is not None:
-                self._tasks.discard(task)
+            for end in ends:
+                _reset(end)
+            self._tasks.discard(task)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str
@@ -224,39 +215,64 @@ class Proxy:
             both.create_task(take())
             both.create_task(give())
 
-    def _datagram(self, data: bytes, way: str, send: Callable[[bytes], None]) -> None:
+    def _asked(self) -> None:
+        """Take a datagram of a client; each has a socket of its own towards the target."""
+        with contextlib.suppress(OSError):
+            data, client = self._near.recvfrom(BLOCK)
+            if client not in self._far:
+                self._far[client] = far = _udp()
+                far.connect(self.target)
+                self._loop.add_reader(far, self._answered, far, client)
+            self._datagram(data, "up", self._far[client].send)
+
+    def _answered(self, far: socket.socket, client: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):  # nobody listens at the target, as without the proxy
+            data = far.recv(BLOCK)
+            self._datagram(data, "down", lambda held: self._near.sendto(held, client))
+
+    def _datagram(self, data: bytes, way: str, send: Callable[[bytes], int]) -> None:
         """Pass a datagram on as often, and as late, as the faults have it."""
-        if self._cut or not self._open[way].is_set() or self._random.random() < self.drop:
-            return
-        for _ in range(2 if self._random.random() < self.duplicate else 1):
-            self._loop.call_later(self.delay, send, data)
+
+        def arrive() -> None:
+            if not self._cut and self._open[way].is_set():
+                with contextlib.suppress(OSError):
+                    send(data)
+
+        if self._random.random() >= self.drop:
+            for _ in range(2 if self._random.random() < self.duplicate else 1):
+                self._loop.call_later(self.delay, arrive)
 
 
-class _Clients(asyncio.DatagramProtocol):
-    """Where UDP clients send to; each gets a socket of its own towards the target."""
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close at once; a connection that has not ended in good order is reset (RST)."""
+    connection = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._ways: dict[Address, asyncio.Future[asyncio.DatagramTransport]] = {}
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self._near = transport
+def _udp() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    return made
 
-    def datagram_received(self, data: bytes, client: Address) -> None:
-        if client not in self._ways:
-            self._ways[client] = asyncio.ensure_future(self._reach(client))
-        self._proxy._datagram(
-            data, "up", lambda held: _when(self._ways.get(client), lambda far: far.sendto(held))
-        )
 
-    async def _reach(self, client: Address) -> asyncio.DatagramTransport:
-        proxy = self._proxy
+def main() -> None:
+    """Relay until Ctrl-C."""
+    parser = argparse.ArgumentParser(description="A bad network in front of a server.")
+    parser.add_argument("target", metavar="HOST:PORT", help="the server")
+    parser.add_argument("--udp", action="store_true", help="datagrams instead of connections")
+    parser.add_argument("--port", type=int, default=0, help="to listen on; 0 takes a free one")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="S", help="hold all back")
+    parser.add_argument("--drop", type=float, default=0.0, metavar="SHARE", help="lose (UDP)")
+    given = parser.parse_args()
+    host, _, port = given.target.rpartition(":")
+    with Proxy(host, int(port), "udp" if given.udp else "tcp", port=given.port) as proxy:
+        proxy.delay, proxy.drop = given.delay, given.drop
+        print(f"{proxy.kind} {proxy.host}:{proxy.port} -> {given.target}; Ctrl-C ends", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
-        class Answers(asyncio.DatagramProtocol):
-            def datagram_received(_, data: bytes, address: Address) -> None:  # noqa: N805
-                proxy._datagram(data, "down", lambda held: self._near.sendto(held, client))
 
-        loop = asyncio.get_running_loop()
-        far, _ = await loop.create_datagram_endpoint(Answers, remote_addr=proxy.target)
-        proxy._links.add(far)
-        return far
+if __name__ == "__main__":
+    main()

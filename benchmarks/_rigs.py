@@ -1,0 +1,421 @@
+"""Moving arms on which faults can be tried: what `robot_faults` and its tests stand on.
+
+`Run` is a real bridge, driven by a policy through `run_policy`, on (a) an SO-101 whose emulated
+servos speak Feetech's protocol on a pseudo-terminal or (b) an FR3 behind franky-sim. `Process` is
+the same in a process of its own, for those who want to freeze or kill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from math import nan, tau
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from embodied.policies.reach import ReachPolicy
+from embodied.serving.client import PolicyClient
+from robots.arm import Arm, ArmFeatures, ArmState, Connected, Setpoint, StopCategory
+from robots.bridge import Bridge, Log
+from robots.calibration import ServoCalibration, save_calibration
+from robots.cell import open_cell
+from robots.commander import State
+from robots.emulators.franka import FrankaSimulator
+from robots.emulators.proxy import Proxy
+from robots.emulators.servo_bus import ServoBus
+from robots.guard import violation
+from robots.intent import Kind
+from robots.kinematics import Kinematics
+from robots.limits import ArmLimits
+from robots.runner import RunConfig, run_policy
+
+ROOT = Path(__file__).resolve().parents[1]
+MOVING, STILL = 0.1, 0.02  # joint speeds [rad/s]
+PATIENCE = 15.0  # for anything to happen at all [s]
+ALL_SERVOS = frozenset(range(1, 7))
+Actions = NDArray[Any]
+
+
+class Watched(Connected):
+    """Any driver, with a note of every setpoint that reaches it."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self.sent: list[NDArray[np.float64]] = []
+        self.newest: ArmState | None = None
+
+    @property
+    def features(self) -> ArmFeatures:
+        """Those of the driver."""
+        return self._arm.features
+
+    def connect(self) -> None:
+        """Connect the driver."""
+        self._arm.connect()
+
+    def disconnect(self) -> None:
+        """Disconnect it."""
+        self._arm.disconnect()
+
+    def state(self) -> ArmState:
+        """Return its state."""
+        self.newest = self._arm.state()
+        return self.newest
+
+    def command(self, setpoint: Setpoint) -> None:
+        """Note a setpoint and pass it on."""
+        self.sent.append(setpoint.positions)
+        self._arm.command(setpoint)
+
+    def stop(self, category: StopCategory) -> None:
+        """Stop it."""
+        self._arm.stop(category)
+
+
+class Servos:
+    """An SO-101 of emulated servos; what is measured is what the servos do."""
+
+    name = "feetech"
+
+    def __init__(self, folder: Path) -> None:
+        self.recipe, self._calibration = folder / "so101.yaml", folder / "so101.json"
+        self.bus = ServoBus()
+        self._servos = {
+            name: ServoCalibration(number, 0, 0, 700, 3394)
+            for number, name in enumerate(("shoulder_pan", "shoulder_lift", "elbow_flex",
+                                           "wrist_flex", "wrist_roll", "gripper"), start=1)
+        }  # fmt: skip
+        self.renew()
+
+    def renew(self) -> None:
+        """Put an arm there whose servos are well and hold the middle of their ranges."""
+        self.bus.close()
+        self.bus = ServoBus()
+        for servo in self._servos.values():
+            with self.bus.changed(servo.id) as raw:
+                raw.encoder = servo.middle
+                raw.set_word(9, servo.range_min)
+                raw.set_word(11, servo.range_max)
+                raw.set_word(42, raw.position)
+                raw.write(40, b"\x01")
+        save_calibration(self._calibration, self._servos)
+        box = {"floor": 0.02, "lower": [0.05, -0.3], "upper": [0.45, 0.3], "ceiling": 0.4}
+        options = {"port": self.bus.port, "calibration": str(self._calibration)}
+        self.recipe.write_text(yaml.safe_dump({
+            "driver": "feetech", "model": "so101", "options": options, "safety": {"workspace": box},
+        }))  # fmt: skip
+
+    def speed(self, state: ArmState | None) -> float:
+        """Return the speed of the fastest joint [rad/s]."""
+        return max(abs(self.bus.servo(number).speed) for number in range(1, 6)) * tau / 4096
+
+    def holding(self) -> bool:
+        """Whether every servo has torque and is where it shall be."""
+        servos = [self.bus.servo(number) for number in sorted(ALL_SERVOS)]
+        return all(s.torque and abs(s.position - s.word(42)) <= 1 for s in servos)
+
+    def close(self) -> None:
+        """End the bus."""
+        self.bus.close()
+
+
+class Franka:
+    """An FR3 in franky-sim; what is measured is what the robot reports."""
+
+    name = "fr3"
+
+    def __init__(self, folder: Path) -> None:
+        self.recipe = folder / "fr3.yaml"
+        self.simulator = FrankaSimulator()
+        self.simulator.start()
+        box = {"floor": 0.02, "lower": [0.1, -0.6], "upper": [0.8, 0.6], "ceiling": 1.0}
+        options = {"host": self.simulator.host, "realtime": False}
+        self.recipe.write_text(yaml.safe_dump({
+            "driver": "franka", "model": "fr3", "options": options, "safety": {"workspace": box},
+        }))  # fmt: skip
+
+    def renew(self) -> None:
+        """Wake the simulator if it was frozen."""
+        os.kill(self.simulator.pid, signal.SIGCONT)
+
+    def speed(self, state: ArmState | None) -> float:
+        """Return the speed of the fastest joint but the seventh, which rattles [rad/s]."""
+        return nan if state is None else float(np.abs(state.velocities[:6]).max())
+
+    def close(self) -> None:
+        """End the simulator."""
+        self.simulator.stop()
+
+
+Rig = Servos | Franka
+
+
+class Server:
+    """`embodied serve reach` as a process of its own, behind a proxy."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._recipe, self._port = str(rig.recipe), 0
+        self.start()
+        self.proxy = Proxy("127.0.0.1", self._port).__enter__()
+
+    def start(self) -> None:
+        """Start it, at the port it had before."""
+        self.process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "embodied", "serve", "reach", "--robot", self._recipe,
+             "--port", str(self._port)],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found, f"the policy server did not start: {line}"
+        self._port = int(found[1])
+
+    def kill(self) -> None:
+        """End it by force, frozen or not."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def close(self) -> None:
+        """End it and its proxy."""
+        self.proxy.close()
+        self.kill()
+
+
+class Run:
+    """A bridge that a policy drives, before, while and after something happens to it.
+
+    Args:
+        rig: the arm.
+        server: drives it; None for a policy in this process.
+        log: takes note of what the bridge does, too.
+        safety: keys of the recipe's limits to change.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        server: Server | None = None,
+        log: Log | None = None,
+        safety: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.rig, self.server, self._log = rig, server, log
+        self.cell = open_cell(str(rig.recipe), [f"safety.{k}={v}" for k, v in safety.items()])
+        self.goes_on = threading.Event()  # cleared: the thread that gives commands stands still
+        self.goes_on.set()
+        self.harm: Callable[[Actions], Any] = lambda actions: actions
+        self.ahead = 0.0  # of the bridge's clock [s]
+        self.began = self.noticed = self.stopped = nan
+        self._end = False
+        self._policy = ReachPolicy(self.cell.model.home)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.arm = Watched(stack.enter_context(self.cell.arm()))
+            infer: Any = self._infer
+            if self.server is not None:
+                uri = f"ws://127.0.0.1:{self.server.proxy.port}"
+                infer = stack.enter_context(PolicyClient(uri)).infer
+            self.bridge = Bridge(
+                self.arm, self.cell.model, self.cell.safety, self, lambda: self.clock()
+            )
+            step = self.bridge._shaper.step
+
+            def watched(target: Any, kind: Kind = Kind.POSITION) -> Any:
+                if target is None:
+                    self.notice()
+                return step(target, kind)
+
+            self.bridge._shaper.step = watched  # type: ignore[method-assign]
+            stack.enter_context(self.bridge)
+            config = RunConfig(action_size=len(self.cell.model.joints), patience=60.0)
+            thread = threading.Thread(
+                target=run_policy,
+                args=(self.bridge, infer, config, 600.0, None, self._stopping),
+                daemon=True,
+            )
+            stack.callback(self._finish, thread)
+            thread.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def clock(self) -> float:
+        """Return the bridge's time [s]."""
+        return time.monotonic() + self.ahead
+
+    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+        """Watch for the fault; `robots.bridge.Log`."""
+        if fields.get("event") == "fault":
+            self.notice()
+        if self._log is not None:
+            self._log.put(kind, stamp, fields)
+
+    def notice(self) -> None:
+        """The fault has been noticed now, if there is one and it was not before."""
+        if self.began == self.began and self.noticed != self.noticed:
+            self.noticed = time.monotonic()
+
+    @property
+    def state(self) -> State:
+        """The bridge's."""
+        return self.bridge.commander.state
+
+    @property
+    def speed(self) -> float:
+        """Of the fastest joint [rad/s]."""
+        return self.rig.speed(self.arm.newest)
+
+    def wait(self, what: Callable[[], bool], lasting: float = 0.0) -> bool:
+        """Wait until something is true, and stays so; note when the arm was last seen moving."""
+        end, since = time.monotonic() + PATIENCE, nan
+        while (now := time.monotonic()) < end:
+            if self.speed >= STILL:
+                self.stopped = now
+            if not what():
+                since = nan
+            elif since != since:
+                since = now
+            if now - since >= lasting:
+                return True
+            time.sleep(0.004)
+        return False
+
+    def until_moving(self) -> None:
+        """Wait until the arm is well under way."""
+        if not self.wait(lambda: self.state is State.RUNNING and self.speed > MOVING):
+            raise AssertionError(f"the arm does not move: {self.bridge.status()}")
+
+    def violation(self) -> str | None:
+        """Say what was wrong with a setpoint that the driver was given, or None."""
+        limits, kinematics = self.bridge.limits, self.bridge.kinematics
+        return broken(np.array(self.arm.sent), limits, kinematics, self.bridge.period)
+
+    def _stopping(self) -> bool:
+        self.goes_on.wait()
+        return self._end
+
+    def _finish(self, thread: threading.Thread) -> None:
+        self._end = True
+        self.goes_on.set()
+        thread.join()
+
+    def _infer(self, observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
+        return {"actions": self.harm(self._policy.infer(observation)["actions"])}
+
+
+def broken(
+    sent: NDArray[np.float64], limits: ArmLimits, kinematics: Kinematics, period: float
+) -> str | None:
+    """Say which limit a series of (N, J) setpoints broke, or None."""
+    for end in range(3, len(sent), 50):
+        wrong = violation(sent[end - 3 : end], sent[end : end + 50], limits, kinematics, period)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+class Lines:
+    """A log of JSON lines in a file; `robots.bridge.Log`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("a", buffering=1, encoding="utf-8")
+
+    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+        """Write one."""
+        self._file.write(json.dumps({"kind": kind, "stamp": stamp, **fields}) + "\n")
+
+
+class Process:
+    """A bridge, and the policy that drives it, in a process of their own.
+
+    Args:
+        rig: the arm.
+        log: file of its `Lines`; must not exist.
+    """
+
+    def __init__(self, rig: Rig, log: Path) -> None:
+        self.rig, self._log, self._read = rig, log, 0
+        self.rows: dict[str, list[dict[str, Any]]] = {"state": [], "setpoint": [], "event": []}
+        self._child = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "benchmarks._rigs", str(rig.recipe), str(log)], cwd=ROOT
+        )
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self._child.send_signal(number)
+
+    def close(self) -> None:
+        """End it by force."""
+        self._child.kill()
+        self._child.wait()
+
+    def look(self) -> None:
+        """Read what it wrote since."""
+        if self._log.exists():
+            with self._log.open("rb") as file:
+                file.seek(self._read)
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read += len(whole)
+            for line in whole.splitlines():
+                row = json.loads(line)
+                self.rows.get(row["kind"], []).append(row)
+
+    @property
+    def state(self) -> str:
+        """The bridge's, as it last said."""
+        self.look()
+        return str(self.rows["state"][-1]["bridge"]) if self.rows["state"] else ""
+
+    @property
+    def speed(self) -> float:
+        """Of the fastest joint [rad/s]."""
+        self.look()
+        if not self.rows["state"]:
+            return nan
+        row = self.rows["state"][-1]
+        arrays = np.array(row["positions"]), np.array(row["velocities"])
+        return self.rig.speed(ArmState(row["stamp"], *arrays))
+
+    def fault(self) -> dict[str, Any] | None:
+        """Return the event of its fault, if there was one."""
+        self.look()
+        return next((row for row in self.rows["event"] if row["event"] == "fault"), None)
+
+
+def main() -> None:
+    """Drive an arm until killed; in fault, go on watching it."""
+    recipe, log = sys.argv[1:]
+    cell = open_cell(recipe)
+    policy = ReachPolicy(cell.model.home)
+
+    def infer(observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
+        return policy.infer(observation)
+
+    config = RunConfig(action_size=len(cell.model.joints))
+    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety, Lines(Path(log))) as bridge:
+        run_policy(bridge, infer, config, 600.0)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What happens to a moving arm when something fails: `embodied bench robot_faults`.
+
+Each fault befalls a real bridge that a policy drives, on an SO-101 of emulated servos and on an FR3
+behind franky-sim (see `benchmarks._rigs`). Processes are frozen and killed by real signals, the
+network fails in `robots.emulators.proxy`.
+
+`fault.ARM.NAME.detect`: from the fault to the first setpoint that brakes, or to FAULT; for a second
+commander to its refusal, for a suspended bridge from its awakening.
+`fault.ARM.NAME.stop`: from the fault until the joints are, and stay, below 0.02 rad/s; absent where
+nothing can be measured (a frozen simulator) or nothing has to stop.
+`fault.ARM.NAME.promised`: 1 if every trial ended in the promised state and no setpoint broke a
+limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # `embodied bench` loads this file alone
+
+from benchmarks._rigs import ALL_SERVOS, MOVING, STILL, Franka, Process, Rig, Run, Server, Servos
+from benchmarks._rigs import broken
+from robots.commander import State
+from robots.errors import BridgeError
+from robots.guard import Outcome
+from robots.intent import Command, Kind
+
+SETTLED = 0.3  # so long it must have been in the promised state for a trial to be over [s]
+ASLEEP = 0.5  # how long a bridge is suspended [s]
+JUMP = 5.0  # of a clock [s]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong.
+
+    Attributes:
+        strike: makes it happen.
+        ends: the state that is promised; HOLDING and FAULT mean at rest.
+        within: the time promised until it is noticed [s].
+        served: the policy is a server's.
+        arms: on which it can happen.
+        heal: ends it, for the arm to move again; None where `reset` and `arm` are needed.
+    """
+
+    strike: Callable[[Run], None]
+    ends: State
+    within: float
+    served: bool = False
+    arms: tuple[str, ...] = ("feetech", "fr3")
+    heal: Callable[[Run], None] | None = None
+
+
+def _served(act: Callable[[Server], None]) -> Callable[[Run], None]:
+    def done(run: Run) -> None:
+        assert run.server is not None
+        act(run.server)
+
+    return done
+
+
+def _bad(harm: Callable[[Any], Any]) -> Fault:
+    """A policy whose answers are bad; it gets well again."""
+
+    def strike(run: Run) -> None:
+        run.harm = harm
+
+    def heal(run: Run) -> None:
+        run.harm = lambda actions: actions
+
+    # The answer that is due, and the age of the last command that came before it.
+    return Fault(strike, State.HOLDING, 0.25, heal=heal)
+
+
+def _on_bus(name: str, value: Any) -> Fault:
+    def strike(run: Run) -> None:
+        assert isinstance(run.rig, Servos)
+        setattr(run.rig.bus.faults, name, value)
+
+    return Fault(strike, State.FAULT, 0.1, arms=("feetech",))
+
+
+def _unplug(run: Run) -> None:
+    run.rig.close()
+
+
+def _freeze_robot(run: Run) -> None:
+    assert isinstance(run.rig, Franka)
+    os.kill(run.rig.simulator.pid, signal.SIGSTOP)
+
+
+def _clock(by: float) -> Fault:
+    def strike(run: Run) -> None:
+        run.ahead = by
+
+    return Fault(strike, State.FAULT, 0.1)
+
+
+def _intrude(run: Run) -> None:
+    """Try to take command from the policy, and to command without having it."""
+    now, away = run.clock(), np.array(run.cell.model.home) + 0.3
+    with contextlib.suppress(BridgeError):
+        run.bridge.arm("intruder")
+        raise AssertionError("a second commander was let in")
+    verdict = run.bridge.submit("0" * 32, Command(Kind.POSITION, away, now, now))
+    assert verdict.outcome is Outcome.REFUSED, verdict
+    run.notice()
+
+
+def _resume(server: Server) -> None:
+    server.proxy.resume()
+
+
+def _delay(server: Server) -> None:
+    server.proxy.delay = 0.4  # each way: the answer is older than the 0.5 s that it may be
+
+
+FAULTS = {
+    "policy_silent": Fault(
+        lambda run: run.goes_on.clear(), State.HOLDING, 0.15, heal=lambda run: run.goes_on.set()
+    ),
+    "policy_frozen": Fault(
+        _served(lambda server: server.process.send_signal(signal.SIGSTOP)), State.HOLDING, 0.5, True,
+        heal=_served(lambda server: server.process.send_signal(signal.SIGCONT)),
+    ),
+    "policy_killed": Fault(
+        _served(Server.kill), State.HOLDING, 0.5, True, heal=_served(Server.start)
+    ),
+    "stale_chunk": Fault(_served(_delay), State.HOLDING, 0.5, True, heal=_served(_resume)),
+    "link_cut": Fault(
+        _served(lambda server: server.proxy.cut()), State.HOLDING, 0.5, True, heal=_served(_resume)
+    ),
+    "link_half_open": Fault(
+        _served(lambda server: server.proxy.half_open("down")), State.HOLDING, 0.5, True,
+        heal=_served(_resume),
+    ),
+    "action_nan": _bad(lambda actions: actions * np.nan),
+    "action_inf": _bad(lambda actions: actions + np.inf),
+    "action_huge": _bad(lambda actions: actions + 1e300 * np.resize([1, -1], actions.shape)),
+    "action_denormal": _bad(lambda actions: actions * 0 + 5e-324),
+    "action_shape": _bad(lambda actions: actions[:, :3]),
+    "action_dtype": _bad(lambda actions: actions.astype(complex)),
+    "device_silent": _on_bus("silent", set(ALL_SERVOS)),
+    "device_corrupt": _on_bus("corrupt", set(ALL_SERVOS)),
+    "device_unplugged": Fault(_unplug, State.FAULT, 0.1, arms=("feetech",)),
+    "robot_frozen": Fault(_freeze_robot, State.FAULT, 0.1, arms=("fr3",)),
+    "two_commanders": Fault(_intrude, State.RUNNING, 0.05),
+    "clock_forward": _clock(JUMP),
+    "clock_back": _clock(-JUMP),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one went.
+
+    Attributes:
+        detect: until it was noticed [s].
+        stop: until the arm was at rest [s]; NaN where it cannot be seen, or need not be.
+        wrong: what was not as promised; "" if all was.
+    """
+
+    detect: float
+    stop: float
+    wrong: str = ""
+
+
+def strike(run: Run, fault: Fault) -> Trial:
+    """Let a fault happen to a run, whose arm moves, and see how it ends."""
+    run.until_moving()
+    run.began = time.monotonic()
+    fault.strike(run)
+    goes_on = fault.ends is State.RUNNING
+    ended = run.wait(
+        lambda: run.state is fault.ends and (goes_on or not run.speed >= STILL), SETTLED
+    )
+    detect, stop = run.noticed - run.began, run.stopped - run.began
+    wrong = run.violation() or ""
+    if not ended:
+        wrong = f"{run.state} at {run.speed:.2f} rad/s instead of {fault.ends}"
+    elif isnan(detect):
+        wrong = "nothing was noticed"
+    elif fault.heal is not None and not wrong:
+        fault.heal(run)
+        if not run.wait(lambda: run.state is State.RUNNING and run.speed > MOVING):
+            wrong = f"{run.state} after the fault had gone"
+        wrong = wrong or run.violation() or ""
+    return Trial(detect, nan if goes_on or isnan(run.speed) else max(0.0, stop), wrong)
+
+
+def suspended(rig: Rig, folder: Path) -> Trial:
+    """Suspend the process of a bridge, whose arm moves, and wake it up again."""
+    with contextlib.closing(Process(rig, folder / f"{time.monotonic_ns()}.jsonl")) as process:
+        _until(lambda: process.state == State.RUNNING and process.speed > MOVING)
+        process.send(signal.SIGSTOP)
+        asleep = stopped = time.monotonic()
+        while (now := time.monotonic()) < asleep + ASLEEP:
+            stopped = now if rig.speed(None) >= STILL else stopped
+            time.sleep(0.004)
+        process.send(signal.SIGCONT)
+        awake = time.monotonic()
+        _until(lambda: process.fault() is not None)
+        fault = process.fault() or {}
+        _until(lambda: not process.speed >= STILL)
+        late = [row for row in process.rows["setpoint"] if row["stamp"] > fault["stamp"]]
+        cell = rig_cell(rig)
+        sent = np.array([row["positions"] for row in process.rows["setpoint"]])
+        wrong = broken(sent, cell.limits, cell.kinematics, cell.period) or ""
+        if late or process.state != State.FAULT:
+            wrong = f"{process.state}, {len(late)} setpoints after the fault"
+    stop = stopped - asleep if isinstance(rig, Servos) else nan
+    return Trial(fault["stamp"] - awake, stop, wrong)

@@ -1,0 +1,220 @@
+"""The relay carries bytes as they are, and each fault does what its name says. Real sockets."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from embodied.serving.client import PolicyClient, ServingError, ServingTimeoutError
+from embodied.serving.config import ServerConfig
+from embodied.serving.server import PolicyServer
+from robots.emulators.proxy import Proxy
+from robots.errors import RobotError
+
+
+class EchoTcp(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+
+
+class EchoUdp(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request[1].sendto(self.request[0], self.client_address)
+
+
+class EchoTcpServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+def proxied(server: socketserver.BaseServer, kind: str) -> Iterator[Proxy]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    with Proxy(*server.server_address, kind) as proxy:  # type: ignore[misc, arg-type]
+        yield proxy
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def tcp() -> Iterator[Proxy]:
+    yield from proxied(EchoTcpServer(("127.0.0.1", 0), EchoTcp), "tcp")
+
+
+@pytest.fixture
+def udp() -> Iterator[Proxy]:
+    yield from proxied(socketserver.UDPServer(("127.0.0.1", 0), EchoUdp), "udp")
+
+
+def dial(proxy: Proxy) -> socket.socket:
+    return socket.create_connection((proxy.host, proxy.port), timeout=10)
+
+
+def datagrams(proxy: Proxy, wait: float = 10.0) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect((proxy.host, proxy.port))
+    made.settimeout(wait)
+    return made
+
+
+def receive(link: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (more := link.recv(65536)):
+        data += more
+    return data
+
+
+def elapsed(what: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    what()
+    return time.monotonic() - begun
+
+
+def test_bytes_pass_unchanged_whatever_their_number(tcp: Proxy) -> None:
+    sent = bytes(range(256)) * 8192
+    with dial(tcp) as link:
+        writer = threading.Thread(target=lambda: (link.sendall(sent), link.shutdown(1)))
+        writer.start()
+        received = receive(link, len(sent))
+        writer.join()
+        assert link.recv(1) == b""  # the end is passed on as well
+    assert received == sent
+
+
+def test_delay_holds_everything_back_in_both_directions_and_in_order(tcp: Proxy) -> None:
+    tcp.delay = 0.1
+    with dial(tcp) as link:
+
+        def exchange() -> None:
+            for number in range(50):
+                link.sendall(bytes([number]))
+            assert receive(link, 50) == bytes(range(50))
+
+        assert 0.2 <= elapsed(exchange) < 5
+
+
+def test_cut_resets_connections_and_refuses_others_until_resume(tcp: Proxy) -> None:
+    with dial(tcp) as link:
+        link.sendall(b"a")
+        assert receive(link, 1) == b"a"
+        tcp.cut()
+        with pytest.raises(ConnectionResetError):
+            link.recv(1)
+    with dial(tcp) as link, pytest.raises(ConnectionResetError):
+        link.recv(1)
+    tcp.resume()
+    with dial(tcp) as link:
+        link.sendall(b"c")
+        assert receive(link, 1) == b"c"
+
+
+@pytest.mark.parametrize("direction", ["up", "down", "both"])
+def test_half_open_is_silence_on_a_standing_connection(tcp: Proxy, direction: str) -> None:
+    with dial(tcp) as link:
+        tcp.half_open(direction)  # type: ignore[arg-type]
+        link.sendall(b"late")
+        link.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            link.recv(1)
+        link.settimeout(10)
+        tcp.resume()
+        assert receive(link, 4) == b"late"
+
+
+def test_without_a_server_the_client_is_reset() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening
+        with (
+            Proxy("127.0.0.1", taken.getsockname()[1]) as proxy,
+            dial(proxy) as link,
+            pytest.raises(ConnectionResetError),
+        ):
+            link.recv(1)
+
+
+def test_datagrams_pass_each_to_the_one_who_asked(udp: Proxy) -> None:
+    with datagrams(udp) as one, datagrams(udp) as other:
+        one.send(b"one")
+        other.send(b"other")
+        assert other.recv(100) == b"other"
+        assert one.recv(100) == b"one"
+
+
+def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: Proxy) -> None:
+    with datagrams(udp, 0.3) as link:
+
+        def answers() -> int:
+            for _ in range(100):
+                link.send(b"x")
+            count = 0
+            while True:
+                try:
+                    link.recv(10)
+                except TimeoutError:
+                    return count
+                count += 1
+
+        udp.drop = 0.3  # of each direction: 49 of 100 come back
+        assert 25 <= answers() <= 75
+        udp.drop = 1.0
+        assert answers() == 0
+        udp.resume()
+        udp.duplicate = 1.0
+        assert answers() == 400
+        udp.resume()
+        assert answers() == 100
+
+
+def test_a_cut_or_half_open_line_loses_datagrams_for_good(udp: Proxy) -> None:
+    with datagrams(udp, 0.2) as link:
+        for fault in (udp.cut, lambda: udp.half_open("down")):
+            fault()
+            link.send(b"lost")
+            with pytest.raises(TimeoutError):
+                link.recv(10)
+            udp.resume()
+            link.send(b"new")
+            assert link.recv(10) == b"new"
+
+
+def test_only_this_machine_and_known_kinds() -> None:
+    with pytest.raises(RobotError, match="only loopback"):
+        Proxy("127.0.0.1", 1, host="0.0.0.0")  # noqa: S104
+    with pytest.raises(RobotError, match="tcp and udp are possible"):
+        Proxy("127.0.0.1", 1, "icmp")  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RobotError, match="cannot listen"), Proxy("127.0.0.1", 1, port=port):
+            pass
+
+
+class Still:
+    metadata = {"policy": "still"}  # noqa: RUF012
+
+    def infer(self, observation: dict) -> dict:
+        return {"seen": observation["number"]}
+
+
+def test_a_policy_client_gets_an_error_in_time_and_then_its_own_answers_again() -> None:
+    with (
+        PolicyServer(Still(), ServerConfig(port=0)) as server,
+        Proxy("127.0.0.1", server.port) as proxy,
+        PolicyClient(f"ws://127.0.0.1:{proxy.port}", timeout=5.0) as client,
+    ):
+        assert client.infer({"number": 1})["seen"] == 1
+        proxy.half_open("down")
+        with pytest.raises(ServingTimeoutError):
+            client.infer({"number": 2}, timeout=0.2)
+        proxy.resume()
+        assert client.infer({"number": 3})["seen"] == 3
+        proxy.cut()
+        with pytest.raises(ServingError):
+            client.infer({"number": 4}, timeout=0.2)
+        proxy.resume()
+        assert client.infer({"number": 5})["seen"] == 5
