@@ -1,14 +1,12 @@
 """Moving arms on which faults can be tried: what `robot_faults` and its tests stand on.
 
 `Run` is a real bridge, driven by a policy through `run_policy`, on (a) an SO-101 whose emulated
-servos speak Feetech's protocol on a pseudo-terminal or (b) an FR3 behind franky-sim. `Process` is
-the same in a process of its own, for those who want to freeze or kill it.
+servos speak Feetech's protocol on a pseudo-terminal or (b) an FR3 behind franky-sim.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -17,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from math import nan, tau
+from math import isnan, nan, tau
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -28,61 +26,28 @@ from numpy.typing import NDArray
 
 from embodied.policies.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
-from robots.arm import Arm, ArmFeatures, ArmState, Connected, Setpoint, StopCategory
+from robots.arm import ArmState, Setpoint
 from robots.bridge import Bridge, Log
 from robots.calibration import ServoCalibration, save_calibration
-from robots.cell import open_cell
+from robots.cell import Cell, open_cell
 from robots.commander import State
 from robots.emulators.franka import FrankaSimulator
 from robots.emulators.proxy import Proxy
 from robots.emulators.servo_bus import ServoBus
+from robots.errors import RobotError
 from robots.guard import violation
 from robots.intent import Kind
 from robots.kinematics import Kinematics
-from robots.limits import ArmLimits
+from robots.limits import limits_of
+from robots.model import load_model
 from robots.runner import RunConfig, run_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING, STILL = 0.1, 0.02  # joint speeds [rad/s]
+PERIOD = 0.01  # of both arms [s]
 PATIENCE = 15.0  # for anything to happen at all [s]
 ALL_SERVOS = frozenset(range(1, 7))
 Actions = NDArray[Any]
-
-
-class Watched(Connected):
-    """Any driver, with a note of every setpoint that reaches it."""
-
-    def __init__(self, arm: Arm) -> None:
-        self._arm = arm
-        self.sent: list[NDArray[np.float64]] = []
-        self.newest: ArmState | None = None
-
-    @property
-    def features(self) -> ArmFeatures:
-        """Those of the driver."""
-        return self._arm.features
-
-    def connect(self) -> None:
-        """Connect the driver."""
-        self._arm.connect()
-
-    def disconnect(self) -> None:
-        """Disconnect it."""
-        self._arm.disconnect()
-
-    def state(self) -> ArmState:
-        """Return its state."""
-        self.newest = self._arm.state()
-        return self.newest
-
-    def command(self, setpoint: Setpoint) -> None:
-        """Note a setpoint and pass it on."""
-        self.sent.append(setpoint.positions)
-        self._arm.command(setpoint)
-
-    def stop(self, category: StopCategory) -> None:
-        """Stop it."""
-        self._arm.stop(category)
 
 
 class Servos:
@@ -93,11 +58,12 @@ class Servos:
     def __init__(self, folder: Path) -> None:
         self.recipe, self._calibration = folder / "so101.yaml", folder / "so101.json"
         self.bus = ServoBus()
+        spans = [(j.name, j.upper - j.lower) for j in load_model("so101").joints]
         self._servos = {
-            name: ServoCalibration(number, 0, 0, 700, 3394)
-            for number, name in enumerate(("shoulder_pan", "shoulder_lift", "elbow_flex",
-                                           "wrist_flex", "wrist_roll", "gripper"), start=1)
-        }  # fmt: skip
+            name: ServoCalibration(number, 0, 0, 2047 - half, 2047 + half)
+            for number, (name, span) in enumerate([*spans, ("gripper", 2.0)], start=1)
+            if (half := round(span / 2 * 4096 / tau))
+        }
         self.renew()
 
     def renew(self) -> None:
@@ -141,6 +107,7 @@ class Franka:
         self.recipe = folder / "fr3.yaml"
         self.simulator = FrankaSimulator()
         self.simulator.start()
+        self._frozen = False
         box = {"floor": 0.02, "lower": [0.1, -0.6], "upper": [0.8, 0.6], "ceiling": 1.0}
         options = {"host": self.simulator.host, "realtime": False}
         self.recipe.write_text(yaml.safe_dump({
@@ -150,10 +117,16 @@ class Franka:
     def renew(self) -> None:
         """Wake the simulator if it was frozen."""
         os.kill(self.simulator.pid, signal.SIGCONT)
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """Suspend the simulator, and with it all that can be seen of the arm."""
+        os.kill(self.simulator.pid, signal.SIGSTOP)
+        self._frozen = True
 
     def speed(self, state: ArmState | None) -> float:
         """Return the speed of the fastest joint but the seventh, which rattles [rad/s]."""
-        return nan if state is None else float(np.abs(state.velocities[:6]).max())
+        return nan if state is None or self._frozen else float(np.abs(state.velocities[:6]).max())
 
     def close(self) -> None:
         """End the simulator."""
@@ -178,11 +151,19 @@ class Server:
              "--port", str(self._port)],
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.process.stdout.readline() if self.process.stdout else ""
         found = re.search(r"127\.0\.0\.1:(\d+)", line)
-        assert found, f"the policy server did not start: {line}"
+        if found is None:
+            raise RobotError(f"the policy server did not start: {line}")
         self._port = int(found[1])
+
+    def renew(self) -> None:
+        """Make it well again, whatever was done to it."""
+        self.proxy.resume()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+        else:
+            self.start()
 
     def kill(self) -> None:
         """End it by force, frozen or not."""
@@ -219,6 +200,7 @@ class Run:
         self.goes_on = threading.Event()  # cleared: the thread that gives commands stands still
         self.goes_on.set()
         self.harm: Callable[[Actions], Any] = lambda actions: actions
+        self.sent: list[NDArray[np.float64]] = []  # to the driver
         self.ahead = 0.0  # of the bridge's clock [s]
         self.began = self.noticed = self.stopped = nan
         self._end = False
@@ -227,14 +209,20 @@ class Run:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self.arm = Watched(stack.enter_context(self.cell.arm()))
+            arm = stack.enter_context(self.cell.arm())
+            command = arm.command
+
+            def noted(setpoint: Setpoint) -> None:
+                self.sent.append(setpoint.positions)
+                command(setpoint)
+
+            arm.command = noted  # type: ignore[method-assign]
             infer: Any = self._infer
             if self.server is not None:
+                self.server.renew()
                 uri = f"ws://127.0.0.1:{self.server.proxy.port}"
                 infer = stack.enter_context(PolicyClient(uri)).infer
-            self.bridge = Bridge(
-                self.arm, self.cell.model, self.cell.safety, self, lambda: self.clock()
-            )
+            self.bridge = Bridge(arm, self.cell.model, self.cell.safety, self, self.clock)
             step = self.bridge._shaper.step
 
             def watched(target: Any, kind: Kind = Kind.POSITION) -> Any:
@@ -265,14 +253,14 @@ class Run:
     def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Watch for the fault; `robots.bridge.Log`."""
         if fields.get("event") == "fault":
-            self.notice()
+            self.notice(stamp - self.ahead)
         if self._log is not None:
             self._log.put(kind, stamp, fields)
 
-    def notice(self) -> None:
+    def notice(self, now: float | None = None) -> None:
         """The fault has been noticed now, if there is one and it was not before."""
-        if self.began == self.began and self.noticed != self.noticed:
-            self.noticed = time.monotonic()
+        if isnan(self.noticed) and not isnan(self.began):
+            self.noticed = time.monotonic() if now is None else now
 
     @property
     def state(self) -> State:
@@ -282,7 +270,7 @@ class Run:
     @property
     def speed(self) -> float:
         """Of the fastest joint [rad/s]."""
-        return self.rig.speed(self.arm.newest)
+        return self.rig.speed(self.bridge.status().arm)
 
     def wait(self, what: Callable[[], bool], lasting: float = 0.0) -> bool:
         """Wait until something is true, and stays so; note when the arm was last seen moving."""
@@ -292,7 +280,7 @@ class Run:
                 self.stopped = now
             if not what():
                 since = nan
-            elif since != since:
+            elif isnan(since):
                 since = now
             if now - since >= lasting:
                 return True
@@ -301,13 +289,12 @@ class Run:
 
     def until_moving(self) -> None:
         """Wait until the arm is well under way."""
-        if not self.wait(lambda: self.state is State.RUNNING and self.speed > MOVING):
-            raise AssertionError(f"the arm does not move: {self.bridge.status()}")
+        if not self.wait(lambda: self.state is State.RUNNING and self.speed > MOVING, 0.1):
+            raise RobotError(f"the arm does not move: {self.bridge.status()}")
 
     def violation(self) -> str | None:
         """Say what was wrong with a setpoint that the driver was given, or None."""
-        limits, kinematics = self.bridge.limits, self.bridge.kinematics
-        return broken(np.array(self.arm.sent), limits, kinematics, self.bridge.period)
+        return broken(np.array(self.sent), self.cell)
 
     def _stopping(self) -> bool:
         self.goes_on.wait()
@@ -322,100 +309,11 @@ class Run:
         return {"actions": self.harm(self._policy.infer(observation)["actions"])}
 
 
-def broken(
-    sent: NDArray[np.float64], limits: ArmLimits, kinematics: Kinematics, period: float
-) -> str | None:
-    """Say which limit a series of (N, J) setpoints broke, or None."""
+def broken(sent: NDArray[np.float64], cell: Cell) -> str | None:
+    """Say which limit a series of (N, J) setpoints, one a period, broke; None if none."""
+    limits, kinematics = limits_of(cell.model, cell.safety), Kinematics(cell.model)
     for end in range(3, len(sent), 50):
-        wrong = violation(sent[end - 3 : end], sent[end : end + 50], limits, kinematics, period)
+        wrong = violation(sent[end - 3 : end], sent[end : end + 50], limits, kinematics, PERIOD)
         if wrong is not None:
             return wrong
     return None
-
-
-class Lines:
-    """A log of JSON lines in a file; `robots.bridge.Log`."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file.open("a", buffering=1, encoding="utf-8")
-
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
-        """Write one."""
-        self._file.write(json.dumps({"kind": kind, "stamp": stamp, **fields}) + "\n")
-
-
-class Process:
-    """A bridge, and the policy that drives it, in a process of their own.
-
-    Args:
-        rig: the arm.
-        log: file of its `Lines`; must not exist.
-    """
-
-    def __init__(self, rig: Rig, log: Path) -> None:
-        self.rig, self._log, self._read = rig, log, 0
-        self.rows: dict[str, list[dict[str, Any]]] = {"state": [], "setpoint": [], "event": []}
-        self._child = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "benchmarks._rigs", str(rig.recipe), str(log)], cwd=ROOT
-        )
-
-    def send(self, number: int) -> None:
-        """Send it a signal."""
-        self._child.send_signal(number)
-
-    def close(self) -> None:
-        """End it by force."""
-        self._child.kill()
-        self._child.wait()
-
-    def look(self) -> None:
-        """Read what it wrote since."""
-        if self._log.exists():
-            with self._log.open("rb") as file:
-                file.seek(self._read)
-                text = file.read()
-            whole = text[: text.rfind(b"\n") + 1]
-            self._read += len(whole)
-            for line in whole.splitlines():
-                row = json.loads(line)
-                self.rows.get(row["kind"], []).append(row)
-
-    @property
-    def state(self) -> str:
-        """The bridge's, as it last said."""
-        self.look()
-        return str(self.rows["state"][-1]["bridge"]) if self.rows["state"] else ""
-
-    @property
-    def speed(self) -> float:
-        """Of the fastest joint [rad/s]."""
-        self.look()
-        if not self.rows["state"]:
-            return nan
-        row = self.rows["state"][-1]
-        arrays = np.array(row["positions"]), np.array(row["velocities"])
-        return self.rig.speed(ArmState(row["stamp"], *arrays))
-
-    def fault(self) -> dict[str, Any] | None:
-        """Return the event of its fault, if there was one."""
-        self.look()
-        return next((row for row in self.rows["event"] if row["event"] == "fault"), None)
-
-
-def main() -> None:
-    """Drive an arm until killed; in fault, go on watching it."""
-    recipe, log = sys.argv[1:]
-    cell = open_cell(recipe)
-    policy = ReachPolicy(cell.model.home)
-
-    def infer(observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
-        return policy.infer(observation)
-
-    config = RunConfig(action_size=len(cell.model.joints))
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety, Lines(Path(log))) as bridge:
-        run_policy(bridge, infer, config, 600.0)
-        signal.pause()
-
-
-if __name__ == "__main__":
-    main()

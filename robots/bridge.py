@@ -152,7 +152,7 @@ class Bridge:
         now = self._clock()
         verdict = self.commander.objection(token) or self._judge(command, now)
         verdict = self.commander.accept(token, command, verdict, now)
-        asked = np.asarray(command.values)
+        asked = command.values
         self._note(
             "verdict",
             {
@@ -207,19 +207,10 @@ class Bridge:
 
     def status(self) -> Status:
         """Return what there is to see."""
-        commander = self.commander
-        return Status(
-            commander.state,
-            commander.fault,
-            commander.owner,
-            commander.held,
-            self._measured,
-            self._sent,
-            self._shaper.blocked,
-            commander.counts,
-            commander.recent,
-            self._late,
-        )
+        commander, shaper = self.commander, self._shaper
+        command = commander.state, commander.fault, commander.owner, commander.held
+        arm = self._measured, self._sent, shaper.blocked
+        return Status(*command, *arm, commander.counts, commander.recent, self._late)
 
     def start(self) -> None:
         """Run the loop in a thread of its own; the arm must be connected."""

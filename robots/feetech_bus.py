@@ -5,6 +5,8 @@ Registers and units after Feetech's "SMS/STS series memory table".
 
 from __future__ import annotations
 
+import fcntl
+import os
 import termios
 import threading
 import time
@@ -38,6 +40,7 @@ class FeetechBus:
         self._sdk: Any = None
         self._packets: Any = None
         self._line: Any = None
+        self._claim: int | None = None  # the port once more, locked
         self._extra = 0
 
     def open(self) -> None:
@@ -52,12 +55,16 @@ class FeetechBus:
         self._packets = self._sdk.PacketHandler(0)
         line = _line(self._sdk, self.port)
         try:
+            # Before the SDK opens it, which sets the line and throws away what was received: it may
+            # be answers to another program, which is moving the arm.
+            self._claim = os.open(self.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             line.setBaudRate(self.baudrate)  # opens it, too
             line.ser.timeout, line.ser.write_timeout = 0.005, 0.1
-            line.ser.exclusive = True
         except (OSError, termios.error) as error:
             if line.is_open:
                 line.closePort()
+            self.close()
             raise DeviceError(
                 f"cannot open {self.port}: {error}. Plug the arm in, end other programs that use "
                 "it, or give another port (ls /dev/ttyACM* /dev/ttyUSB*)"
@@ -75,6 +82,9 @@ class FeetechBus:
             if self._line is not None:
                 self._line.closePort()
                 self._line = None
+            if self._claim is not None:
+                os.close(self._claim)
+                self._claim = None
 
     @property
     def is_open(self) -> bool:

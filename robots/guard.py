@@ -102,7 +102,7 @@ def judge(
         return refuse(
             old, f"decided {now - command.stamp:.3f} s, seen {now - command.observed:.3f} s ago"
         )
-    values = np.asarray(command.values)
+    values = command.values
     expected = (7,) if command.kind is Kind.POSE else (limits.joints,)
     if values.shape != expected:
         return refuse(Reason.SHAPE, f"{values.shape} instead of {expected}")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robots.errors import RobotError
+
 
 class Kind(StrEnum):
     """What the numbers of a command are."""
@@ -29,6 +31,9 @@ class Command:
         stamp: when it was decided, on this computer's monotonic clock [s].
         observed: when the observation it answers was made, on the same clock [s].
         gripper: opening, 0 closed to 1 open; None leaves it.
+
+    Raises:
+        RobotError: not numbers at all: the caller's mistake, in the caller's thread.
     """
 
     kind: Kind
@@ -36,6 +41,16 @@ class Command:
     stamp: float
     observed: float
     gripper: float | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "values", np.asarray(self.values))
+            for name in ("stamp", "observed", "gripper"):
+                value = getattr(self, name)
+                object.__setattr__(self, name, None if value is None else float(value))
+            _ = self.stamp + self.observed
+        except (TypeError, ValueError) as error:
+            raise RobotError(f"this is no command: {error}. Give numbers and arrays") from error
 
 
 def pose_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:

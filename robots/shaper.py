@@ -19,12 +19,12 @@ from ruckig import (
     InputParameter,
     Result,
     Ruckig,
+    RuckigError,
     Synchronization,
     Trajectory,
 )
 
 from robots.arm import Joints
-from robots.errors import ModelError
 from robots.guard import violation
 from robots.intent import Kind
 from robots.kinematics import Kinematics
@@ -103,13 +103,18 @@ class Shaper:
         """
         self.blocked = ""
         if target is not None:
-            wanted = self._next(target, kind)
-            stopping = self._braking(wanted)
-            path = np.array([wanted[0], *(sample[0] for sample in stopping)])
-            wrong = violation(self._before, path, self.limits, self.kinematics, self.period)
-            if wrong is None:
-                return self._take(wanted, stopping)
-            self.blocked = wrong
+            try:
+                wanted = self._next(target, kind)
+                stopping = self._braking(wanted)
+            except RuckigError as error:
+                # It gives up on a way of 1e-14 rad, say. The way to rest needs no new plan.
+                self.blocked = f"no plan: {str(error).strip().splitlines()[0]}"
+            else:
+                path = np.array([wanted[0], *(sample[0] for sample in stopping)])
+                wrong = violation(self._before, path, self.limits, self.kinematics, self.period)
+                if wrong is None:
+                    return self._take(wanted, stopping)
+                self.blocked = wrong
         first, *rest = self._stopping
         return self._take(first, rest or [first])
 
@@ -157,6 +162,6 @@ class Shaper:
     def _plan_from(self, request: InputParameter, to_the_end: bool = False) -> list[Sample]:
         result = self._planner.calculate(request, self._plan)
         if result not in (Result.Working, Result.Finished):
-            raise ModelError(f"no motion within the limits from here: Ruckig says {result}")
+            raise RuckigError(f"no motion within the limits from here: {result}")
         count = ceil(self._plan.duration / self.period) if to_the_end else 1
         return [self._plan.at_time(self.period * (n + 1)) for n in range(max(1, count))]

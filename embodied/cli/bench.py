@@ -29,7 +29,10 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "bench", "measure speed against peers and limits", TEXT, run)
     parser.add_argument(
-        "name", metavar="NAME", help="sim | maps | nav | step | parity | sos | local_goals"
+        "name",
+        metavar="NAME",
+        help="sim | maps | nav | step | parity | sos | local_goals | serving | robots | "
+        "robot_faults",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)

@@ -11,8 +11,8 @@ from typing import Any
 from embodied.cli.options import command
 
 TEXT = """\
-Calibrate an arm of bus servos (SO-100, SO-101): you move it by hand, the ranges are noted, stored in
-the servos and written to a file that LeRobot reads, too. Other arms need none.
+Calibrate an arm of bus servos (SO-100, SO-101): you move it by hand; the ranges are noted, stored
+in the servos and written to a file that LeRobot reads, too. Other arms need none.
 
 examples:
   embodied calibrate my_so101.yaml --out so101.json

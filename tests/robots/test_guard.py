@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.transform import Rotation
 
 from embodied.errors import ConfigError
+from robots.errors import RobotError
 from robots.guard import Outcome, Reason, judge, violation
 from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
@@ -259,3 +260,18 @@ def test_a_workspace_must_be_a_finite_box_and_a_margin_leave_room() -> None:
         SafetyConfig()  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="leaves joint 'joint4' no room"):
         limits_of(FR3, SafetyConfig(SAFETY.workspace, margin=1.45))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": [[1.0], [1.0, 2.0]]},
+        {"stamp": "now"},
+        {"observed": None},
+        {"gripper": [1.0, 2.0]},
+    ],
+)
+def test_what_is_no_command_at_all_is_the_callers_error(change: dict[str, object]) -> None:
+    good = {"kind": Kind.POSITION, "values": HOME, "stamp": NOW, "observed": NOW, "gripper": None}
+    with pytest.raises(RobotError, match="this is no command"):
+        Command(**(good | change))  # type: ignore[arg-type]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -106,7 +109,7 @@ def test_cut_resets_connections_and_refuses_others_until_resume(tcp: Proxy) -> N
         tcp.cut()
         with pytest.raises(ConnectionResetError):
             link.recv(1)
-    with dial(tcp) as link, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), dial(tcp) as link:  # dialling may see it already
         link.recv(1)
     tcp.resume()
     with dial(tcp) as link:
@@ -132,8 +135,8 @@ def test_without_a_server_the_client_is_reset() -> None:
         taken.bind(("127.0.0.1", 0))  # not listening
         with (
             Proxy("127.0.0.1", taken.getsockname()[1]) as proxy,
-            dial(proxy) as link,
             pytest.raises(ConnectionResetError),
+            dial(proxy) as link,
         ):
             link.recv(1)
 
@@ -147,10 +150,10 @@ def test_datagrams_pass_each_to_the_one_who_asked(udp: Proxy) -> None:
 
 
 def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: Proxy) -> None:
-    with datagrams(udp, 0.3) as link:
+    with datagrams(udp, 0.5) as link:
 
         def answers() -> int:
-            for _ in range(100):
+            for _ in range(40):  # four times that still fits into the sockets' buffers
                 link.send(b"x")
             count = 0
             while True:
@@ -160,15 +163,15 @@ def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: Proxy) -> None:
                     return count
                 count += 1
 
-        udp.drop = 0.3  # of each direction: 49 of 100 come back
-        assert 25 <= answers() <= 75
+        udp.drop = 0.3  # of each direction: half of them come back
+        assert 5 <= answers() <= 35
         udp.drop = 1.0
         assert answers() == 0
         udp.resume()
         udp.duplicate = 1.0
-        assert answers() == 400
+        assert answers() == 160
         udp.resume()
-        assert answers() == 100
+        assert answers() == 40
 
 
 def test_a_cut_or_half_open_line_loses_datagrams_for_good(udp: Proxy) -> None:
@@ -218,3 +221,19 @@ def test_a_policy_client_gets_an_error_in_time_and_then_its_own_answers_again() 
             client.infer({"number": 4}, timeout=0.2)
         proxy.resume()
         assert client.infer({"number": 5})["seen"] == 5
+
+
+def test_it_can_be_put_before_a_server_from_the_command_line(tcp: Proxy) -> None:
+    command = [sys.executable, "-m", "robots.emulators.proxy", f"127.0.0.1:{tcp.port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()  # type: ignore[union-attr]
+        port = int(line.partition(" ->")[0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+            link.sendall(b"through two")
+            assert receive(link, 11) == b"through two"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()

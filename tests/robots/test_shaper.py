@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from robots.guard import judge, violation
 from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
-from robots.limits import SafetyConfig, limits_of
+from robots.limits import SafetyConfig, Workspace, limits_of
 from robots.model import ArmModel, load_model
 from robots.shaper import Shaper
 
@@ -123,3 +125,18 @@ def test_from_every_setpoint_there_is_a_checked_way_to_rest(
         before = np.array(sent[-3:])
         assert violation(before, path, limits, shaper.kinematics, PERIOD) is None
         assert shaper.at_rest
+
+
+def test_a_target_a_hair_away_never_stops_the_loop(safety: SafetyConfig) -> None:
+    """Ruckig gives up on ways of some 1e-14 rad; the arm then stays where it is."""
+    shaper = shaper_of(load_model("so101"), replace(safety, workspace=Workspace(**WIDE)))
+    rng = np.random.default_rng(0)
+    target = np.array(load_model("so101").home) + 0.1
+    follow(shaper, target, 200)
+    for _ in range(2000):
+        near = shaper.motion.positions + rng.normal(0, 1e-14, 5)
+        shaper.step(near)
+    assert shaper.motion.positions == pytest.approx(target, abs=1e-6)
+
+
+WIDE = {"floor": -1.0, "lower": (-1.0, -1.0), "upper": (1.0, 1.0), "ceiling": 1.0}
