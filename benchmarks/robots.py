@@ -4,7 +4,8 @@
 setpoint that would have reached a driver is checked again by code that shares nothing with them:
 forward kinematics by PyBullet, limits from the model file, differences by hand.
 `bridge.jitter`: how late the ticks of a 100 Hz bridge on the PyBullet twin are, with this machine
-otherwise idle and with one core kept busy. `guard.us`: one judged command and one shaped setpoint.
+otherwise idle and with one core kept busy; `bare_loop` does nothing but keep the time, and shows
+what the machine itself can do. `guard.us`: one judged command and one shaped setpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +26,7 @@ from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
 from robots.limits import SafetyConfig, Workspace, limits_of
 from robots.model import ArmModel, load_model
+from robots.pace import Pace, hurry
 from robots.shaper import Shaper
 from robots.urdf import urdf_file
 
@@ -246,6 +249,23 @@ def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
     return np.array(late[50:])
 
 
+def bare_jitter(seconds: float) -> NDArray[np.float64]:
+    """Return the same of a loop that does nothing: what this machine's scheduler can do [ms]."""
+    hurry(PERIOD)
+    pace = Pace(PERIOD, time.monotonic, time.sleep)
+    late = np.empty(int(seconds / PERIOD))
+    for tick in range(len(late)):
+        pace.wait()
+        late[tick] = pace.late * 1e3
+    return late[50:]
+
+
+def _bare(seconds: float) -> NDArray[np.float64]:
+    # A thread of its own, as the bridge's loop is; and its scheduling ends with it.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(bare_jitter, seconds).result()
+
+
 def _burn() -> None:
     while True:
         pass
@@ -264,7 +284,10 @@ def run(quick: bool = False) -> dict[str, float]:
             found[f"guard.fuzz.{key}"] = max(result[key] for result in results.values())
     times = cost(ticks=1000 if quick else 10_000)
     found["guard.p50_us"], found["guard.p99_us"] = np.percentile(times, [50, 99]).tolist()
-    seconds = 5.0 if quick else 60.0
+    seconds = 5.0 if quick else 40.0
+    late = _bare(seconds)
+    found["bridge.bare_loop.jitter_p99_ms"] = float(np.percentile(late, 99))
+    found["bridge.bare_loop.jitter_max_ms"] = float(late.max())
     for start, busy in (("bridge", 0), ("bridge.busy", 1)):
         late = jitter(seconds, busy)
         found[f"{start}.jitter_p50_ms"] = float(np.percentile(late, 50))

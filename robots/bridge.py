@@ -24,6 +24,7 @@ from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
 from robots.limits import SafetyConfig, limits_of
 from robots.model import ArmModel
+from robots.pace import Pace, hurry
 from robots.shaper import Shaper
 
 
@@ -103,7 +104,7 @@ class Bridge:
         self._measured: ArmState | None = None
         self._sent: Setpoint | None = None
         self._ticked: float | None = None
-        self._late = 0.0
+        self._pace = Pace(self.period, clock, sleep)
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         # A tick and what changes the shaper's starting point exclude each other.
@@ -210,7 +211,7 @@ class Bridge:
         commander, shaper = self.commander, self._shaper
         command = commander.state, commander.fault, commander.owner, commander.held
         arm = self._measured, self._sent, shaper.blocked
-        return Status(*command, *arm, commander.counts, commander.recent, self._late)
+        return Status(*command, *arm, commander.counts, commander.recent, self._pace.late)
 
     def start(self) -> None:
         """Run the loop in a thread of its own; the arm must be connected."""
@@ -235,17 +236,13 @@ class Bridge:
 
     def run(self) -> None:
         """Loop until `close`: one tick a period, on absolute deadlines."""
-        due = self._clock()
+        hurry(self.period)
         while not self._ending.is_set():
-            self._late = max(0.0, self._clock() - due)
             try:
                 self.tick()
             except Exception as error:  # whatever it is: nobody else watches the arm
                 self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
-            now = self._clock()
-            # Late: do not catch up by hurrying. Nor wait for a clock that was set back.
-            due = min(max(due + self.period, now), now + self.period)
-            self._sleep(due - now)
+            self._pace.wait()
 
     def tick(self) -> None:
         """Do what one period asks for."""

@@ -1,0 +1,47 @@
+"""Keep a loop at its rate."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+
+class Pace:
+    """Waits for the next tick of a loop, on absolute deadlines.
+
+    Args:
+        period: of the loop [s].
+        clock: monotonic [s].
+        sleep: waits so many seconds.
+
+    Attributes:
+        late: how late the newest tick began [s].
+    """
+
+    def __init__(
+        self, period: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._period, self._clock, self._sleep = period, clock, sleep
+        self._due = clock()
+        self.late = 0.0
+
+    def wait(self) -> None:
+        """Sleep until the next tick is due."""
+        now = self._clock()
+        # Late: do not catch up by hurrying. Nor wait for a clock that was set back.
+        self._due = min(max(self._due + self._period, now), now + self._period)
+        self._sleep(self._due - now)
+        self.late = max(0.0, self._clock() - self._due)
+
+
+def hurry(period: float) -> None:
+    """Let the calling thread run when it is due, as far as the system allows.
+
+    Python lets a busy thread keep the interpreter for 5 ms, half a period at 100 Hz; and Linux lets
+    other programs go first unless we may ask for real-time scheduling (root, or `ulimit -r`).
+    """
+    sys.setswitchinterval(min(sys.getswitchinterval(), period / 50))
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
