@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for name, tables in agents.items():
         start = f"{name}." if name else ""
-        own = _figures(tables, line)
+        own = _figures(tables, line, each=not name)
         if not rivals or name:
             found |= {f"{start}{metric}": figure for metric, figure in own.items()}
         gains = {}
@@ -122,8 +122,8 @@ def _rivals(args: argparse.Namespace, agents: Mapping[str, list[Table]]) -> list
     return agents[name]
 
 
-def _figures(tables: Sequence[Table], line: str) -> dict[str, Any]:
-    """Average every metric that is defined in all episodes of all trainings."""
+def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
+    """Average every metric that is defined in all episodes of all trainings; and of each."""
     import numpy as np
 
     from embodied.results import seed_metric
@@ -133,7 +133,7 @@ def _figures(tables: Sequence[Table], line: str) -> dict[str, Any]:
         values = _values(tables, metric)
         if np.isfinite(values).all():
             found[metric] = seed_metric(values, line)
-            for number, row in enumerate(values):
+            for number, row in enumerate(values if each else ()):
                 found[f"{metric}.training_{number}"] = seed_metric(row[None], line)
     return found
 
