@@ -7,9 +7,9 @@ the guard (see `robots.intent`), so that one check covers every kind of command 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
-from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -136,41 +136,42 @@ class Arm(Protocol):
         """
         ...
 
+    def recover(self) -> None:
+        """Clear what a fault left behind in the device; a person has asked for it.
+
+        Raises:
+            DeviceError: it cannot be cleared.
+        """
+        ...
+
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
-class Connected:
-    """Context management that all drivers share: `with` connects, leaving stops and disconnects."""
+class Connected(ABC):
+    """What all drivers share: `with` connects, leaving stops and disconnects."""
 
+    @abstractmethod
     def connect(self) -> None:
         """Open the line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disconnect(self) -> None:
         """Close it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self, category: StopCategory) -> None:
         """Stop the arm."""
-        raise NotImplementedError
+
+    def recover(self) -> None:  # noqa: B027 - most arms have nothing to clear
+        """Do nothing: see `Arm.recover`."""
 
     def __enter__(self) -> Self:
         self.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.stop(StopCategory.STOP_AND_HOLD)
         finally:

@@ -195,9 +195,7 @@ class Bridge:
         if self.commander.state is not State.FAULT:
             raise BridgeError(f"nothing to reset: the bridge is {self.commander.state}")
         with self._ticking:
-            recover = getattr(self.device, "recover", None)
-            if recover is not None:
-                recover()
+            self.device.recover()
             measured = self.device.state()
             wrong = self._wrong_with(measured, self._clock())
             if wrong:

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     found: dict[str, Metric] = {}
     rows = []
     for name, tables in agents.items():
+        _require_same_episodes([*tables, *rivals])
         start = f"{name}." if name else ""
         own = _figures(tables, line, each=not name)
         if not rivals or name:
@@ -157,17 +158,25 @@ def _values(tables: Sequence[Table], metric: str, like: Table | None = None) -> 
     """Return (trainings, episodes) of one metric, the episodes in the order of `like`."""
     import numpy as np
 
+    names = list(like or tables[0])
+    return np.array([[table[name].get(metric, np.nan) for name in names] for table in tables])
+
+
+def _require_same_episodes(tables: Sequence[Table]) -> None:
+    """Check that all tables hold the same episodes.
+
+    Raises:
+        ConfigError: they do not; names one that differs.
+    """
     from embodied.errors import ConfigError
 
-    names = list(like or tables[0])
     for table in tables:
-        if table.keys() != set(names):
-            differing = sorted(table.keys() ^ set(names))
+        differing = sorted(table.keys() ^ tables[0].keys())
+        if differing:
             raise ConfigError(
                 f"{len(differing)} episodes are in one file and not in the other, e.g. "
                 f"{differing[0]}: evaluate on the same split and episodes"
             )
-    return np.array([[table[name].get(metric, np.nan) for name in names] for table in tables])
 
 
 def _signed(figure: Any) -> str:

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from types import TracebackType
 from typing import IO, Self
 
 from embodied.errors import MissingExtraError
@@ -106,12 +105,7 @@ class FrankaSimulator:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> str:
