@@ -145,6 +145,7 @@ class Recorder:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._channels: dict[str, int] = {}
         self._films: dict[str, tuple[VideoWriter, float]] = {}
+        self._held: dict[str, tuple[float, int]] = {}
         self._counts: dict[str, int] = {}
         self._noted = 0
         self._problem = ""
@@ -285,6 +286,13 @@ class Recorder:
                 self._films[name] = made, stamp
             film, start = self._films[name]
             tick = film.add(image, round((stamp - start) * TICKS))
+            # The muxer keeps one image back: a kill must not leave a row without its image.
+            self._write_held(name)
+            self._held[name] = stamp, tick
+
+    def _write_held(self, name: str) -> None:
+        if name in self._held:
+            stamp, tick = self._held.pop(name)
             self._write(CAMERA + name, stamp, {"seconds": tick / TICKS})
 
     def _write(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
@@ -301,8 +309,9 @@ class Recorder:
         self._mcap.add_message(self._channels[kind], wall, data, wall, count)
 
     def _finish(self) -> None:
-        for film, _ in self._films.values():
+        for name, (film, _) in self._films.items():
             film.close()
+            self._write_held(name)
         counts = {kind: count + 1 for kind, count in self._counts.items()}
         closing = {"dropped": self._records.missed, "dropped_frames": self._frames.missed, **counts}
         self._mcap.add_metadata(CLOSING, {name: str(value) for name, value in closing.items()})
