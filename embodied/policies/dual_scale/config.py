@@ -74,6 +74,7 @@ class DualScaleConfig:
             third of the tokens, for speed; our choice); 0 takes the size's own.
         text: folder or hub name of a pretrained text encoder, which stays as it is; "" trains one
             from scratch.
+        mentions: tell objects by what the instruction mentions of them (`mentions.MENTIONS`).
         word_heads: build the half of the cross-modal layers that only masked-language-modelling
             needs; without effect for a pretrained text encoder.
         dropout: inside the network.
@@ -90,6 +91,7 @@ class DualScaleConfig:
     blind: bool = False
     views: int = 0
     text: str = ""
+    mentions: bool = False
     word_heads: bool = True
     dropout: float = 0.1
     feature_dropout: float = 0.0

@@ -188,6 +188,7 @@ class Hiding:
             views=panorama.views.masked_fill(on_views[..., None], 0.0),
             features=panorama.features.masked_fill(on_objects[..., None], 0.0),
             categories=panorama.categories.masked_fill(on_objects, 0),
+            mentions=panorama.mentions.masked_fill(on_objects[..., None], 0.0),
             names=panorama.names.masked_fill(on_objects, len(panorama.words)),
             words=(*panorama.words, ""),
         )

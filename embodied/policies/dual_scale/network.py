@@ -18,6 +18,7 @@ from embodied.errors import ConfigError
 from embodied.nn.transformer import CrossLayer, Packing, PreNormLayer, initialise, mask_bias
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
+from embodied.policies.dual_scale.mentions import MENTIONS
 from embodied.policies.dual_scale.text import FrozenText, WordText
 from embodied.policies.dual_scale.tokens import ANGLES, BOX, Panorama
 from embodied.policies.local_goals import FrontierRanker
@@ -199,6 +200,7 @@ class DualScaleNetwork(nn.Module):
         self.view = nn.Sequential(nn.Linear(inputs.views, width), nn.LayerNorm(width))
         self.object = nn.Sequential(nn.Linear(inputs.objects, width), nn.LayerNorm(width))
         self.category = nn.Embedding(inputs.categories + 1, width)
+        self.mention = nn.Linear(len(MENTIONS), width) if config.mentions else None
         self.place = nn.Sequential(nn.Linear(ANGLES + BOX, width), nn.LayerNorm(width))
         self.kind = nn.Embedding(3, width)
         # The paper adds BERT's second token type to every visual token.
@@ -275,7 +277,8 @@ class DualScaleNetwork(nn.Module):
         if p.objects:
             names = self.text.names(p.words)[p.names]
             seen = self.object(self.feature_drop(p.features))
-            tokens.append(seen + self.category(p.categories) + names)
+            told = 0.0 if self.mention is None else self.mention(p.mentions)
+            tokens.append(seen + self.category(p.categories) + names + told)
         packing = Packing(p.present)
         x = packing.pack(torch.cat(tokens, dim=1)) + self.place(packing.pack(p.places))
         x = x + self.kind(p.kinds[p.present]) + self.visual

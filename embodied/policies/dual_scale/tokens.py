@@ -19,6 +19,7 @@ from embodied.errors import ConfigError
 from embodied.nn.placement import beside
 from embodied.policies.base import require
 from embodied.policies.dual_scale.config import DualScaleConfig, DualScaleInputs
+from embodied.policies.dual_scale.mentions import MENTIONS, read_mentions
 from maps.percept import VIEWS
 
 OTHER_VIEW, CANDIDATE, OBJECT = range(3)
@@ -44,6 +45,7 @@ class Panorama:
         categories: (B, O) rows of the category embedding, 0 for none.
         names: (B, O) rows of `words`.
         words: the distinct object names.
+        mentions: (B, O, 6) what the instruction mentions of the objects; 0 unless asked for.
         places: (B, S, 7) sine and cosine of heading (from straight ahead) and elevation, then
             height, width and their product, in parts of a view; 1, 1, 1 for views.
         kinds: (B, S) `OTHER_VIEW`, `CANDIDATE` or `OBJECT`.
@@ -58,6 +60,7 @@ class Panorama:
     categories: Tensor
     names: Tensor
     words: tuple[str, ...]
+    mentions: Tensor
     places: Tensor
     kinds: Tensor
     present: Tensor
@@ -150,6 +153,7 @@ def panorama(observations: Mapping[str, Any], config: DualScaleConfig, like: Ten
         categories=beside(like, np.where(shown, categories + 1, 0)),
         names=beside(like, names),
         words=words,
+        mentions=beside(like, _mentions(observations, shown, config.mentions)),
         places=beside(like, places),
         kinds=beside(like, np.broadcast_to(kinds, (count, len(kinds))).copy()),
         present=beside(like, np.concatenate([present, rest, shown], axis=1)),
@@ -187,6 +191,22 @@ def _places(
         height, width = sizes[..., 1] / VIEW_HEIGHT, sizes[..., 0] / VIEW_WIDTH
         places[:, -sizes.shape[1] :, 4:] = np.stack([height, width, height * width], axis=-1)
     return places
+
+
+def _mentions(
+    observations: Mapping[str, Any], shown: NDArray[np.bool_], wanted: bool
+) -> NDArray[np.float32]:
+    """Features (B, O, 6) of `mentions.MENTIONS`."""
+    found = np.zeros((*shown.shape, len(MENTIONS)), np.float32)
+    if wanted and shown.any():
+        names, categories = observations["object_names"], observations["object_categories"]
+        (instructions,) = require(observations, "instruction")
+        for row, count in enumerate(shown.sum(axis=1).tolist()):
+            mentions = read_mentions(instructions[row])
+            for column in range(count):
+                category = int(categories[row][column])
+                found[row, column] = mentions.of(names[row][column], category)
+    return found
 
 
 def _names(

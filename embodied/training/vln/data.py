@@ -43,7 +43,8 @@ class TrainingData:
 
     Attributes:
         source: worlds and the episodes learnt from.
-        held_out: worlds and episodes of validation; no episodes if none are held out.
+        kept_out: worlds held out and all their episodes; no episodes if none are held out.
+        held_out: those of these episodes that validation plays.
         vocabulary: words of the instructions learnt from and of the objects in their worlds.
         observation_space: of one environment.
         validation: the environments that validation plays in, once there are any.
@@ -67,10 +68,9 @@ class TrainingData:
                 "worlds of the training split to learn from"
             )
         self.source = Source(worlds, [e for e in episodes if e.world not in kept_out])
-        self.held_out = Source(
-            worlds,
-            evenly([e for e in episodes if e.world in kept_out], config.validation.episodes),
-        )
+        self.kept_out = Source(worlds, [e for e in episodes if e.world in kept_out])
+        played = evenly(self.kept_out.episodes, config.validation.episodes)
+        self.held_out = Source(worlds, played)
         self.validation: VLNVectorEnv | None = None
         self._walkers: dict[int, Walkers] = {}
         first = self.walkers(1)

@@ -22,8 +22,7 @@ class ModeConfig:
         ranker: also train the ranker; its rollouts need category canvases and are slower.
         thresholds: probabilities of exploring below which a correction might be made; after the
             last epoch the held-out worlds are played with each, and the selector's bias is shifted
-            so that the one with the best success + SPL lies at `meta.threshold`. Empty: no
-            shift.
+            so that the one with the best SPL lies at `meta.threshold`. Empty: no shift.
         seed: of draws and batches.
     """
 
@@ -38,7 +37,7 @@ class ModeConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     ranker: bool = True
-    thresholds: tuple[float, ...] = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65)
+    thresholds: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5)
     seed: int = 0
 
     def __post_init__(self) -> None:
