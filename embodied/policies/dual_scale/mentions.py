@@ -25,7 +25,9 @@ MENTIONS = (
 )
 """The features of an object, in this order."""
 
-_FILLING = frozenset("a an and at by for from in of on or s the to with".split())
+_FILLING = frozenset(
+    ("a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with")
+)
 
 
 class Mentions:
