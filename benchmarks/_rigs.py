@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from embodied.policies.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
 from robots.arm import ArmState, Setpoint
+from robots.audit import TOLERANCE, shares
 from robots.bridge import Bridge, Log
 from robots.calibration import ServoCalibration, save_calibration
 from robots.cell import Cell, open_cell
@@ -35,17 +36,14 @@ from robots.emulators.franka import FrankaSimulator
 from robots.emulators.proxy import Proxy
 from robots.emulators.servo_bus import ServoBus
 from robots.errors import RobotError
-from robots.guard import violation
 from robots.intent import Kind
-from robots.kinematics import Kinematics
-from robots.limits import limits_of
 from robots.model import load_model
 from robots.runner import RunConfig, run_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING, STILL = 0.1, 0.02  # joint speeds [rad/s]
 PERIOD = 0.01  # of both arms [s]
-PATIENCE = 15.0  # for anything to happen at all [s]
+PATIENCE = 30.0  # for anything to happen at all [s]
 ALL_SERVOS = frozenset(range(1, 7))
 Actions = NDArray[Any]
 
@@ -140,22 +138,22 @@ class Server:
     """`embodied serve reach` as a process of its own, behind a proxy."""
 
     def __init__(self, rig: Rig) -> None:
-        self._recipe, self._port = str(rig.recipe), 0
+        self._recipe, self.port = str(rig.recipe), 0
         self.start()
-        self.proxy = Proxy("127.0.0.1", self._port).__enter__()
+        self.proxy = Proxy("127.0.0.1", self.port).__enter__()
 
     def start(self) -> None:
         """Start it, at the port it had before."""
         self.process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "embodied", "serve", "reach", "--robot", self._recipe,
-             "--port", str(self._port)],
+             "--port", str(self.port)],
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         line = self.process.stdout.readline() if self.process.stdout else ""
         found = re.search(r"127\.0\.0\.1:(\d+)", line)
         if found is None:
             raise RobotError(f"the policy server did not start: {line}")
-        self._port = int(found[1])
+        self.port = int(found[1])
 
     def renew(self) -> None:
         """Make it well again, whatever was done to it."""
@@ -268,6 +266,11 @@ class Run:
         return self.bridge.commander.state
 
     @property
+    def fault(self) -> str:
+        """The bridge's; "" while there is none."""
+        return self.bridge.commander.fault
+
+    @property
     def speed(self) -> float:
         """Of the fastest joint [rad/s]."""
         return self.rig.speed(self.bridge.status().arm)
@@ -289,8 +292,11 @@ class Run:
 
     def until_moving(self) -> None:
         """Wait until the arm is well under way."""
-        if not self.wait(lambda: self.state is State.RUNNING and self.speed > MOVING, 0.1):
-            raise RobotError(f"the arm does not move: {self.bridge.status()}")
+        going = self.wait(
+            lambda: self.fault != "" or self.state is State.RUNNING and self.speed > MOVING, 0.1
+        )
+        if not going or self.fault:
+            raise RobotError(f"the arm does not move: {self.fault or self.bridge.status()}")
 
     def violation(self) -> str | None:
         """Say what was wrong with a setpoint that the driver was given, or None."""
@@ -311,9 +317,5 @@ class Run:
 
 def broken(sent: NDArray[np.float64], cell: Cell) -> str | None:
     """Say which limit a series of (N, J) setpoints, one a period, broke; None if none."""
-    limits, kinematics = limits_of(cell.model, cell.safety), Kinematics(cell.model)
-    for end in range(3, len(sent), 50):
-        wrong = violation(sent[end - 3 : end], sent[end : end + 50], limits, kinematics, PERIOD)
-        if wrong is not None:
-            return wrong
-    return None
+    used = shares(sent, PERIOD, cell.model, cell.safety) if len(sent) else {}
+    return next((name for name, share in used.items() if not share <= 1 + TOLERANCE), None)

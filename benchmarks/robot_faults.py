@@ -11,6 +11,8 @@ nothing can be measured (a frozen simulator) or nothing has to stop. It may be t
 arm gets to its last target while that is still fresh.
 `fault.ARM.NAME.promised`: 1 if every trial ended in the promised state and no setpoint broke a
 limit.
+`fault.ARM.NAME.trials`: how many there were: at least 3, and more while they take less than 12 s,
+so that all of them take less than ten minutes. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ from robots.intent import Command, Kind
 SETTLED = 0.1  # so long it must have been in the promised state for a trial to be over [s]
 ASLEEP = 0.3  # how long a bridge is suspended [s]
 JUMP = 5.0  # of a clock [s]
+# Trials of one fault: at least and at most, and how long more are begun [s].
+FEWEST, MOST, BUDGET = 3, 20, 12.0
 
 
 @dataclass(frozen=True)
@@ -183,23 +187,31 @@ class Trial:
 
 def strike(run: Run, fault: Fault) -> Trial:
     """Let a fault happen to a run, whose arm moves, and see how it ends."""
+    run.began = run.noticed = run.stopped = nan
     run.until_moving()
     run.began = time.monotonic()
     fault.strike(run)
     goes_on = fault.ends is State.RUNNING
-    ended = run.wait(
-        lambda: run.state is fault.ends and (goes_on or not run.speed >= STILL), SETTLED
-    )
+
+    def over() -> bool:
+        if run.state is State.FAULT is not fault.ends:
+            return True
+        return run.state is fault.ends and (goes_on or not run.speed >= STILL)
+
+    ended = run.wait(over, SETTLED) and run.state is fault.ends
     detect, stop = run.noticed - run.began, run.stopped - run.began
     wrong = run.violation() or ""
     if not ended:
-        wrong = f"{run.state} at {run.speed:.2f} rad/s instead of {fault.ends}"
+        wrong = f"{run.state} at {run.speed:.2f} rad/s instead of {fault.ends} {run.fault}"
     elif isnan(detect) and fault.within < inf:
         wrong = "nothing was noticed"
     elif fault.heal is not None and not wrong:
         fault.heal(run)
-        if not run.wait(lambda: run.state is State.RUNNING and run.speed > MOVING):
-            wrong = f"{run.state} after the fault had gone"
+        going = run.wait(
+            lambda: run.state is State.RUNNING and run.speed > MOVING or run.fault != ""
+        )
+        if not going or run.fault:
+            wrong = f"{run.state} after the fault had gone {run.fault}"
         wrong = wrong or run.violation() or ""
     return Trial(detect, nan if goes_on or isnan(run.speed) else max(0.0, stop), wrong)
 
@@ -236,29 +248,59 @@ def _until(what: Callable[[], bool], lasting: float = 0.0) -> None:
         time.sleep(0.004)
 
 
-def trials(rig: Rig, server: Server, folder: Path, count: int) -> Iterator[tuple[str, list[Trial]]]:
-    """Give the trials of each fault that this arm can have."""
+def trials(
+    rig: Rig, server: Server, folder: Path, budget: float
+) -> Iterator[tuple[str, list[Trial]]]:
+    """Give the trials of each fault that this arm can have, as many as fit into a time [s]."""
     for name, fault in FAULTS.items():
         if rig.name in fault.arms:
-            found = []
-            for _ in range(count):
-                rig.renew()
-                with Run(rig, server if fault.served else None) as run:
-                    found.append(strike(run, fault))
-            yield name, found
-    rows = []
-    for _ in range(count):
-        rig.renew()
-        rows.append(suspended(rig, folder))
-    yield "bridge_suspended", rows
+            yield name, _repeated(lambda fault=fault: _struck(rig, server, fault), budget)
+    yield "bridge_suspended", _repeated(lambda: _suspensions(rig, folder), budget)
+
+
+def _repeated(series: Callable[[], Iterator[Trial]], budget: float) -> list[Trial]:
+    """Run through series of trials, a new one where one has ended, until there are enough."""
+    found: list[Trial] = []
+    end, spoilt = time.monotonic() + budget, 0
+    while True:
+        try:
+            for trial in series():
+                found.append(trial)
+                late = time.monotonic() > end
+                if len(found) >= MOST or (late and len(found) >= FEWEST):
+                    return found
+        except RobotError as error:  # the arm did not even move before the fault
+            spoilt += 1
+            print(f"a trial could not begin: {error}", file=sys.stderr)
+            if spoilt > FEWEST:
+                return found
+
+
+def _struck(rig: Rig, server: Server, fault: Fault) -> Iterator[Trial]:
+    """Strike one run as often as it gets well again."""
+    rig.renew()
+    with Run(rig, server if fault.served else None) as run:
+        while True:
+            trial = strike(run, fault)
+            yield trial
+            if fault.heal is None or trial.wrong:
+                return
+
+
+def _suspensions(rig: Rig, folder: Path) -> Iterator[Trial]:
+    rig.renew()
+    yield suspended(rig, folder)
 
 
 def figures(start: str, found: Sequence[Trial]) -> dict[str, float]:
     """Sum up the trials of one fault under keys that begin with `start`."""
-    made = {f"{start}.promised": float(not any(trial.wrong for trial in found))}
+    made = {
+        f"{start}.promised": float(bool(found) and not any(trial.wrong for trial in found)),
+        f"{start}.trials": float(len(found)),
+    }
     for what in ("detect", "stop"):
         times = np.array([getattr(trial, what) for trial in found]) * 1e3
-        if np.isfinite(times).all():
+        if len(times) and np.isfinite(times).all():
             for share in (50, 99):
                 made[f"{start}.{what}_p{share}_ms"] = float(np.percentile(times, share))
     return made
@@ -277,7 +319,7 @@ def run(quick: bool = False) -> dict[str, float]:
             folder = Path(place)
             rig = stack.enter_context(contextlib.closing(make(folder)))
             server = stack.enter_context(contextlib.closing(Server(rig)))
-            for name, rows in trials(rig, server, folder, 3 if quick else 20):
+            for name, rows in trials(rig, server, folder, 0.0 if quick else BUDGET):
                 made = figures(f"fault.{rig.name}.{name}", rows)
                 found |= made
                 print(f"{rig.name} {name:17s}", *(

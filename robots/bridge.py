@@ -8,6 +8,7 @@ guard. Anybody may call `hold` and `stop`; only the one who armed the bridge may
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
 from robots.limits import SafetyConfig, limits_of
 from robots.model import ArmModel
-from robots.pace import Pace, hurry
+from robots.pace import Pace, hurry, spare
 from robots.shaper import Shaper
 
 
@@ -75,6 +76,7 @@ class Bridge:
         log: takes note of states, setpoints, verdicts and events.
         clock: monotonic [s].
         sleep: waits so many seconds.
+        pulse: told True every tick, and False when the loop ends; see `robots.supervisor`.
 
     Raises:
         RobotError: driver and model disagree.
@@ -88,6 +90,7 @@ class Bridge:
         log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        pulse: Callable[[bool], None] = lambda beats: None,
     ) -> None:
         if len(device.features.joints) != len(model.joints):
             raise RobotError(
@@ -99,7 +102,7 @@ class Bridge:
         self.kinematics = Kinematics(model)
         self.period = 1.0 / device.features.rate
         self.commander = Commander(self.limits)
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._pulse = clock, sleep, pulse
         self._shaper = Shaper(self.limits, self.kinematics, self.period)
         self._measured: ArmState | None = None
         self._sent: Setpoint | None = None
@@ -127,7 +130,7 @@ class Bridge:
                 raise BridgeError("nothing has been measured yet: start() the bridge first")
             token = self.commander.arm(owner)
             self._shaper.reset(self._measured.positions)
-        self._note("event", {"event": "armed", "owner": owner})
+            self._note("event", {"event": "armed", "owner": owner})  # before the first setpoint
         return token
 
     def disarm(self, token: str) -> None:
@@ -214,6 +217,7 @@ class Bridge:
     def start(self) -> None:
         """Run the loop in a thread of its own; the arm must be connected."""
         self._ending.clear()
+        spare()
         self._thread = threading.Thread(target=self.run, name="bridge", daemon=True)
         self._thread.start()
 
@@ -231,16 +235,19 @@ class Bridge:
             self._ending.set()
             self._thread.join(timeout=patience)
             self._thread = None
+            gc.unfreeze()
 
     def run(self) -> None:
         """Loop until `close`: one tick a period, on absolute deadlines."""
         hurry(self.period)
         while not self._ending.is_set():
+            self._pulse(True)
             try:
                 self.tick()
             except Exception as error:  # whatever it is: nobody else watches the arm
                 self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
             self._pace.wait()
+        self._pulse(False)
 
     def tick(self) -> None:
         """Do what one period asks for."""
@@ -290,7 +297,8 @@ class Bridge:
         verdict = judge(command, self._shaper.motion.positions, self.limits, self.kinematics, now)
         if verdict.target is None or command.kind is Kind.VELOCITY or self.commander.started:
             return verdict
-        far = float(np.abs(verdict.target - measured.positions).max()) if measured else np.inf
+        first = verdict.target[0, 0] if command.kind is Kind.PATH else verdict.target
+        far = float(np.abs(first - measured.positions).max()) if measured else np.inf
         allowed = self.limits.safety.start_distance
         return (
             refuse(Reason.START, f"{far:.3f} rad, {allowed} allowed") if far > allowed else verdict
@@ -319,6 +327,7 @@ class Bridge:
             {
                 "positions": motion.positions.tolist(),
                 "velocities": motion.velocities.tolist(),
+                "accelerations": motion.accelerations.tolist(),
                 "gripper": gripper,
                 "blocked": self._shaper.blocked,
             },

@@ -8,6 +8,7 @@ disk, is read up to the cut; damaged blocks are left out. `Episode.lost` says so
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import struct
 import zlib
@@ -123,6 +124,26 @@ class Episode:
     def __getitem__(self, kind: str) -> Channel:
         """Return a channel; one that was never written is empty."""
         return self.channels.get(kind) or Channel(np.empty(0), {})
+
+    def cuts(self) -> NDArray[np.float64]:
+        """Return when the arm was armed or records are missing [s]: what follows begins anew."""
+        events = self["event"]
+        begun = events.stamps[events.array("event") == "armed"] if len(events) else np.empty(0)
+        return np.sort(np.concatenate([begun, self[GAP].stamps]))
+
+    def journeys(self) -> list[slice]:
+        """Return the rows of setpoints between cuts, each from the last before it moves."""
+        setpoints = self["setpoint"]
+        if not len(setpoints):
+            return []
+        positions = setpoints.array("positions")
+        edges = np.unique([0, *np.searchsorted(setpoints.stamps, self.cuts()), len(setpoints)])
+        found = []
+        for start, end in itertools.pairwise(edges.tolist()):
+            moved = (positions[start + 1 : end] != positions[start]).any(axis=1)
+            if moved.any():
+                found.append(slice(start + int(moved.argmax()), end))
+        return found
 
     def frames(self, camera: str) -> Iterator[tuple[float, Image]]:
         """Decode a camera's video: stamp [s] and (H, W, 3) RGB, leaving out what is damaged.

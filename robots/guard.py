@@ -14,18 +14,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robots.arm import Joints
+from robots.errors import RobotError
 from robots.intent import Command, Kind, pose_matrix
+from robots.kernels import inside, wrong_with
 from robots.kinematics import Kinematics
 from robots.limits import ArmLimits
 
 # Differences of float64 angles at 1 kHz lose 1e-16 / 1e-9: limits are compared with this slack.
 SLACK = 1e-5
+LONGEST_PATH = 1000  # setpoints of one command
+# By the numbers of `robots.kernels`.
+VIOLATIONS = (
+    None,
+    "setpoint not finite",
+    "joint position limit",
+    "tool outside the workspace",
+    "tool speed limit",
+    "joint velocity limit",
+    "joint acceleration limit",
+    "joint jerk limit",
+)
 
 
 class Outcome(StrEnum):
@@ -64,7 +78,8 @@ class Verdict:
     Attributes:
         outcome: allowed, clipped or refused.
         reason: why, unless it is allowed.
-        target: (J,) the joint angles [rad] (or velocities [rad/s]) to make for; None if refused.
+        target: (J,) the joint angles [rad] (or velocities [rad/s]) to make for, or the (K, 3, J)
+            path to follow; None if refused.
         gripper: opening to set, 0 to 1, or None.
         detail: for people: which joint, how far.
     """
@@ -103,25 +118,32 @@ def judge(
             old, f"decided {now - command.stamp:.3f} s, seen {now - command.observed:.3f} s ago"
         )
     values = command.values
-    expected = (7,) if command.kind is Kind.POSE else (limits.joints,)
+    expected: tuple[int, ...] = (7,) if command.kind is Kind.POSE else (limits.joints,)
+    if command.kind is Kind.PATH:
+        expected = (min(max(len(values) if values.ndim else 0, 1), LONGEST_PATH), 3, limits.joints)
     if values.shape != expected:
         return refuse(Reason.SHAPE, f"{values.shape} instead of {expected}")
     if values.dtype.kind not in "fiu":
         return refuse(Reason.DTYPE, f"{values.dtype}; real numbers are needed")
     values = values.astype(np.float64)
     gripper = command.gripper
-    if not np.isfinite(values).all() or (gripper is not None and not np.isfinite(gripper)):
+    # Plain numbers: numpy takes longer to begin than 7 of them take.
+    if not all(map(isfinite, values.ravel().tolist())) or not (
+        gripper is None or isfinite(gripper)
+    ):
         return refuse(Reason.NOT_FINITE, f"values {values.tolist()}, gripper {gripper}")
     if gripper is not None:
         gripper = min(1.0, max(0.0, float(gripper)))
     if command.kind is Kind.VELOCITY:
-        clipped = np.clip(values, -limits.velocity, limits.velocity)
+        clipped = np.maximum(np.minimum(values, limits.velocity), -limits.velocity)
         return _verdict(values, clipped, Reason.VELOCITY, gripper)
     if command.kind is Kind.POSE:
         return _judge_pose(values, gripper, current, limits, kinematics)
-    clipped = np.clip(values, limits.lower, limits.upper)
+    if command.kind is Kind.PATH:  # its every step is looked at before it is taken
+        return Verdict(Outcome.ALLOWED, target=values, gripper=gripper)
+    clipped = np.maximum(np.minimum(values, limits.upper), limits.lower)
     tool = kinematics.tip(clipped)
-    if not _inside(tool, limits):
+    if not inside(tool, limits.box, SLACK):
         return refuse(Reason.WORKSPACE, f"tool would be at {np.round(tool, 3).tolist()} m")
     return _verdict(values, clipped, Reason.POSITION, gripper)
 
@@ -154,37 +176,29 @@ def violation(
         limits: in force.
         kinematics: of the arm.
         period: of the driver [s].
-    """
-    if not np.isfinite(path).all():
-        return "setpoint not finite"
-    if (path < limits.lower - SLACK).any() or (path > limits.upper + SLACK).any():
-        return "joint position limit"
-    series = np.concatenate([before, path])
-    tools = kinematics.tip(series[2:])
-    if not _inside(tools[1:], limits):
-        return "tool outside the workspace"
-    speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) / period
-    if (speeds > limits.safety.tool_speed * (1 + SLACK)).any():
-        return "tool speed limit"
-    steepest = (_differences(len(path), period) @ series).reshape(3, len(path), -1)
-    bounds = np.stack([limits.velocity, limits.acceleration, limits.jerk])[:, None]
-    beyond = (np.abs(steepest) > bounds * (1 + SLACK) + SLACK / period).any(axis=(1, 2))
-    if beyond.any():
-        return f"joint {('velocity', 'acceleration', 'jerk')[int(beyond.argmax())]} limit"
-    return None
 
-
-@lru_cache(maxsize=256)
-def _differences(count: int, period: float) -> NDArray[np.float64]:
-    """Return the (3 K, K + 3) matrix that makes velocities, accelerations and jerks of the last K
-    of K + 3 setpoints.
+    Raises:
+        RobotError: the arrays are not of this arm: compiled code would read past their ends.
     """
-    rows = np.eye(count + 3)
-    found = []
-    for _ in range(3):
-        rows = np.diff(rows, axis=0) / period
-        found.append(rows[-count:])
-    return np.concatenate(found)
+    count = limits.joints
+    if (
+        before.shape != (3, count)
+        or path.shape != (len(path), count)
+        or len(kinematics.chain) != count
+    ):
+        raise RobotError(f"setpoints {before.shape} and {path.shape} for an arm of {count} joints")
+    found = wrong_with(
+        np.ascontiguousarray(before, np.float64),
+        np.ascontiguousarray(path, np.float64),
+        kinematics.chain,
+        kinematics.point,
+        limits.bounds,
+        limits.box,
+        limits.safety.tool_speed,
+        period,
+        SLACK,
+    )
+    return VIOLATIONS[found]
 
 
 def _judge_pose(
@@ -213,14 +227,8 @@ def _judge_pose(
 
 
 def _verdict(asked: Joints, given: Joints, reason: Reason, gripper: float | None) -> Verdict:
-    beyond = np.abs(asked - given)
-    if not beyond.any():
+    if asked.tolist() == given.tolist():
         return Verdict(Outcome.ALLOWED, target=given, gripper=gripper)
-    worst = int(beyond.argmax())
+    worst = int(np.abs(asked - given).argmax())
     detail = f"joint {worst + 1}: asked {asked[worst]:.4g}, given {given[worst]:.4g}"
     return Verdict(Outcome.CLIPPED, reason, given, gripper, detail)
-
-
-def _inside(tools: NDArray[np.float64], limits: ArmLimits) -> bool:
-    lower, upper = limits.box
-    return bool((tools >= lower - SLACK).all() and (tools <= upper + SLACK).all())

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     POSITION = "position"
     VELOCITY = "velocity"
     POSE = "pose"
+    PATH = "path"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Command:
 
     Attributes:
         kind: of `values`.
-        values: (J,) joint angles [rad], (J,) joint velocities [rad/s], or (7,) the tool's position
-            [m] and unit quaternion xyzw in the base frame.
+        values: (J,) joint angles [rad], (J,) joint velocities [rad/s], (7,) the tool's position [m]
+            and unit quaternion xyzw in the base frame, or (K, 3, J) setpoints to follow, one a
+            period of the driver: position, velocity, acceleration. One of them is where the arm has
+            been told to be, it goes on from there, and further ones should follow in good time.
         stamp: when it was decided, on this computer's monotonic clock [s].
         observed: when the observation it answers was made, on the same clock [s].
         gripper: opening, 0 closed to 1 open; None leaves it.

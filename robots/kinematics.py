@@ -1,8 +1,8 @@
 """Where the tool is: forward kinematics, Jacobian and inverse kinematics of a serial arm.
 
-Written here because the guard asks for the tool on every tick of the loop and for whole braking
-paths at once: a batch of 20 configurations takes tens of microseconds in numpy alone, and a robot's
-computer needs no kinematics library for it.
+Written here because the guard asks for the tool on every tick of the loop, and because a robot's
+computer needs no kinematics library for it. What the loop asks for is compiled, see
+`robots.kernels`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.arm import Joints
+from robots.kernels import tips
 from robots.model import ArmModel
 
 Matrix = NDArray[np.float64]
@@ -41,6 +42,10 @@ class Kinematics:
 
     Args:
         model: its joints, base to tool.
+
+    Attributes:
+        chain: (J, 3, 3, 4), see `robots.kernels.carry`.
+        point: (3,) the tool centre point in the last joint's frame [m].
     """
 
     def __init__(self, model: ArmModel) -> None:
@@ -56,6 +61,8 @@ class Kinematics:
         self._cosine = origins @ cross @ cross
         self._axes = axes
         self._tool = transform(model.tool_xyz, model.tool_rpy)
+        self.chain = np.stack([self._still, self._sine, self._cosine], axis=1)[:, :, :3].copy()
+        self.point = self._tool[:3, 3].copy()
 
     def tool(self, positions: Joints) -> Matrix:
         """Return the tool's pose in the base frame.
@@ -73,30 +80,36 @@ class Kinematics:
         return np.asarray(pose @ self._tool)
 
     def tip(self, positions: Joints) -> Matrix:
-        """Return only where the tool centre point is, (..., 3) [m]: a third of the work.
+        """Return only where the tool centre point is, (..., 3) [m]: a fraction of the work.
 
         Args:
             positions: (..., J) joint angles [rad].
         """
-        frames = self._frames(positions)
-        point = self._tool[:, 3:]
-        for joint in range(frames.shape[-3] - 1, -1, -1):
-            point = frames[..., joint, :, :] @ point
-        return np.asarray(point[..., :3, 0])
+        angles = np.ascontiguousarray(positions, np.float64)
+        found: Matrix = tips(self.chain, self.point, angles.reshape(-1, len(self.chain)))
+        return found.reshape(*angles.shape[:-1], 3)
 
     def jacobian(self, positions: Joints) -> Matrix:
-        """Return the (6, J) Jacobian of one configuration: rows vx vy vz wx wy wz, base frame."""
+        """Return the Jacobian: rows vx vy vz wx wy wz, base frame.
+
+        Args:
+            positions: (..., J) joint angles [rad].
+
+        Returns:
+            (..., 6, J).
+        """
         frames = self._frames(positions)
-        count = len(frames)
-        axes, centers = np.empty((count, 3)), np.empty((count, 3))
+        shape = (*frames.shape[:-2], 3)
+        axes, centers = np.empty(shape), np.empty(shape)
         pose = np.eye(4)
-        for joint in range(count):
-            pose = pose @ frames[joint]
+        for joint in range(frames.shape[-3]):
+            pose = pose @ frames[..., joint, :, :]
             # A joint turns about its own axis, so the axis reads the same before and after.
-            axes[joint] = pose[:3, :3] @ self._axes[joint]
-            centers[joint] = pose[:3, 3]
-        tip = (pose @ self._tool)[:3, 3]
-        return np.vstack([np.cross(axes, tip - centers).T, axes.T])
+            axes[..., joint, :] = pose[..., :3, :3] @ self._axes[joint]
+            centers[..., joint, :] = pose[..., :3, 3]
+        tip = (pose @ self._tool)[..., None, :3, 3]
+        rows = np.concatenate([np.cross(axes, tip - centers), axes], axis=-1)
+        return np.asarray(np.swapaxes(rows, -1, -2))
 
     def solve(
         self,

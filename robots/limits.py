@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,12 @@ class ArmLimits:
     def joints(self) -> int:
         """How many joints."""
         return len(self.lower)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """(5, J) lower, upper, velocity, acceleration, jerk: for `robots.kernels`."""
+        rows = self.lower, self.upper, self.velocity, self.acceleration, self.jerk
+        return np.array(rows, np.float64)
 
 
 def limits_of(model: ArmModel, safety: SafetyConfig) -> ArmLimits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -45,3 +46,13 @@ def hurry(period: float) -> None:
     sys.setswitchinterval(min(sys.getswitchinterval(), period / 50))
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def spare() -> None:
+    """Spare the garbage collector's rounds what exists by now; `gc.unfreeze` takes it back.
+
+    A full round looks at every object of the process, 80 ms long with all that a deployment
+    imports, and no thread runs meanwhile.
+    """
+    gc.collect()
+    gc.freeze()

@@ -177,3 +177,5 @@ def go_to(bridge: Bridge, target: Joints, tolerance: float = 0.02, patience: flo
             raise BridgeError(f"did not get there: {wrong or f'{patience} s were not enough'}")
         time.sleep(1 / 20)
     bridge.disarm(token)
+    while bridge.commander.moving and time.monotonic() < deadline:
+        time.sleep(bridge.period)

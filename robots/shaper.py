@@ -11,9 +11,10 @@ come to rest within all limits, even if no target arrives ever again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import dist
 
 import numpy as np
+from numpy.typing import NDArray
 from ruckig import (
     ControlInterface,
     InputParameter,
@@ -27,16 +28,16 @@ from ruckig import (
 from robots.arm import Joints
 from robots.guard import violation
 from robots.intent import Kind
+from robots.kernels import braking
 from robots.kinematics import Kinematics
 from robots.limits import ArmLimits
-
-# Positions, velocities and accelerations as lists; most are looked at once and never sent.
-Sample = tuple[list[float], list[float], list[float]]
 
 # Share of the tool's speed that plans aim for, so that they rarely meet the guard.
 AIM = 0.85
 # Below this the arm counts as at rest [rad/s].
 REST = 1e-4
+# A setpoint this near to one of a path lies on it [rad].
+ON_PATH = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,6 @@ class Motion:
     positions: Joints
     velocities: Joints
     accelerations: Joints
-
-    @property
-    def sample(self) -> Sample:
-        """The same as Ruckig takes and gives it."""
-        return self.positions.tolist(), self.velocities.tolist(), self.accelerations.tolist()
 
 
 class Shaper:
@@ -65,13 +61,12 @@ class Shaper:
     def __init__(self, limits: ArmLimits, kinematics: Kinematics, period: float) -> None:
         self.limits, self.kinematics, self.period = limits, kinematics, period
         count = limits.joints
-        self._planner = Ruckig(count, period)
-        self._plan, self._input = Trajectory(count), InputParameter(count)
-        self._brake = InputParameter(count)
-        self._brake.control_interface = ControlInterface.Velocity
-        self._brake.synchronization = Synchronization.No
-        self._brake.target_velocity = [0.0] * count
-        for request in (self._input, self._brake):
+        self._planner, self._plan = Ruckig(count, period), Trajectory(count)
+        self._to_place, self._to_speed = InputParameter(count), InputParameter(count)
+        self._to_place.synchronization = Synchronization.Phase
+        self._to_place.target_velocity = [0.0] * count
+        self._to_speed.control_interface = ControlInterface.Velocity
+        for request in (self._to_place, self._to_speed):
             request.max_velocity = limits.velocity.tolist()
             request.max_acceleration = limits.acceleration.tolist()
             request.max_jerk = limits.jerk.tolist()
@@ -79,10 +74,9 @@ class Shaper:
 
     def reset(self, positions: Joints) -> None:
         """Begin at rest at measured joint angles, (J,) [rad]."""
+        self._before = np.tile(np.asarray(positions, np.float64), (3, 1))
         still = np.zeros(self.limits.joints)
-        self.motion = Motion(np.array(positions, np.float64), still, still)
-        self._before = np.tile(self.motion.positions, (3, 1))
-        self._stopping = [self.motion.sample]
+        self._take(np.array([[self._before[0]], [still], [still]]), 0)
         self.blocked = ""
 
     @property
@@ -94,9 +88,9 @@ class Shaper:
         """Return the next setpoint.
 
         Args:
-            target: (J,) joint angles [rad], or velocities [rad/s] for `Kind.VELOCITY`, that the
-                guard has allowed; None brakes.
-            kind: which of the two.
+            target: (J,) joint angles [rad], velocities [rad/s] for `Kind.VELOCITY`, or a (K, 3, J)
+                path for `Kind.PATH`, that the guard has allowed; None brakes.
+            kind: which of them.
 
         Returns:
             The motion to command now. `blocked` says what kept it from making for the target.
@@ -105,63 +99,65 @@ class Shaper:
         if target is not None:
             try:
                 wanted = self._next(target, kind)
-                stopping = self._braking(wanted)
             except RuckigError as error:
-                # It gives up on a way of 1e-14 rad, say. The way to rest needs no new plan.
+                # It gives up on a way of 1e-14 rad, say. The way to rest needs no plan.
                 self.blocked = f"no plan: {str(error).strip().splitlines()[0]}"
             else:
-                path = np.array([wanted[0], *(sample[0] for sample in stopping)])
-                wrong = violation(self._before, path, self.limits, self.kinematics, self.period)
+                path = braking(wanted, self.limits.bounds, self.period)
+                wrong = violation(self._before, path[0], self.limits, self.kinematics, self.period)
                 if wrong is None:
-                    return self._take(wanted, stopping)
+                    return self._take(path, 0)
                 self.blocked = wrong
-        first, *rest = self._stopping
-        return self._take(first, rest or [first])
+        return self._take(self._path, min(self._at + 1, self._path.shape[1] - 1))
 
-    def _take(self, sample: Sample, stopping: list[Sample]) -> Motion:
-        self.motion = Motion(*(np.array(values) for values in sample))
-        self._before = np.vstack([self._before[1:], self.motion.positions])
-        self._stopping = stopping
+    def _take(self, path: NDArray[np.float64], at: int) -> Motion:
+        """Go to a row of a path that was checked as a whole: (3, K, J), ending at rest."""
+        self._path, self._at = path, at
+        self.motion = Motion(path[0, at], path[1, at], path[2, at])
+        self._before[:2] = self._before[1:]
+        self._before[2] = path[0, at]
         return self.motion
 
-    def _next(self, target: Joints, kind: Kind) -> Sample:
-        """Plan to the target and return where the plan is one period from now."""
-        request, now = self._input, self.motion
-        self._start(request, now.sample)
+    def _next(self, target: Joints, kind: Kind) -> NDArray[np.float64]:
+        """Plan to the target; return (3, J) where the plan is one period from now.
+
+        Raises:
+            RuckigError: it finds none.
+        """
+        now = self.motion
+        if kind is Kind.PATH:
+            return self._along(target)
         if kind is Kind.VELOCITY:
-            request.control_interface = ControlInterface.Velocity
-            request.synchronization = Synchronization.Time
+            request = self._to_speed
             request.target_velocity = (target * self._slowdown(now.positions, target)).tolist()
         else:
-            request.control_interface = ControlInterface.Position
-            request.synchronization = Synchronization.Phase
+            request = self._to_place
             request.target_position = target.tolist()
-            request.target_velocity = [0.0] * self.limits.joints
             way = target - now.positions
             longest = float((np.abs(way) / self.limits.velocity).max())
-            fastest = way / max(longest, 1e-9)
-            slow = self._slowdown(now.positions, fastest) if longest > 1e-9 else 1.0
+            slow = self._slowdown(now.positions, way / longest) if longest > 1e-9 else 1.0
             request.max_velocity = (self.limits.velocity * slow).tolist()
-        return self._plan_from(request)[0]
+        request.current_position = now.positions.tolist()
+        request.current_velocity = now.velocities.tolist()
+        request.current_acceleration = now.accelerations.tolist()
+        result = self._planner.calculate(request, self._plan)
+        if result not in (Result.Working, Result.Finished):
+            raise RuckigError(f"no motion within the limits from here: {result}")
+        return np.array(self._plan.at_time(self.period))
+
+    def _along(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (3, J) setpoint of a path that follows where it is now."""
+        far = np.abs(path[:, 0] - self.motion.positions).max(axis=1)
+        here = int(far.argmin())
+        if far[here] > ON_PATH:
+            raise RuckigError(f"the nearest setpoint of the path is {far[here]:.2g} rad away")
+        while here + 1 < len(far) and far[here + 1] <= far[here]:  # rests are not kept
+            here += 1
+        return path[min(here + 1, len(path) - 1)]
 
     def _slowdown(self, positions: Joints, velocities: Joints) -> float:
         """Return the share of these joint velocities that keeps the tool below its speed."""
         ahead = 1e-3
-        tools = self.kinematics.tip(np.stack([positions, positions + ahead * velocities]))
-        speed = float(np.linalg.norm(tools[1] - tools[0])) / ahead
+        tools = self.kinematics.tip(np.array((positions, positions + ahead * velocities)))
+        speed = dist(*tools.tolist()) / ahead
         return min(1.0, AIM * self.limits.safety.tool_speed / max(speed, 1e-9))
-
-    def _braking(self, start: Sample) -> list[Sample]:
-        """Return the samples from `start` to rest, the fastest way each joint has."""
-        self._start(self._brake, start)
-        return self._plan_from(self._brake, to_the_end=True)
-
-    def _start(self, request: InputParameter, now: Sample) -> None:
-        request.current_position, request.current_velocity, request.current_acceleration = now
-
-    def _plan_from(self, request: InputParameter, to_the_end: bool = False) -> list[Sample]:
-        result = self._planner.calculate(request, self._plan)
-        if result not in (Result.Working, Result.Finished):
-            raise RuckigError(f"no motion within the limits from here: {result}")
-        count = ceil(self._plan.duration / self.period) if to_the_end else 1
-        return [self._plan.at_time(self.period * (n + 1)) for n in range(max(1, count))]

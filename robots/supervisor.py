@@ -1,16 +1,22 @@
-"""Watch over the process that moves an arm, and stop the arm when that process is gone.
+"""Watch over the process that moves an arm, and stop the arm when that process is gone or frozen.
 
 A process killed by force runs no cleanup. So the work is done in a child: if it dies of anything
 but its own decision, the parent stops the arm through a connection of its own; and if the parent
-dies, the kernel ends the child with SIGTERM, which stops the arm in good order.
+dies, the kernel ends the child with SIGTERM, which stops the arm in good order. A child that is
+suspended, or hangs, does not die: its loop leaves a sign of life every tick, and if these cease,
+the parent ends the child by force.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import select
 import signal
+import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,26 +29,47 @@ class Terminated(SystemExit):
     """SIGTERM or SIGHUP was received: leave every `with` block, then exit."""
 
 
-def supervise(work: Callable[[], int], rescue: Callable[[], None]) -> int:
-    """Do work in a child process and clean up after it if it is killed.
+class Pulse:
+    """The signs of life of a loop, seen from two processes: the newest one's time, 0 for none."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)  # anonymous: a forked child has the same
+
+    def __call__(self, beats: bool) -> None:
+        """Give a sign of life, or say that there will be no more and none are to be expected."""
+        struct.pack_into("d", self._shared, 0, time.monotonic() if beats else 0.0)
+
+    def silent_for(self, now: float) -> float:
+        """Return how long ago the last sign was [s]; 0 where none is expected."""
+        (last,) = struct.unpack_from("d", self._shared, 0)
+        return max(0.0, now - last) if last else 0.0
+
+
+def supervise(
+    work: Callable[[Pulse], int], rescue: Callable[[], None], patience: float = 2.0
+) -> int:
+    """Do work in a child process and clean up after it if it is killed or freezes.
 
     Must be called before threads are started.
 
     Args:
-        work: returns an exit code; SIGTERM raises `Terminated` in it.
+        work: returns an exit code; SIGTERM raises `Terminated` in it. It is given the pulse that a
+            `robots.bridge.Bridge` keeps; without that nobody sees it freeze.
         rescue: stops the arm through a new connection; called when the child was killed, or ended
             by an error that it did not catch.
+        patience: the child is killed when its pulse was silent for so long [s].
 
     Returns:
         The exit code of `work`; 128 + the signal's number if it was killed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    parent = os.getpid()
+    parent, pulse = os.getpid(), Pulse()
     child = os.fork()
     if child == 0:
-        _work(work, parent)
+        _work(lambda: work(pulse), parent)
     with _passed_on(child):
+        _watch(child, pulse, patience)
         _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
@@ -51,6 +78,21 @@ def supervise(work: Callable[[], int], rescue: Callable[[], None]) -> int:
     if code == UNCAUGHT:
         rescue()
     return code
+
+
+def _watch(child: int, pulse: Pulse, patience: float) -> None:
+    """Wait until a child has ended; end it if its pulse is silent."""
+    ended, looked = os.pidfd_open(child), time.monotonic()
+    try:
+        while not select.select([ended], [], [], patience / 8)[0]:
+            before, looked = looked, time.monotonic()
+            # Whoever was suspended together with the child has seen nothing of its life.
+            if looked - before < patience / 2 and pulse.silent_for(looked) > patience:
+                print(f"error: no sign of life for {patience} s", file=sys.stderr, flush=True)
+                os.kill(child, signal.SIGKILL)
+                return
+    finally:
+        os.close(ended)
 
 
 UNCAUGHT = 70  # EX_SOFTWARE of sysexits.h

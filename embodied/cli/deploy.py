@@ -23,6 +23,7 @@ examples:
   embodied deploy --robot fr3_sim --policy reach --seconds 20     behind Franka's own protocol
   embodied deploy --robot my_so101.yaml --policy ws://10.0.0.5:8000 --key-file key.txt
   embodied deploy --robot so101 --policy reach --record runs/first
+  embodied deploy --robot so101 --replay runs/first               the same motion once more
   embodied deploy --robot fr3_twin --policy reach --view 8080     watch and hold it in a browser"""
 
 
@@ -33,9 +34,11 @@ def add_parser(commands: Any) -> None:
         "overrides", nargs="*", default=[], metavar="key=value", help="laid over the robot's recipe"
     )
     parser.add_argument("--robot", required=True, metavar="NAME|FILE", help="recipe of the arm")
-    parser.add_argument(
+    driver = parser.add_mutually_exclusive_group()
+    driver.add_argument(
         "--policy", default="reach", metavar="WHAT", help="ws://HOST:PORT, a run folder, or: reach"
     )
+    driver.add_argument("--replay", type=Path, metavar="DIR", help="do what was recorded here")
     parser.add_argument("--prompt", default="", help="the instruction")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long")
     parser.add_argument("--record", type=Path, metavar="DIR", help="record here; must not exist")
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     def rescue() -> None:
         _rescue(cell)
 
-    return supervise(lambda: _guarded(lambda: _deploy(args, cell)), rescue)
+    return supervise(lambda pulse: _guarded(lambda: _deploy(args, cell, pulse)), rescue)
 
 
 def _guarded(work: Callable[[], int]) -> int:
@@ -74,27 +77,46 @@ def _guarded(work: Callable[[], int]) -> int:
         return 2
 
 
-def _deploy(args: argparse.Namespace, cell: Any) -> int:
+def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) -> int:
     from robots.bridge import Bridge
     from robots.commander import State
-    from robots.runner import run_policy
 
     with ExitStack() as stack:
+        drive = stack.enter_context(_driver(args))
         arm = stack.enter_context(cell.arm())
         log = stack.enter_context(_recorder(args, cell)) if args.record else None
-        infer, metadata = stack.enter_context(_policy(args))
-        bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log))
+        bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log, pulse=pulse))
         if args.view is not None:
             stack.enter_context(view(bridge, cell, args.view))
-        print(f"{args.robot} connected; {args.policy} drives it for {args.seconds} s", flush=True)
-        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds)
+        print(f"{args.robot} connected", flush=True)
+        ended = drive(bridge)
         status = bridge.status()
     rows = sorted((name, str(count)) for name, count in status.counts.items())
     print_table(("commands", "count"), rows)
-    print(f"ended after {outcome.seconds:.1f} s: {outcome.ended}")
-    if args.record:
-        print(f"recorded in {args.record}")
-    return 1 if status.state is State.FAULT else 0
+    print(ended)
+    well = status.state is not State.FAULT
+    return 0 if (_recorded(log, cell, arm.features.rate) if log else True) and well else 1
+
+
+@contextmanager
+def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any], str]]:
+    """Give what drives a bridge and then says how it went."""
+    if args.replay:
+        from robots.episode import read_episode
+        from robots.replay import replay
+
+        episode = read_episode(args.replay)
+        yield lambda bridge: f"{replay(bridge, episode)} setpoints of {args.replay} made again"
+        return
+    from robots.runner import run_policy
+
+    def drive(bridge: Any) -> str:
+        print(f"{args.policy} drives it for {args.seconds} s", flush=True)
+        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds)
+        return f"ended after {outcome.seconds:.1f} s: {outcome.ended}"
+
+    with _policy(args) as (infer, metadata):
+        yield drive
 
 
 @contextmanager
@@ -133,6 +155,17 @@ def _recorder(args: argparse.Namespace, cell: Any) -> Any:
     from robots.recorder import Recorder
 
     return Recorder(args.record, Origin.of(args.robot, cell.model, cell.safety))
+
+
+def _recorded(recorder: Any, cell: Any, rate: float) -> bool:
+    """Say where the recording is and whether it kept every limit, by a second opinion."""
+    from robots.audit import audit
+    from robots.episode import read_episode
+
+    print(f"recorded in {recorder.path}" + (f": {recorder.problem}" if recorder.problem else ""))
+    found = audit(read_episode(recorder.path), cell.model, cell.safety, rate)
+    print(found)
+    return not found.findings
 
 
 def _rescue(cell: Any) -> None:

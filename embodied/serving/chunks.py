@@ -346,7 +346,8 @@ class ChunkBroker:
     def _take(self, outcome: NDArray[np.float64] | EmbodiedError, observed_at: float) -> None:
         counts = self._counts
         if isinstance(outcome, EmbodiedError):
-            log.warning("no new chunk: %s", outcome)
+            if str(outcome) != str(self._error):  # not at every observation
+                log.warning("no new chunk: %s", outcome)
             self._error = outcome
             self._counts = replace(counts, failed=counts.failed + 1)
             if isinstance(outcome, ChunkError):

@@ -60,7 +60,7 @@ def test_limits_are_the_makers_cut_down() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", [Kind.POSITION, Kind.VELOCITY, Kind.POSE])
 def test_what_is_not_finite_is_refused(bad: float, kind: Kind) -> None:
     values = pose_of(HOME) if kind is Kind.POSE else HOME.copy()
     values[2] = bad
@@ -200,7 +200,9 @@ def test_tool_speed_and_workspace_are_found_through_the_kinematics() -> None:
     assert violation(out, out[:1], LIMITS, KINEMATICS, PERIOD) == "joint position limit"
 
 
-shapes = st.one_of(st.just((7,)), hnp.array_shapes(min_dims=0, max_dims=3, max_side=8))
+shapes = st.one_of(
+    st.just((7,)), st.just((4, 3, 7)), hnp.array_shapes(min_dims=0, max_dims=3, max_side=8)
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -219,7 +221,11 @@ def test_whatever_is_asked_a_target_is_finite_within_limits_and_fresh(
         assert verdict.outcome is Outcome.REFUSED
         assert verdict.reason
         return
-    check_target(verdict.target, kind, LIMITS)
+    if kind is Kind.PATH:  # the shaper looks at each of its steps
+        assert verdict.target.shape == (len(values), 3, 7)
+        assert np.isfinite(verdict.target).all()
+    else:
+        check_target(verdict.target, kind, LIMITS)
     assert age <= SAFETY.command_age
     assert seen <= SAFETY.observation_age
     assert verdict.gripper is None or 0 <= verdict.gripper <= 1
@@ -275,3 +281,15 @@ def test_what_is_no_command_at_all_is_the_callers_error(change: dict[str, object
     good = {"kind": Kind.POSITION, "values": HOME, "stamp": NOW, "observed": NOW, "gripper": None}
     with pytest.raises(RobotError, match="this is no command"):
         Command(**(good | change))  # type: ignore[arg-type]
+
+
+def test_a_path_is_taken_as_it_is_if_it_is_one() -> None:
+    path = np.zeros((5, 3, 7))
+    path[:, 0] = HOME
+    taken = asked(path, Kind.PATH)
+    assert taken.outcome is Outcome.ALLOWED
+    np.testing.assert_array_equal(taken.target, path)
+    for wrong in (path[0], path[:, :2], path[..., :6], path[:0], np.zeros((1001, 3, 7)), 1.0):
+        assert asked(wrong, Kind.PATH).reason is Reason.SHAPE
+    path[3, 2, 1] = np.nan
+    assert asked(path, Kind.PATH).reason is Reason.NOT_FINITE

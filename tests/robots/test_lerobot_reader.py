@@ -1,4 +1,4 @@
-"""Run test_lerobot.py where LeRobot 0.4.4 can live: in an environment of its own, kept for later.
+"""Run what needs LeRobot 0.4.4 where it can live: in an environment of its own, kept for later.
 
 It takes about 8 GB: the torch that LeRobot 0.4.4 allows comes from PyPI with CUDA.
 """
@@ -40,6 +40,7 @@ NEEDED = (
     # Ours.
     "feetech-servo-sdk",
     "mcap>=1.2",
+    "numba>=0.60",
     "pydantic",
     "pytest",
     "pyyaml",
@@ -69,10 +70,14 @@ def environment() -> Path:
 
 
 @pytest.mark.slow
-def test_lerobot_in_its_own_environment(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "least"),
+    [("robots/test_lerobot.py", 20), ("robots/test_lerobot_demonstrations.py", 3)],
+)
+def test_lerobot_in_its_own_environment(tmp_path: Path, file: str, least: int) -> None:
     if sys.version_info[:2] != (3, 11):
         pytest.skip("lerobot 0.4.4 was checked with Python 3.11")
-    command = [environment(), "-m", "pytest", "tests/robots/test_lerobot.py", "-ra"]
+    command = [environment(), "-m", "pytest", f"tests/{file}", "-ra"]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider"],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -81,4 +86,4 @@ def test_lerobot_in_its_own_environment(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout
-    assert int(passed[1]) >= 20, done.stdout
+    assert int(passed[1]) >= least, done.stdout

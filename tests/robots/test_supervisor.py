@@ -23,7 +23,7 @@ log = open({log!r}, "a", buffering=1)
 def say(*words):
     print(*words, file=log)
 
-def work():
+def work(pulse):
     try:
         say("working", os.getpid())
         {body}
@@ -32,7 +32,7 @@ def work():
     return 7
 
 say("parent", os.getpid())
-code = supervise(work, lambda: say("rescued"))
+code = supervise(work, lambda: say("rescued"), 0.5)
 say("code", code)
 sys.exit(code)
 """
@@ -100,6 +100,41 @@ def test_work_killed_by_force_is_cleaned_up_after(started) -> None:
     text = log.read_text()
     assert "rescued" in text
     assert "stopped in order" not in text
+
+
+def test_frozen_work_is_killed_and_cleaned_up_after(started) -> None:
+    beating = "[(pulse(True), time.sleep(0.01)) for _ in range(10000)]"
+    process, log = started(beating)
+    child = number(until(log, "working"), "working")
+    time.sleep(1.5)  # several times its patience
+    assert "rescued" not in log.read_text()
+    os.kill(child, signal.SIGSTOP)
+    assert process.wait(30) == 128 + signal.SIGKILL
+    assert "rescued" in log.read_text()
+    assert b"no sign of life for 0.5 s" in process.stderr.read()
+
+
+def test_work_that_hangs_between_two_beats_is_frozen_too(started) -> None:
+    process, log = started("pulse(True); time.sleep(60)")
+    assert process.wait(30) == 128 + signal.SIGKILL
+    assert "rescued" in log.read_text()
+
+
+def test_work_without_a_loop_may_take_its_time(started) -> None:
+    process, log = started("time.sleep(1.2); pulse(True); pulse(False); time.sleep(1.2)")
+    assert process.wait(30) == 7
+    assert "rescued" not in log.read_text()
+
+
+def test_who_was_suspended_together_goes_on_together(started) -> None:
+    process, log = started("[(pulse(True), time.sleep(0.01)) for _ in range(300)]")
+    child = number(until(log, "working"), "working")
+    for one in (child, process.pid):
+        os.kill(one, signal.SIGSTOP)
+    time.sleep(1.0)
+    for one in (process.pid, child):
+        os.kill(one, signal.SIGCONT)
+    assert process.wait(30) == 7
 
 
 def test_an_error_nobody_caught_is_shown_and_cleaned_up_after(started) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import logging
+import os
 import resource
 import socket
 import subprocess
@@ -281,25 +282,48 @@ def test_connections_are_capped(serve: Serve) -> None:
         assert decode(connection.recv(timeout=5))["name"] == "echo"
 
 
+def resident() -> float:
+    """Memory of this process, which is both ends of every connection here [KB]."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
-def test_many_connections(serve: Serve, policy: Echo, count: int) -> None:
+def test_many_connections_at_once_and_again_leave_nothing_behind(
+    serve: Serve, policy: Echo, count: int
+) -> None:
     server = serve(max_connections=count, queue=count, deadline=60)
     options: dict[str, Any] = {"open_timeout": 60, "ping_interval": None}
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < 6 * count + 200:  # what both ends of a connection take in one process
         pytest.skip(f"at most {most} files may be open here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with ThreadPoolExecutor(8) as pool, ExitStack() as stack:
-        opened = list(pool.map(lambda _: dial(server, **options), range(count)))
-        stack.callback(lambda: list(pool.map(lambda c: c.close(), opened)))
-        for connection in opened:
-            assert decode(connection.recv(timeout=60))["name"] == "echo"
-        for connection in opened:
-            connection.send(encode(observation()))
-        for connection in opened:
-            assert "actions" in decode(connection.recv(timeout=60))
-    assert policy.calls == count
+    before, peaks = resident(), []
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool, ExitStack() as stack:
+            opened = list(pool.map(lambda _: dial(server, **options), range(count)))
+            stack.callback(lambda opened=opened: list(pool.map(lambda c: c.close(), opened)))
+            for connection in opened:
+                assert decode(connection.recv(timeout=60))["name"] == "echo"
+            for connection in opened:
+                connection.send(encode(observation()))
+            for connection in opened:
+                assert "actions" in decode(connection.recv(timeout=60))
+            peaks.append(resident())
+        until_connected(server, 0)
+    assert policy.calls == 3 * count
     assert len(policy.threads) == 1
+    # Some 50 KB for both ends of each while it lasts; who kept the server's would add 14 a round.
+    assert peaks[0] - before < 200 * count
+    assert peaks[2] - peaks[0] < 12 * count + 2000
+
+
+def until_connected(server: PolicyServer, count: int) -> None:
+    """Wait until the server counts that many connections."""
+    for _ in range(2000):
+        if f"embodied_serving_connections {count}\n" in http_get(server.port, "/metrics")[1]:
+            return
+    pytest.fail(f"never {count} connections")
 
 
 def certificate(folder: Path, name: str = "server", password: str = "") -> tuple[Path, Path]:
