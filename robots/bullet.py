@@ -12,25 +12,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, MissingExtraError
+from embodied.errors import ConfigError
 from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
-from robots.errors import DeviceError, ModelError
+from robots.bullet_body import ArmUrdf, load_pybullet
+from robots.errors import DeviceError
 from robots.model import ArmModel, Vector
-from robots.urdf import read_urdf, urdf_file
 
 RATE = 100.0
 _CATCH_UP = 0.25  # most time to simulate in one call [s]; takes some milliseconds
-_FINGER_FORCE = 20.0  # where the URDF gives none [N]
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,7 @@ class BulletArm(Connected):
         self._model = model
         self._options = options
         self._clock = clock
-        reference = options.urdf or model.urdf
-        if not reference:
-            raise ModelError(f"no URDF of {model.name} is known: give one as option urdf")
-        self._file = urdf_file(reference)
-        self._names = _arm_joints(self._file, model)
-        self._fingers = _fingers(self._file, self._names[-1])
+        self._urdf = ArmUrdf(model, options.urdf)
         self._positions: Joints = np.array(model.home)
         self._opening = 1.0
         self._efforts = [joint.effort for joint in model.joints]
@@ -118,7 +110,7 @@ class BulletArm(Connected):
             self._model.name,
             self._model.names,
             RATE,
-            gripper=bool(self._fingers),
+            gripper=bool(self._urdf.fingers),
             efforts=True,
             falls_without_power=not self._options.brakes,
         )
@@ -132,7 +124,7 @@ class BulletArm(Connected):
                 that are missing.
         """
         self.disconnect()
-        self._bullet = _pybullet()
+        self._bullet = load_pybullet("The digital twin")
         if self._options.gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):
             # PyBullet would end the whole process.
             raise DeviceError("there is no display for PyBullet's window: leave out the option gui")
@@ -144,7 +136,9 @@ class BulletArm(Connected):
             self._load()
         except self._bullet.error as error:
             self.disconnect()
-            raise DeviceError(f"cannot load {self._file}: {error}{_missing(self._file)}") from error
+            raise DeviceError(
+                f"cannot load {self._urdf.file}: {error}{self._urdf.missing_meshes()}"
+            ) from error
 
     def disconnect(self) -> None:
         """Close the world."""
@@ -244,24 +238,14 @@ class BulletArm(Connected):
         bullet, client = self._bullet, self._client
         bullet.setGravity(0, 0, -9.81, physicsClientId=client)
         bullet.setTimeStep(self._options.timestep, physicsClientId=client)
-        self._body = bullet.loadURDF(
-            str(self._file),
-            self._options.base_xyz,
-            bullet.getQuaternionFromEuler(self._options.base_rpy),
-            useFixedBase=True,
-            physicsClientId=client,
+        options = self._options
+        self._body, self._joints, self._finger_joints = self._urdf.load(
+            bullet, client, options.base_xyz, bullet.getQuaternionFromEuler(options.base_rpy)
         )
-        index = {}
-        for joint in range(bullet.getNumJoints(self._body, physicsClientId=client)):
-            name = bullet.getJointInfo(self._body, joint, physicsClientId=client)[1]
-            index[name.decode()] = joint
-        self._joints = [index[name] for name in self._names]
-        self._finger_joints = [index[name] for name, *_ in self._fingers]
         for joint, angle in zip(self._joints, self._positions, strict=True):
             bullet.resetJointState(self._body, joint, angle, physicsClientId=client)
-        for joint, (_, closed, opened, _) in zip(self._finger_joints, self._fingers, strict=True):
-            here = closed + self._opening * (opened - closed)
-            bullet.resetJointState(self._body, joint, here, physicsClientId=client)
+        for joint, at in zip(self._finger_joints, self._urdf.travels(self._opening), strict=True):
+            bullet.resetJointState(self._body, joint, at, physicsClientId=client)
         self._time = self._clock()
         self._powered, self._slowing = True, False
         self._follow(self._positions, np.zeros(len(self._joints)))
@@ -306,92 +290,20 @@ class BulletArm(Connected):
         )
 
     def _grip(self) -> None:
-        if self._fingers:
+        if self._finger_joints:
             self._bullet.setJointMotorControlArray(
                 self._body,
                 self._finger_joints,
                 self._bullet.POSITION_CONTROL,
-                targetPositions=[
-                    closed + self._opening * (opened - closed)
-                    for _, closed, opened, _ in self._fingers
-                ],
-                forces=[force for *_, force in self._fingers],
+                targetPositions=self._urdf.travels(self._opening),
+                forces=[finger.force for finger in self._urdf.fingers],
                 physicsClientId=self._client,
             )
 
     def _gripper(self) -> float | None:
-        if not self._fingers:
+        if not self._finger_joints:
             return None
         read = self._bullet.getJointStates(
             self._body, self._finger_joints, physicsClientId=self._client
         )
-        shares = [
-            (joint[0] - closed) / (opened - closed)
-            for joint, (_, closed, opened, _) in zip(read, self._fingers, strict=True)
-        ]
-        return float(np.clip(np.mean(shares), 0.0, 1.0))
-
-
-def _arm_joints(file: Path, model: ArmModel) -> list[str]:
-    """Return the URDF's names of the model's joints: the same, or those on the way to its tool."""
-    root = _read(file)
-    known = [str(joint.get("name")) for joint in root.findall("joint")]
-    if set(model.names) <= set(known):
-        return list(model.names)
-    absent = next(name for name in model.names if name not in known)
-    tool = model.tool_link or [str(link.get("name")) for link in root.findall("link")][-1]
-    chain = read_urdf(file, tool, accelerations=1.0, jerks=1.0).names
-    if len(chain) != len(model.joints):
-        raise ModelError(
-            f"{file} is not a URDF of {model.name}: it has no joint '{absent}', and "
-            f"{len(chain)} moving joints lead to its link '{tool}' ({', '.join(chain)}) where "
-            f"{model.name} has {len(model.joints)}. Give another file as option urdf"
-        )
-    return list(chain)
-
-
-def _fingers(file: Path, last: str) -> list[tuple[str, float, float, float]]:
-    """Return name, closed and open angle or way, and force of the joints beyond the arm's last."""
-    joints = {str(joint.get("name")): joint for joint in _read(file).findall("joint")}
-    reached, found = {_link(joints[last], "child")}, []
-    for _ in joints:  # as often as the longest chain has links, whatever their order in the file
-        reached |= {_link(j, "child") for j in joints.values() if _link(j, "parent") in reached}
-    for name, joint in joints.items():
-        limit = joint.find("limit")
-        if limit is None or _link(joint, "parent") not in reached:
-            continue
-        closed, opened = float(limit.get("lower", 0)), float(limit.get("upper", 0))
-        if joint.get("type") in ("prismatic", "revolute") and closed < opened:
-            force = float(limit.get("effort", 0)) or _FINGER_FORCE
-            found.append((name, closed, opened, force))
-    return found
-
-
-def _read(file: Path) -> ElementTree.Element:
-    try:
-        return ElementTree.parse(file).getroot()  # noqa: S314 - a file of the user's own
-    except (OSError, ElementTree.ParseError) as error:
-        raise ModelError(f"cannot read the URDF {file}: {error}") from error
-
-
-def _link(joint: ElementTree.Element, role: str) -> str:
-    element = joint.find(role)
-    return "" if element is None else str(element.get("link"))
-
-
-def _missing(file: Path) -> str:
-    """Name the meshes of a URDF that are not there; PyBullet looks in all folders above it."""
-    names = {
-        str(mesh.get("filename")).removeprefix("package://").removeprefix("file://")
-        for mesh in _read(file).iter("mesh")
-    }
-    absent = sorted(n for n in names if not any((f / n).is_file() for f in file.parents))
-    return f" Missing beside or above it: {', '.join(absent[:5])}" if absent else ""
-
-
-def _pybullet() -> Any:
-    try:
-        import pybullet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pybullet", "bullet", "The digital twin") from error
-    return pybullet
+        return self._urdf.opening([joint[0] for joint in read])

@@ -27,6 +27,13 @@ VLN_ENVIRONMENTS: dict[str, tuple[str, str]] = {
 CONTINUOUS = "embodied/VLNCE-Houses-v0"
 """Language-guided navigation with low-level actions; settings are `ContinuousTask`'s."""
 
+ARMS = {"Panda": "panda", "Kuka": "kuka", "XArm6": "xarm6", "SO101": "so101"}
+TABLETOP = {
+    "Reach": "reach", "Push": "push", "Pick": "pick", "Stack": "stack", "PlaceTray": "place_tray",
+    "PegInsert": "peg_insert", "Drawer": "drawer", "PlugIn": "plug_in",
+}  # fmt: skip
+"""`embodied/<arm><task>-v0` for each arm and task; settings are `TabletopConfig`'s."""
+
 
 def register_environments() -> None:
     """Register every environment with Gymnasium; a second call changes nothing."""
@@ -52,3 +59,12 @@ def register_environments() -> None:
             entry_point="embodied.tasks.vln.continuous_env:ContinuousEnv",
             vector_entry_point="embodied.tasks.vln.continuous_env:ContinuousVectorEnv",
         )
+    for arm, robot in ARMS.items():
+        for title, task in TABLETOP.items():
+            if (name := f"embodied/{arm}{title}-v0") not in registry:
+                register(
+                    id=name,
+                    entry_point="embodied.tasks.tabletop.env:TabletopEnv",
+                    vector_entry_point="embodied.tasks.tabletop.vector:TabletopVectorEnv",
+                    kwargs={"robot": robot, "task": task},
+                )

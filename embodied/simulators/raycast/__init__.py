@@ -2,6 +2,10 @@
 
 from embodied.simulators.raycast.cameras import camera_poses, panorama_poses
 from embodied.simulators.raycast.caster import Hits, RayCaster, render_many
+from embodied.simulators.raycast.moving import MovingCaster, RigidMeshes
 from embodied.simulators.raycast.noise import apply_noise
 
-__all__ = ["Hits", "RayCaster", "apply_noise", "camera_poses", "panorama_poses", "render_many"]
+__all__ = [
+    "Hits", "MovingCaster", "RayCaster", "RigidMeshes", "apply_noise", "camera_poses",
+    "panorama_poses", "render_many",
+]  # fmt: skip

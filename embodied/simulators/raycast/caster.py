@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,13 @@ class Hits(NamedTuple):
     uv: NDArray[np.float32]
 
 
+class Renderable(Protocol):
+    """What `render_many` looks at: a row of addresses, and how many threads may."""
+
+    threads: int
+    _row: NDArray[np.int64]
+
+
 class RayCaster:
     """Casts rays into a scene and renders cameras in it.
 
@@ -54,13 +61,9 @@ class RayCaster:
     def __init__(self, scene: Scene, threads: int = 1, backend: str = "auto") -> None:
         if threads < 1:
             raise SensorError(f"threads = {threads}: give 1 or more")
-        if backend not in BACKENDS:
-            raise SensorError(f"unknown ray tracer '{backend}': {nearest(backend, BACKENDS)}")
-        if backend == "auto":
-            backend = "numba" if embree.library() is None else "embree"
         self.scene = scene
         self.threads = threads
-        self.backend = backend
+        self.backend = backend = choose_backend(backend)
         ordered, order, first = by_object(scene)
         surface = pack_surface(ordered)
         self._row = np.zeros(packet.COLUMNS, np.int64)
@@ -134,8 +137,21 @@ class RayCaster:
         return _render(self._row[None], np.zeros(len(poses), np.int64), camera, poses, self.threads)
 
 
+def choose_backend(name: str) -> str:
+    """Return the tracer that a name stands for, "embree" or "numba".
+
+    Raises:
+        SensorError: unknown name.
+    """
+    if name not in BACKENDS:
+        raise SensorError(f"unknown ray tracer '{name}': {nearest(name, BACKENDS)}")
+    if name == "auto":
+        return "numba" if embree.library() is None else "embree"
+    return name
+
+
 def render_many(
-    casters: Sequence[RayCaster], camera: CameraSpec, poses: NDArray[np.floating]
+    casters: Sequence[Renderable], camera: CameraSpec, poses: NDArray[np.floating]
 ) -> dict[str, NDArray[np.generic]]:
     """Render one camera per caster (scenes may differ or repeat) in one call.
 

@@ -21,15 +21,18 @@ from embodied.simulators.raycast.packet import (
     GEOMETRY,
     LANES,
     MASK,
+    MOVING,
     NEAR,
     NODES,
     NORMAL,
     ORDER,
     ORIGIN,
+    POSES,
     SCENE,
     TEXELS,
     TEXTURES,
     TIME,
+    TREES,
     TRIANGLES,
     U,
     V,
@@ -38,6 +41,7 @@ from embodied.simulators.raycast.pointers import (
     call_intersect,
     float32_at,
     int32_at,
+    int64_at,
     turn_rays,
     uint8_at,
 )
@@ -65,6 +69,64 @@ def _trace_numba(row: Any, packet: Any, packet_ids: Any, stack: Any) -> None:
         packet,
         packet_ids,
         stack,
+    )
+
+
+@compiled(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+def _trace_moving(row: Any, packet: Any, packet_ids: Any, stack: Any, world: Any) -> None:
+    """Find the nearest hit among moving objects: their rays turn instead of their triangles.
+
+    Args:
+        row: addresses; poses are (O, 3, 4) object to world.
+        packet: as in `render`; its normals come back in the frames of the objects.
+        packet_ids: the same block as int32.
+        stack: scratch.
+        world: (6 * LANES,) scratch, keeps origins and directions.
+    """
+    poses, trees = _at(float32_at(row[POSES])), _at(int64_at(row[TREES]))
+    for i in range(3 * LANES):
+        world[i] = packet[ORIGIN * LANES + i]
+        world[3 * LANES + i] = packet[DIRECTION * LANES + i]
+    for number in range(row[MOVING]):
+        if trees[2 * number] == 0:
+            continue
+        at = 12 * number
+        for lane in range(LANES):
+            x = world[lane] - poses[at + 3]
+            y = world[LANES + lane] - poses[at + 7]
+            z = world[2 * LANES + lane] - poses[at + 11]
+            dx, dy = world[3 * LANES + lane], world[4 * LANES + lane]
+            dz = world[5 * LANES + lane]
+            for axis in range(3):  # columns of the rotation: its inverse
+                a, b, c = poses[at + axis], poses[at + 4 + axis], poses[at + 8 + axis]
+                packet[(ORIGIN + axis) * LANES + lane] = a * x + b * y + c * z
+                packet[(DIRECTION + axis) * LANES + lane] = a * dx + b * dy + c * dz
+        trace(
+            _at(float32_at(trees[2 * number])),
+            _at(int32_at(trees[2 * number])),
+            _at(float32_at(trees[2 * number + 1])),
+            _at(int32_at(trees[2 * number + 1])),
+            packet,
+            packet_ids,
+            stack,
+        )
+    for i in range(3 * LANES):
+        packet[ORIGIN * LANES + i] = world[i]
+        packet[DIRECTION * LANES + i] = world[3 * LANES + i]
+
+
+@inlined()
+def _turned_normal(row: Any, hit: int, packet: Any, lane: int) -> Any:
+    """Return the world normal of a hit on a moving object: tracers leave it in its frame."""
+    poses = _at(float32_at(row[POSES]))
+    at = 12 * hit
+    nx = packet[NORMAL * LANES + lane]
+    ny = packet[(NORMAL + 1) * LANES + lane]
+    nz = packet[(NORMAL + 2) * LANES + lane]
+    return (
+        poses[at] * nx + poses[at + 1] * ny + poses[at + 2] * nz,
+        poses[at + 4] * nx + poses[at + 5] * ny + poses[at + 6] * nz,
+        poses[at + 8] * nx + poses[at + 9] * ny + poses[at + 10] * nz,
     )
 
 
@@ -103,6 +165,7 @@ def render(
     packet_at, valid_at, rays_at = packet.ctypes.data, valid.ctypes.data, directions.ctypes.data
     turned_at = packet_at + 4 * DIRECTION * LANES
     want_rgb, want_depth, want_semantic, want_instance = want[0], want[1], want[2], want[3]
+    world = np.empty(6 * LANES, np.float32)
     for lane in range(LANES):
         packet[NEAR * LANES + lane] = 0.0
         packet[TIME * LANES + lane] = 0.0
@@ -115,7 +178,7 @@ def render(
         coords = _at(float32_at(row[COORDS]))
         textures = _at(int32_at(row[TEXTURES]))
         texels = _at(uint8_at(row[TEXELS]))
-        native = row[SCENE] != 0
+        native, moving = row[SCENE] != 0, row[MOVING] != 0
         pose = poses[n].astype(np.float32)
         r00, r01, r02 = pose[0, 0], pose[0, 1], pose[0, 2]
         r10, r11, r12 = pose[1, 0], pose[1, 1], pose[1, 2]
@@ -134,6 +197,8 @@ def render(
                 packet_ids[GEOMETRY * LANES + lane] = -1
             if native:
                 call_intersect(query[0], valid_at, row[SCENE], packet_at, query[1])
+            elif moving:
+                _trace_moving(row, packet, packet_ids, stack, world)
             else:
                 _trace_numba(row, packet, packet_ids, stack)
             if want_depth:
@@ -161,12 +226,14 @@ def render(
                 if hit >= 0:
                     face = np.int64(first_face[hit] + packet_ids[FACE * LANES + lane])
                     u, v = packet[U * LANES + lane], packet[V * LANES + lane]
-                    factor, facing = light(
+                    nx, ny, nz = (
                         packet[NORMAL * LANES + lane],
                         packet[(NORMAL + 1) * LANES + lane],
                         packet[(NORMAL + 2) * LANES + lane],
-                        dx, dy, dz, t,
-                    )  # fmt: skip
+                    )
+                    if moving:
+                        nx, ny, nz = _turned_normal(row, hit, packet, lane)
+                    factor, facing = light(nx, ny, nz, dx, dy, dz, t)
                     red, green, blue = face_color(colors, face, u, v)
                     if is_textured(colors, face):
                         footprint = t * np.float32(pixel_size)

@@ -22,8 +22,10 @@ ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, NORMAL, U, V, FACE, GEOMETRY, INVERSE 
     0, 3, 4, 7, 8, 9, 12, 15, 16, 17, 18, 21,
 )  # fmt: skip
 
-# Columns of a scene's row of addresses.
+# Columns of a scene's row of addresses; the last three are 0 where nothing moves: number (not
+# address) of moving objects, their poses, and the addresses of their trees.
 (
-    SCENE, FIRST, ORDER, CLASSES, COLORS, COORDS, TEXTURES, TEXELS, NODES, TRIANGLES,
-) = range(10)  # fmt: skip
-COLUMNS = 10
+    SCENE, FIRST, ORDER, CLASSES, COLORS, COORDS, TEXTURES, TEXELS, NODES, TRIANGLES, MOVING, POSES,
+    TREES,
+) = range(13)  # fmt: skip
+COLUMNS = 13

@@ -80,6 +80,7 @@ def _pointer_to(element: Any) -> Any:
 
 
 int32_at = _pointer_to(types.int32)
+int64_at = _pointer_to(types.int64)
 uint8_at = _pointer_to(types.uint8)
 float32_at = _pointer_to(types.float32)
 

@@ -1,0 +1,140 @@
+"""Speed of the tabletop simulator, its cameras against PyBullet's: `embodied bench tabletop`.
+
+Rates are per second of this thread's CPU time, medians over rounds. For the cameras both renderers
+draw the same moments of the same workcell at 128x128 in turns: colour, depth and segments, the ray
+caster including the reading of all poses, TinyRenderer once with the settings it comes with and
+once without shadows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from embodied.simulators.base import CameraSpec
+from embodied.simulators.bullet import Rig
+from embodied.simulators.bullet.cameras import BulletCameras, look_at
+from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv, make_expert
+from embodied.tasks.tabletop.workcell import Workcell
+
+COUNTS = (1, 8, 32)
+SIZE, FIELD = 128, 45.0
+NEAR, FAR = 0.1, 4.0
+OUTPUTS = ("rgb", "depth", "semantic")
+TARGETS = {
+    "bench.camera.ratio_to_tinyrenderer": 5.0,
+    "bench.camera.depth_error_mm": 2.0,
+    "bench.camera.segmentation_iou": 0.98,
+}
+
+
+def control_rate(count: int, observation: str, steps: int) -> float:
+    """Control steps per CPU second of the pick task under its expert's actions, resets included."""
+    env = TabletopVectorEnv(count, task="pick", observation=observation)
+    expert = make_expert("pick")
+    env.reset(seed=0)
+    taken = []
+    for _ in range(steps + 3):
+        actions = expert.act(env)
+        start = time.thread_time()
+        env.step(actions)
+        taken.append(time.thread_time() - start)
+    env.close()
+    return count / float(np.mean(taken[3:]))  # the first compile and warm up
+
+
+def tiny(cell: Workcell, eye: np.ndarray, target: np.ndarray, plain: bool) -> tuple:
+    """TinyRenderer's image; `plain` leaves out what costs extra: shadows."""
+    bullet = cell.world.bullet
+    lens = list(bullet.computeProjectionMatrixFOV(FIELD, 1, NEAR, FAR))
+    lens[8] += 1 / SIZE  # it samples pixels at their corner, the ray caster in the middle
+    lens[9] += 1 / SIZE
+    return bullet.getCameraImage(
+        SIZE,
+        SIZE,
+        bullet.computeViewMatrix(eye, target, (0, 0, 1)),
+        lens,
+        shadow=0 if plain else 1,
+        renderer=bullet.ER_TINY_RENDERER,
+        physicsClientId=cell.world.client,
+    )
+
+
+def bench_cameras(rounds: int) -> dict[str, float]:
+    """Frames per CPU second of all renderers, and how well they agree."""
+    cell = Workcell(TabletopConfig(task="stack", level=2), Rig("panda"), visuals=True)
+    cameras = BulletCameras(cell.world, [cell.world], cell.bodies)
+    camera = CameraSpec(OUTPUTS, SIZE, SIZE, FIELD, max_depth=FAR)
+    middle = np.array([*cell.rig.spec.center, 0.1])
+    rng = np.random.default_rng(0)
+    times: dict[str, list[float]] = {"caster": [], "tiny": [], "plain": []}
+    errors, shared, total = [], 0, 0
+    for turn in range(rounds + 1):
+        cell.begin(cell.draw(turn))
+        target = middle + rng.uniform(-0.05, 0.05, 3)
+        eye = target + rng.uniform((0.3, -0.6, 0.3), (0.6, 0.6, 0.6))
+
+        def trace(eye: np.ndarray = eye, target: np.ndarray = target) -> dict:
+            cameras.look()
+            return cameras.render(camera, look_at(eye, target)[None])
+
+        def timed(name: str, work: Callable[[], object], turn: int = turn) -> object:
+            start = time.thread_time()
+            made = work()
+            if turn:  # the first round compiles
+                times[name].append(time.thread_time() - start)
+            return made
+
+        ours = timed("caster", trace)
+        theirs = timed("tiny", lambda e=eye, t=target: tiny(cell, e, t, plain=False))
+        timed("plain", lambda e=eye, t=target: tiny(cell, e, t, plain=True))
+        depth, labels = (np.array(theirs[k]).reshape(SIZE, SIZE) for k in (3, 4))
+        depth = FAR * NEAR / (FAR - (FAR - NEAR) * depth)
+        both = (ours["depth"][0] > 0) & (labels >= 0)
+        errors.append(np.abs(ours["depth"][0] - depth)[both])
+        for index, name in enumerate(cameras.labels):
+            a = ours["semantic"][0] == index
+            b = labels < 0 if index == 0 else labels == cell.bodies[name]
+            shared, total = shared + (a & b).sum(), total + (a | b).sum()
+    taken = {name: np.array(values) for name, values in times.items()}
+    return {
+        "bench.camera.frames_per_s": 1 / float(np.median(taken["caster"])),
+        "bench.camera.tinyrenderer_frames_per_s": 1 / float(np.median(taken["tiny"])),
+        "bench.camera.ratio_to_tinyrenderer": float(np.median(taken["tiny"] / taken["caster"])),
+        "bench.camera.ratio_to_tinyrenderer_without_shadows": float(
+            np.median(taken["plain"] / taken["caster"])
+        ),
+        "bench.camera.depth_error_mm": 1e3 * float(np.median(np.concatenate(errors))),
+        "bench.camera.segmentation_iou": float(shared / total),
+    }
+
+
+def run(quick: bool = False) -> dict[str, float]:
+    """Measure, print and return the figures by dotted key."""
+    found: dict[str, float] = {}
+    for count in COUNTS[:2] if quick else COUNTS:
+        steps = max(6, (100 if quick else 400) // count)
+        for name, observation in (("state", "state"), ("rgb", "rgb")):
+            rate = control_rate(count, observation, steps)
+            found[f"bench.tabletop.{name}.{count}.steps_per_s"] = rate
+        state, rgb = (found[f"bench.tabletop.{n}.{count}.steps_per_s"] for n in ("state", "rgb"))
+        print(
+            f"{count:>3} environments: {state:.0f} control steps per CPU second, {rgb:.0f} with "
+            "two 96x96 cameras"
+        )
+    found |= bench_cameras(8 if quick else 40)
+    print(
+        f"camera 128x128: {found['bench.camera.frames_per_s']:.0f} frames per CPU second, "
+        f"TinyRenderer {found['bench.camera.tinyrenderer_frames_per_s']:.0f}; without shadows the "
+        f"ratio is {found['bench.camera.ratio_to_tinyrenderer_without_shadows']:.1f}"
+    )
+    for key, target in TARGETS.items():
+        met = found[key] <= target if key.endswith("_mm") else found[key] >= target
+        print(f"{key}: {found[key]:.4g} (target {target:g}) {'met' if met else 'NOT MET'}")
+    return found
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,8 @@
+"""Arms on a table in PyBullet: worlds, motors, safety signals and cameras."""
+
+from embodied.simulators.bullet.arm import TableArm
+from embodied.simulators.bullet.errors import SimulationError
+from embodied.simulators.bullet.rigs import RIGS, Rig
+from embodied.simulators.bullet.world import Block, BulletWorld, Slide
+
+__all__ = ["RIGS", "Block", "BulletWorld", "Rig", "SimulationError", "Slide", "TableArm"]

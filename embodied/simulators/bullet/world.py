@@ -1,0 +1,297 @@
+"""A PyBullet world without a window; a process may hold several.
+
+Frames: z up, metres, right-handed; quaternions xyzw (PyBullet's own conventions).
+
+Source: PyBullet Quickstart Guide (createMultiBody, saveBullet, restoreState).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.simulators.bullet.errors import SimulationError
+from robots.bullet_body import load_pybullet
+
+Array = NDArray[np.float64]
+Triple = tuple[float, float, float]
+
+TIMESTEP = 1 / 240
+"""Length of a physics step [s]."""
+
+_SOLVER_ITERATIONS = 50
+_FARTHEST = 10.0  # a body beyond has left the table for good, or physics has diverged [m]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One box of a body.
+
+    Attributes:
+        half: half its edges [m].
+        center: in the body's frame [m].
+        color: RGB in [0, 1].
+    """
+
+    half: Triple
+    center: Triple = (0.0, 0.0, 0.0)
+    color: Triple = (0.7, 0.7, 0.7)
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A part that slides in a body along x, as a drawer does.
+
+    Attributes:
+        blocks: what it is made of, in the body's frame when it is closed.
+        mass: [kg].
+        travel: how far it comes out, towards -x [m].
+        damping: against motion [N s/m].
+    """
+
+    blocks: tuple[Block, ...]
+    mass: float
+    travel: float
+    damping: float = 2.0
+
+
+class BulletWorld:
+    """Gravity, bodies and time.
+
+    Args:
+        visuals: keep the meshes that are drawn; only renderers need them, and loading takes longer.
+
+    Attributes:
+        bullet: the module `pybullet`.
+        client: number of this world.
+
+    Raises:
+        MissingExtraError: PyBullet is not installed.
+        SimulationError: PyBullet takes no further world.
+    """
+
+    def __init__(self, visuals: bool = False) -> None:
+        self.bullet: Any = load_pybullet("The tabletop simulator")
+        self.visuals = visuals
+        self.client: int = self.bullet.connect(self.bullet.DIRECT)
+        if self.client < 0:
+            raise SimulationError("PyBullet takes no further world: close environments not in use")
+        self.close = weakref.finalize(self, _disconnect, self.bullet, self.client)
+        self.bullet.setGravity(0, 0, -9.81, physicsClientId=self.client)
+        self.bullet.setTimeStep(TIMESTEP, physicsClientId=self.client)
+        self.bullet.setPhysicsEngineParameter(
+            numSolverIterations=_SOLVER_ITERATIONS,
+            deterministicOverlappingPairs=1,
+            enableConeFriction=1,
+            physicsClientId=self.client,
+        )
+
+    def add(
+        self,
+        blocks: Sequence[Block],
+        mass: float = 0.0,
+        position: Triple = (0.0, 0.0, 0.0),
+        friction: float = 0.8,
+        slide: Slide | None = None,
+    ) -> int:
+        """Build a body of boxes and return its number.
+
+        Args:
+            blocks: its boxes; they do not collide with each other.
+            mass: [kg]; 0 stands fixed.
+            position: of its frame, unturned [m].
+            friction: lateral, dimensionless.
+            slide: a part that slides in it.
+        """
+        bullet, client = self.bullet, self.client
+        moving: dict[str, Any] = {}
+        if slide is not None:
+            moving = {
+                "linkMasses": [slide.mass],
+                "linkCollisionShapeIndices": [self._collision(slide.blocks)],
+                "linkVisualShapeIndices": [self._visual(slide.blocks)],
+                "linkPositions": [(0, 0, 0)],
+                "linkOrientations": [(0, 0, 0, 1)],
+                "linkInertialFramePositions": [(0, 0, 0)],
+                "linkInertialFrameOrientations": [(0, 0, 0, 1)],
+                "linkParentIndices": [0],
+                "linkJointTypes": [bullet.JOINT_PRISMATIC],
+                "linkJointAxis": [(-1, 0, 0)],
+            }
+        body = int(
+            bullet.createMultiBody(
+                mass,
+                self._collision(blocks),
+                self._visual(blocks),
+                position,
+                (0, 0, 0, 1),
+                physicsClientId=client,
+                **moving,
+            )
+        )
+        self.set_friction(body, friction)
+        if slide is not None:
+            bullet.changeDynamics(
+                body,
+                0,
+                jointLowerLimit=0.0,
+                jointUpperLimit=slide.travel,
+                jointDamping=slide.damping,
+                physicsClientId=client,
+            )
+            bullet.setJointMotorControl2(
+                body, 0, bullet.VELOCITY_CONTROL, force=0.0, physicsClientId=client
+            )
+        return body
+
+    def marker(self, radius: float, color: Triple, flat: bool = False) -> int:
+        """Build something that is only seen, a ball or a disc, and return its number."""
+        bullet, client = self.bullet, self.client
+        kind = (
+            {"shapeType": bullet.GEOM_CYLINDER, "radius": radius, "length": 0.002}
+            if flat
+            else {"shapeType": bullet.GEOM_SPHERE, "radius": radius}
+        )
+        shape = bullet.createVisualShape(rgbaColor=(*color, 1), physicsClientId=client, **kind)
+        return int(bullet.createMultiBody(0, -1, shape, physicsClientId=client))
+
+    def set_friction(self, body: int, friction: float) -> None:
+        """Set the lateral friction of every link of a body."""
+        links = self.bullet.getNumJoints(body, physicsClientId=self.client)
+        for link in range(-1, links):
+            self.bullet.changeDynamics(
+                body,
+                link,
+                lateralFriction=friction,
+                spinningFriction=0.002 * friction,
+                physicsClientId=self.client,
+            )
+
+    def set_mass(self, body: int, mass: float) -> None:
+        """Set the mass of a body's base [kg]; its inertia keeps in step."""
+        self.bullet.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
+
+    def place(self, body: int, pose: Array) -> None:
+        """Put a body at rest at a pose (7,): position, quaternion."""
+        self.bullet.resetBasePositionAndOrientation(
+            body, pose[:3].tolist(), pose[3:].tolist(), physicsClientId=self.client
+        )
+        self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
+
+    def pose(self, body: int) -> Array:
+        """Return where a body is, (7,): position [m] and quaternion.
+
+        Raises:
+            SimulationError: physics has diverged.
+        """
+        position, rotation = self.bullet.getBasePositionAndOrientation(
+            body, physicsClientId=self.client
+        )
+        pose = np.array((*position, *rotation))
+        if not np.abs(pose).max() < _FARTHEST:  # catches NaN as well
+            raise SimulationError(
+                f"body {body} is at {position}: physics has diverged, or it was thrown off the "
+                "table. Reset the environment; if it happens again, command smaller steps or less "
+                "force"
+            )
+        return pose
+
+    def speed(self, body: int) -> float:
+        """Return how fast a body moves [m/s]."""
+        linear, _ = self.bullet.getBaseVelocity(body, physicsClientId=self.client)
+        return float(np.linalg.norm(linear))
+
+    def touching(self, body: int, other: int, link: int | None = None) -> bool:
+        """Tell whether a body touches another, or one link of it."""
+        limits = {} if link is None else {"linkIndexB": link}
+        points = self.bullet.getContactPoints(body, other, physicsClientId=self.client, **limits)
+        return len(points) > 0
+
+    def travel(self, body: int) -> float:
+        """Return how far a body's slide is out [m]."""
+        return float(self.bullet.getJointState(body, 0, physicsClientId=self.client)[0])
+
+    def travel_speed(self, body: int) -> float:
+        """Return how fast a body's slide moves [m/s]."""
+        return abs(float(self.bullet.getJointState(body, 0, physicsClientId=self.client)[1]))
+
+    def set_travel(self, body: int, travel: float) -> None:
+        """Put a body's slide somewhere, at rest [m]."""
+        self.bullet.resetJointState(body, 0, travel, 0.0, physicsClientId=self.client)
+
+    def step(self, count: int = 1) -> None:
+        """Let time pass, `count` steps of `TIMESTEP`."""
+        for _ in range(count):
+            self.bullet.stepSimulation(physicsClientId=self.client)
+
+    def detect(self) -> None:
+        """Find contacts anew without letting time pass."""
+        self.bullet.performCollisionDetection(physicsClientId=self.client)
+
+    def remember(self) -> int:
+        """Keep the state in memory and return its number; for few states, they are never freed."""
+        return int(self.bullet.saveState(physicsClientId=self.client))
+
+    def recall(self, number: int) -> None:
+        """Return to a state that was remembered."""
+        self.bullet.restoreState(number, physicsClientId=self.client)
+
+    def save(self) -> bytes:
+        """Return the state of every body, joint and contact: the same continuation after `load`.
+
+        What motors are told is not part of it, nor are friction and masses.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "world.bullet"
+            self.bullet.saveBullet(str(file), physicsClientId=self.client)
+            return file.read_bytes()
+
+    def load(self, state: bytes) -> None:
+        """Return to a state that this world, or one built alike, was in.
+
+        Raises:
+            SimulationError: the state is not one of a world with these bodies.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "world.bullet"
+            file.write_bytes(state)
+            try:
+                self.bullet.restoreState(fileName=str(file), physicsClientId=self.client)
+            except self.bullet.error as error:
+                raise SimulationError(
+                    f"a saved state of {len(state)} bytes does not fit this world ({error}): "
+                    "restore it in an environment of the same task, robot and version"
+                ) from error
+
+    def _collision(self, blocks: Sequence[Block]) -> int:
+        return int(
+            self.bullet.createCollisionShapeArray(
+                shapeTypes=[self.bullet.GEOM_BOX] * len(blocks),
+                halfExtents=[block.half for block in blocks],
+                collisionFramePositions=[block.center for block in blocks],
+                physicsClientId=self.client,
+            )
+        )
+
+    def _visual(self, blocks: Sequence[Block]) -> int:
+        return int(
+            self.bullet.createVisualShapeArray(
+                shapeTypes=[self.bullet.GEOM_BOX] * len(blocks),
+                halfExtents=[block.half for block in blocks],
+                visualFramePositions=[block.center for block in blocks],
+                rgbaColors=[(*block.color, 1.0) for block in blocks],
+                physicsClientId=self.client,
+            )
+        )
+
+
+def _disconnect(bullet: Any, client: int) -> None:
+    if bullet.isConnected(client):
+        bullet.disconnect(client)

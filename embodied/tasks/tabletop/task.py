@@ -1,0 +1,159 @@
+"""What every tabletop task shares: its bodies, the hand as it is now, the verdict."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.simulators.bullet import BulletWorld, Rig, TableArm
+from embodied.simulators.bullet.rotations import from_quaternion
+from embodied.tasks.tabletop.randomisation import Draw, Layout
+
+Array = NDArray[np.float64]
+
+STATIC = 0.03
+"""An object slower than this is at rest [m/s]."""
+
+_ARM_STATIC = 0.2  # rad/s, as ManiSkill's is_static
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The arm's end as it is now.
+
+    Attributes:
+        pose: (4, 4) of the tool centre point in the base frame.
+        opening: of the gripper in [0, 1].
+        speed: of the fastest joint [rad/s].
+    """
+
+    pose: Array
+    opening: float
+    speed: float
+
+    @property
+    def position(self) -> Array:
+        """(3,) [m]."""
+        return self.pose[:3, 3]
+
+    @property
+    def still(self) -> bool:
+        """Whether the arm is at rest."""
+        return self.speed < _ARM_STATIC
+
+
+class Verdict(NamedTuple):
+    """How an episode stands.
+
+    Attributes:
+        success: the task is done.
+        reward: dense, in [0, 1], 1 on success.
+    """
+
+    success: bool
+    reward: float
+
+
+class Task(ABC):
+    """A task in one world.
+
+    A subclass builds its bodies in its constructor, with `self.bodies[name] = number`, draws
+    layouts, and judges the state.
+
+    Args:
+        world: with the table.
+        arm: on it.
+        rig: the arm's.
+        level: of randomisation (distractors are there from level 2 on).
+
+    Attributes:
+        bodies: number of each body by name.
+        masses: nominal mass of each body that moves [kg].
+        goals: names of markers among the bodies, which nothing collides with.
+        goal: (7,) pose asked for in this episode; the position counts.
+    """
+
+    max_steps: ClassVar[int] = 150
+    observed: ClassVar[tuple[str, ...]] = ()
+    """Bodies whose poses the privileged observation holds, before the goal."""
+
+    def __init__(self, world: BulletWorld, arm: TableArm, rig: Rig, level: int) -> None:
+        self.world, self.arm, self.rig, self.level = world, arm, rig, level
+        self.scale = rig.spec.scale
+        self.bodies: dict[str, int] = {}
+        self.masses: dict[str, float] = {}
+        self.goal = np.zeros(7)
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Put the bodies into the world."""
+
+    @abstractmethod
+    def draw(self, draw: Draw) -> Layout:
+        """Draw an episode."""
+
+    @abstractmethod
+    def judge(self, hand: Hand) -> Verdict:
+        """Say how the episode stands."""
+
+    @property
+    def objects_size(self) -> int:
+        """Numbers in the privileged observation."""
+        return 7 * (len(self.observed) + 1)
+
+    def begin(self, layout: Layout) -> None:
+        """Put every body where the layout says, at rest."""
+        for name, body in self.bodies.items():
+            self.world.place(body, layout.poses[name])
+            if name in self.masses:
+                self.world.set_mass(body, self.masses[name] * layout.mass)
+                self.world.set_friction(body, layout.friction)
+        self.goal = layout.poses["goal"]
+
+    def objects(self) -> NDArray[np.float32]:
+        """Return the privileged observation: poses (7,) of `observed` and the goal's."""
+        poses = [self.world.pose(self.bodies[name]) for name in self.observed]
+        return np.concatenate([*poses, self.goal]).astype(np.float32)
+
+    def position(self, name: str) -> Array:
+        """Return where a body is, (3,) [m]."""
+        return self.world.pose(self.bodies[name])[:3]
+
+    def at_rest(self, name: str) -> bool:
+        """Tell whether a body is at rest."""
+        return self.world.speed(self.bodies[name]) < STATIC
+
+    def held(self, name: str) -> bool:
+        """Tell whether the fingers hold a body."""
+        return self.arm.holds(self.bodies[name])
+
+
+def pose(position: Array | tuple[float, float, float], yaw: float = 0.0) -> Array:
+    """Return a pose (7,) turned about the vertical [rad]."""
+    return np.concatenate([position, [0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]])
+
+
+def yaw_of(pose: Array) -> float:
+    """Return the turn about the vertical of a pose (7,) [rad]."""
+    x, y, z, w = pose[3:]
+    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+
+def axes_of(pose: Array) -> Array:
+    """Return the rotation matrix (3, 3) of a pose (7,)."""
+    return from_quaternion(pose[3:])
+
+
+def to_local(frame: Array, point: Array) -> Array:
+    """Return a point (3,) of the base frame in the frame of a pose (7,)."""
+    return np.asarray(axes_of(frame).T @ (point - frame[:3]))
+
+
+def near(distance: float, scale: float = 1.0) -> float:
+    """Return a reward in [0, 1] that rises as a distance [m] falls (ManiSkill's 1 - tanh 5 d)."""
+    return float(1 - np.tanh(5 * distance / scale))

@@ -1,0 +1,140 @@
+"""Many tabletop environments stepped as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError, nearest
+from embodied.tasks.tabletop.batch import TabletopBatch
+from embodied.tasks.tabletop.config import TabletopConfig
+from embodied.tasks.tabletop.workcell import Snapshot
+
+Observation = dict[str, Any]
+
+
+def configure(config: TabletopConfig | None, overrides: dict[str, Any]) -> TabletopConfig:
+    """Lay keyword settings over a configuration.
+
+    Raises:
+        ConfigError: an unknown setting; names the nearest one.
+    """
+    known = [f.name for f in fields(TabletopConfig)]
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+    return replace(config or TabletopConfig(), **overrides)
+
+
+class TabletopVectorEnv(VectorEnv):
+    """N tabletop environments in one process.
+
+    Episodes are numbered: reset with seed s plays the episodes s, s + 1, ... whatever N is, each
+    the same wherever it is played (`infos["episode_seed"]`). Autoreset is SAME_STEP: when episode i
+    ends, the returned observation is already the first of its next episode,
+    `infos["final_obs"][i]` holds the last one and `infos["final_info"]` how it stood (arrays (N,),
+    valid where `infos["_final_info"]`). Returned arrays are fresh on every step.
+
+    Args:
+        num_envs: N.
+        config: the task; keyword overrides are laid over it (`level=2`).
+
+    Attributes:
+        batch: the workcells.
+
+    Raises:
+        ConfigError: an unknown or unusable setting.
+        SimulationError: unknown robot, or a URDF that cannot be loaded.
+    """
+
+    metadata = {  # noqa: RUF012
+        "autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": [], "render_fps": 20
+    }  # fmt: skip
+
+    def __init__(
+        self, num_envs: int = 1, config: TabletopConfig | None = None, **overrides: Any
+    ) -> None:
+        self.config = configure(config, overrides)
+        self.batch = TabletopBatch(self.config, num_envs)
+        self.num_envs = num_envs
+        self.single_observation_space = self.batch.observation_space
+        self.single_action_space = self.batch.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._next: list[int] = []
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start every environment; see `gymnasium.vector.VectorEnv.reset`."""
+        if seed is not None or not self._next:
+            if seed is None or isinstance(seed, int):
+                first = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+                self._next = [first + row for row in range(self.num_envs)]
+            else:
+                chance = np.random.default_rng()
+                self._next = [int(chance.integers(2**31)) if s is None else s for s in seed]
+        self._begin(range(self.num_envs))
+        return self.batch.observe(), self._infos()
+
+    def step(
+        self, actions: NDArray[np.floating]
+    ) -> tuple[
+        Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+    ]:
+        """Step every environment; see `gymnasium.vector.VectorEnv.step`."""
+        reward, terminated, truncated = self.batch.step(actions)
+        observation, infos = self.batch.observe(), self._infos()
+        done = np.flatnonzero(terminated | truncated).tolist()
+        if done:
+            ended = np.isin(np.arange(self.num_envs), done)
+            last = np.full(self.num_envs, None, dtype=object)
+            for row in done:
+                last[row] = {name: values[row] for name, values in observation.items()}
+            final = {k: v for k, v in infos.items() if not k.startswith("_")}
+            final.update({f"_{name}": ended for name in list(final)})
+            self._begin(done)
+            observation = self.batch.observe()
+            infos = {
+                **self._infos(),
+                "final_obs": last,
+                "_final_obs": ended,
+                "final_info": final,
+                "_final_info": ended,
+            }
+        return observation, reward, terminated, truncated, infos
+
+    def save(self, row: int) -> Snapshot:
+        """Return the state of one environment."""
+        return self.batch.cells[row].save()
+
+    def restore(self, row: int, state: Snapshot) -> None:
+        """Put one environment into a state, of itself or of any other of the same task and robot.
+
+        Raises:
+            SimulationError: a state of another task or robot.
+        """
+        self.batch.restore(row, state)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the worlds."""
+        self.batch.close()
+
+    def _begin(self, rows: Sequence[int]) -> None:
+        self.batch.begin(rows, [self._next[row] for row in rows])
+        for row in rows:
+            self._next[row] += self.num_envs
+
+    def _infos(self) -> dict[str, Any]:
+        infos: dict[str, Any] = self.batch.info()
+        everyone = np.ones(self.num_envs, bool)
+        return {**infos, **{f"_{name}": everyone for name in infos}}

@@ -1,0 +1,241 @@
+"""One workcell: a world with a table, an arm and a task, controlled 20 times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError
+from embodied.simulators.bullet import Block, BulletWorld, Rig, SimulationError, TableArm
+from embodied.simulators.bullet.world import TIMESTEP
+from embodied.tasks.tabletop.config import RATE, SafetyLimits, TabletopConfig
+from embodied.tasks.tabletop.cubes import Pick, Reach
+from embodied.tasks.tabletop.fixtures import Drawer, PegInsert, PlugIn
+from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
+from embodied.tasks.tabletop.randomisation import Draw, Layout
+from embodied.tasks.tabletop.task import Hand, Task, Verdict, pose
+
+Array = NDArray[np.float64]
+
+TASK_CLASSES: Mapping[str, type[Task]] = MappingProxyType(
+    {
+        "reach": Reach,
+        "push": Push,
+        "pick": Pick,
+        "stack": Stack,
+        "place_tray": PlaceTray,
+        "peg_insert": PegInsert,
+        "drawer": Drawer,
+        "plug_in": PlugIn,
+    }
+)
+
+VIOLATIONS = ("force", "workspace", "velocity")
+"""What `info["violations"]` counts, in control steps of the episode."""
+
+_PIECES = 4  # of a control step: motors get a target, and forces are looked at, once in each
+_SETTLE = 24  # physics steps after a reset, for contacts to form
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A workcell at one moment; restores in any workcell of the same task and robot.
+
+    Attributes:
+        kind: robot, task and whether there are distractors: what the world is built of.
+        layout: of the episode.
+        world: PyBullet's state.
+        target: (4, 4) pose the tool is sent to.
+        command: (J,) joint angles the motors are sent to [rad].
+        opening: the gripper is sent to.
+        steps: control steps so far.
+        violations: counts so far, in the order of `VIOLATIONS`.
+    """
+
+    kind: tuple[str, str, bool]
+    layout: Layout
+    world: bytes
+    target: Array
+    command: Array
+    opening: float
+    steps: int
+    violations: tuple[int, ...]
+
+
+class Workcell:
+    """The state of one environment.
+
+    Args:
+        config: of the task.
+        rig: the arm.
+        visuals: keep what is drawn in PyBullet's world (see `BulletWorld`).
+
+    Attributes:
+        world, arm, task, layout: see there; `layout` is None before the first episode.
+        positions, velocities: (J,) of the joints [rad], [rad/s].
+        hand: the tool as it is now.
+        verdict: how the episode stands.
+        target: (4, 4) pose the tool is sent to.
+        command: (J,) joint angles the motors are sent to [rad].
+        opening: the gripper is sent to, in [0, 1].
+        steps: control steps of the episode.
+        violations: (3,) counts, in the order of `VIOLATIONS`.
+    """
+
+    def __init__(self, config: TabletopConfig, rig: Rig, visuals: bool = False) -> None:
+        self.config, self.rig = config, rig
+        self.world = BulletWorld(visuals)
+        scale, (x, y) = rig.spec.scale, rig.spec.center
+        size = 0.75 * scale
+        self.table = self.world.add(
+            (Block((size, size, 0.02), color=(0.62, 0.52, 0.40)),),
+            position=(x, y, -0.02),
+            friction=0.8,
+        )
+        self.arm = TableArm(self.world, rig)
+        self.task = TASK_CLASSES[config.task](self.world, self.arm, rig, config.level)
+        self.max_steps = config.max_steps or self.task.max_steps
+        self._low, self._high = working_space(rig, config.safety)
+        self._clear()
+        self.arm.put(rig.ready)
+        self._fresh = self.world.remember()
+        self.layout: Layout | None = None
+        self.violations = np.zeros(len(VIOLATIONS), np.int64)
+        self.steps = 0
+        self._aim(rig.ready, 1.0)
+        self.positions, self.velocities, self._opened = self.arm.read()
+        self.hand = Hand(rig.tcp(self.positions), self._opened, 0.0)
+        self.verdict = Verdict(False, 0.0)
+
+    @property
+    def kind(self) -> tuple[str, str, bool]:
+        """What the world is built of; see `Snapshot`."""
+        return self.config.robot, self.config.task, self.config.level >= 2
+
+    @property
+    def bodies(self) -> dict[str, int]:
+        """Numbers of everything that is seen, by name."""
+        return {"table": self.table, "robot": self.arm.body, **self.task.bodies}
+
+    def draw(self, seed: int) -> Layout:
+        """Draw the episode of a seed."""
+        spec = self.rig.spec
+        return self.task.draw(Draw(seed, self.config.level, spec.center, spec.scale))
+
+    def begin(self, layout: Layout) -> None:
+        """Start an episode."""
+        self._lay(layout)
+        self._aim(self.rig.ready + layout.posture, 1.0)
+        self.arm.put(self.command)
+        self.world.step(_SETTLE)
+        self.steps = 0
+        self.violations[:] = 0
+        self._read()
+
+    def save(self) -> Snapshot:
+        """Return the state of the episode."""
+        if self.layout is None:
+            raise ConfigError("there is no episode to save: reset the environment first")
+        return Snapshot(
+            self.kind,
+            self.layout,
+            self.world.save(),
+            self.target.copy(),
+            self.command.copy(),
+            self.opening,
+            self.steps,
+            tuple(self.violations.tolist()),
+        )
+
+    def restore(self, state: Snapshot) -> None:
+        """Return to a state: the same actions lead to the same continuation.
+
+        Raises:
+            SimulationError: a state of another task or robot.
+        """
+        if state.kind != self.kind:
+            raise SimulationError(
+                f"a state of (robot, task, distractors) {state.kind} does not fit {self.kind}: "
+                "restore it in an environment made alike"
+            )
+        self._lay(state.layout)
+        self.world.load(state.world)
+        self.target, self.command = state.target.copy(), state.command.copy()
+        self.opening, self.steps = state.opening, state.steps
+        self.violations[:] = state.violations
+        self._read()
+
+    def send(self, target: Array) -> None:
+        """Aim the tool at a pose (4, 4), held back to the working space and near where it is."""
+        self.watch(target[:3, 3])
+        self.target[:3, :3] = target[:3, :3]
+        self.target[:3, 3] = np.clip(target[:3, 3], self._low, self._high)
+
+    def watch(self, position: Array) -> None:
+        """Count a command that leads the tool to a place (3,) out of the working space."""
+        outside = bool(((position < self._low) | (position > self._high)).any())
+        self.violations[VIOLATIONS.index("workspace")] += outside
+
+    def move(self, command: Array, opening: float) -> None:
+        """Let a control step pass while the joints go to angles (J,) [rad]; then call `sense`.
+
+        Raises:
+            SimulationError: physics has diverged.
+        """
+        limit = self.rig.velocity * self.config.safety.velocity / RATE
+        step = command - self.command
+        excess = float(np.max(np.abs(step) / limit))
+        if excess > 1 + 1e-6:
+            self.violations[VIOLATIONS.index("velocity")] += 1
+            step = step / excess
+        begun, self.opening = self.command, opening
+        self.command = np.clip(begun + step, self.rig.lower, self.rig.upper)
+        pieces = round(1 / RATE / TIMESTEP) // _PIECES
+        most = 0.0
+        for piece in range(1, _PIECES + 1):
+            share = piece / _PIECES
+            self.arm.drive(begun + share * (self.command - begun), opening)
+            self.world.step(pieces)
+            most = max(most, self.arm.force())
+        self.violations[VIOLATIONS.index("force")] += most > self.config.safety.force
+        self.steps += 1
+        self.positions, self.velocities, self._opened = self.arm.read()
+
+    def sense(self, tip: Array) -> None:
+        """Take over where the tool is, (4, 4), after `move`, and judge."""
+        self.hand = Hand(tip, self._opened, float(np.abs(self.velocities).max()))
+        self.verdict = self.task.judge(self.hand)
+
+    def _clear(self) -> None:
+        """Take everything off the table, so that no contact outlives its episode."""
+        for number, body in enumerate(self.task.bodies.values()):
+            self.world.place(body, pose((5.0 + number, 5.0, 5.0)))
+        self.world.detect()
+
+    def _lay(self, layout: Layout) -> None:
+        self._clear()
+        self.world.recall(self._fresh)
+        self.layout = layout
+        self.task.begin(layout)
+
+    def _aim(self, command: Array, opening: float) -> None:
+        self.command, self.opening = np.array(command), opening
+        self.target = self.rig.tcp(self.command)
+
+    def _read(self) -> None:
+        self.positions, self.velocities, self._opened = self.arm.read()
+        self.sense(self.rig.tcp(self.positions))
+
+
+def working_space(rig: Rig, safety: SafetyLimits) -> tuple[Array, Array]:
+    """Return the lowest and highest corner (3,) of where the tool may be sent [m]."""
+    scale = rig.spec.scale
+    middle = np.array([*rig.spec.center, 0.0])
+    margin = safety.margin * scale
+    low = middle - np.array([0.2 * scale + margin, 0.25 * scale + margin, -0.002])
+    high = middle + np.array([0.2 * scale + margin, 0.25 * scale + margin, 0.4 * scale + margin])
+    return low, high
