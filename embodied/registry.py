@@ -30,11 +30,15 @@ TABLE: dict[str, dict[str, str]] = {
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
         "recurrent": "embodied.policies.recurrent:restore",
         "dual_scale": "embodied.training.vln.agent:restore",
+        "sc_vla": "embodied.policies.visuomotor:restore",
+        "act": "embodied.policies.visuomotor:restore",
+        "diffusion": "embodied.policies.visuomotor:restore",
     },
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.cli.evaluation:NavigationEvaluator",
         "vln": "embodied.cli.vln:VLNEvaluator",
         "vlnce": "embodied.cli.vlnce:ContinuousEvaluator",
+        "manipulation": "embodied.cli.manipulation:ManipulationEvaluator",
     },
     "vln_phase": {  # what `train.phases` of a vln recipe may name
         "pretrain": "embodied.training.vln.pretraining:Pretraining",
@@ -55,6 +59,7 @@ TABLE: dict[str, dict[str, str]] = {
         "ppo": "embodied.training.trainer:train",
         "vln": "embodied.training.vln.trainer:train",
         "segmenter": "embodied.training.segmenter:train",
+        "manipulation": "embodied.training.manipulation.trainer:train",
     },
 }
 

@@ -83,7 +83,7 @@ class VideoWriter:
 def count_images(file: Path) -> int:
     """Return how many whole images a video holds; 0 if it is missing or cut in its beginning."""
     try:
-        return sum(1 for _ in _packets(file))
+        return sum(1 for packet in _packets(file) if packet.size)
     except RobotError:
         return 0
 
@@ -105,7 +105,10 @@ def read_images(file: Path) -> Iterator[tuple[float, Image]]:
 
 
 def _packets(file: Path) -> Iterator[Any]:
-    """Read the packets of a video, up to where it is cut."""
+    """Read the packets of a video, up to where it is cut; an empty one, if any, ends them.
+
+    The empty packet makes the decoder give out the images it held back for their order.
+    """
     import av
 
     try:
@@ -114,9 +117,7 @@ def _packets(file: Path) -> Iterator[Any]:
     except (OSError, IndexError, av.FFmpegError) as error:
         raise RobotError(f"cannot decode the video {file}: {error}") from error
     with container, contextlib.suppress(av.FFmpegError):
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
+        yield from container.demux(stream)
 
 
 def _whole_part(file: Path) -> BinaryIO:

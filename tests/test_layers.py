@@ -39,7 +39,23 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "embodied.memory": (*BASE, "maps"),
     "embodied.policies": (*BASE, "embodied.perception", "embodied.memory", "embodied.nn", "maps"),
     "embodied.simulators": (*BASE, "maps", "robots.models"),
+    "embodied.simulators.bullet": (
+        *BASE,
+        "embodied.simulators",
+        "robots.arm",
+        "robots.bullet_body",
+        "robots.kinematics",
+        "robots.model",
+        "robots.urdf",
+    ),
     "embodied.tasks": (*BASE, "embodied.simulators", "maps"),
+    # The same layout that robots' recordings are exported in.
+    "embodied.tasks.datasets.lerobot": (
+        *BASE,
+        "robots.errors",
+        "robots.lerobot_layout",
+        "robots.video",
+    ),
     "embodied.training": (
         *BASE,
         "embodied.policies",
@@ -59,8 +75,10 @@ ONLY_THIRD_PARTY: dict[str, set[str]] = {
     "maps": {"numpy", "scipy", "cv2", "numba"},
     "maps.voxels": {"numpy", "scipy", "cv2", "numba", "open3d"},
     "robots": {"numpy", "ruckig", "yaml"},
+    "robots.kernels": {"numpy", "numba"},
     # Each driver its one SDK, each file format its one library.
-    "robots.bullet": {"numpy", "pybullet"},
+    "robots.bullet": {"numpy"},
+    "robots.bullet_body": {"numpy", "pybullet"},
     "robots.feetech_bus": {"numpy", "scservo_sdk"},
     "robots.franka": {"numpy", "franky"},
     "robots.ur_process": {"rtde_receive", "rtde_control"},
@@ -69,7 +87,7 @@ ONLY_THIRD_PARTY: dict[str, set[str]] = {
     "robots.recorder": {"numpy", "mcap"},
     "robots.episode": {"numpy", "mcap", "zstandard"},
     "robots.video": {"numpy", "av"},
-    "robots.lerobot_export": {"numpy", "pyarrow"},
+    "robots.lerobot_layout": {"numpy", "pyarrow"},
 }
 
 # Heavy packages -> the only places that may import them.
@@ -83,12 +101,12 @@ HEAVY: dict[str, tuple[str, ...]] = {
     ),
     "transformers": ("embodied.perception",),
     "rerun": ("embodied.viz.rerun",),
-    "open3d": ("maps.voxels",),
+    "open3d": ("maps.voxels", "embodied.simulators.bullet.points"),
     "habitat_sim": ("embodied.simulators.habitat.sim",),
     "habitat": ("embodied.simulators.habitat",),
     "gym": ("embodied.simulators.habitat",),
     "quaternion": ("embodied.simulators.habitat.lab",),
-    "pybullet": ("embodied.simulators.bullet", "robots.bullet"),
+    "pybullet": ("robots.bullet_body",),
     "ray": ("embodied.training.cluster",),
     "opengl_basisu": ("embodied.simulators.scenes",),
 }

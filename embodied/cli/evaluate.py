@@ -27,7 +27,8 @@ examples:
   embodied eval nav/explore --scene flat.glb --json flat.json
   embodied eval nav/objectnav_frontier task.scene.rooms='[3, 6]'
   embodied eval runs/reverie --json reverie.json --episodes reverie.jsonl   language-guided
-  embodied eval runs/reverie policy=meta_explore evaluation.split=val_seen --explain traces"""
+  embodied eval runs/reverie policy=meta_explore evaluation.split=val_seen --explain traces
+  embodied eval runs/sc_vla_pick evaluation.level=2 --video pick.mp4        an arm"""
 
 
 def add_parser(commands: Any) -> None:
@@ -47,6 +48,9 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="also save why each decision was made: a page and files",
     )
+    parser.add_argument(
+        "--video", type=Path, metavar="FILE", help="also film some episodes (arms only), as MP4"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)
     parser.add_argument("--key", metavar="NAME", help="start of the names in the JSON file")
     parser.add_argument(
@@ -58,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
     from embodied.cli.evaluation import summarise
-    from embodied.cli.evaluators import open_evaluator, write_episodes
+    from embodied.cli.evaluators import Filmed, open_evaluator, write_episodes
+    from embodied.errors import ConfigError
     from embodied.files import require_writable
     from embodied.results import write_results
 
@@ -69,13 +74,20 @@ def run(args: argparse.Namespace) -> int:
         evaluator.use_scene(args.scene, 10**9 if chosen else 10)
     if args.json:
         require_json(args.json)  # before the work, not after it
-    for path in (args.episodes and args.episodes.parent, args.explain):
+    if args.video and not isinstance(evaluator, Filmed):
+        raise ConfigError(f"--video {args.video}: only policies of arms (manip/...) are filmed")
+    for path in (*(p and p.parent for p in (args.episodes, args.video)), args.explain):
         if path:
             require_writable(path)
     episodes = evaluator.play(args.explain)
-    line = command_line(args, "--json", "--episodes", "--explain")
+    line = command_line(args, "--json", "--episodes", "--explain", "--video")
     metrics = summarise(episodes, line)
-    shown = [name for name in evaluator.shown if name in metrics]
+    for part, some in evaluator.parts().items() if isinstance(evaluator, Filmed) else ():
+        metrics |= summarise(some, line, part)
+    shown = [
+        name for name in metrics if name in evaluator.shown or name.endswith((".success", ".steps"))
+    ]
+    shown.sort(key=lambda name: [*evaluator.shown, name].index(name))
     rows = [
         (name, f"{m.value:.3f}", f"[{m.ci95[0]:.3f}, {m.ci95[1]:.3f}]", str(m.n))
         for name, m in ((name, metrics[name]) for name in shown)
@@ -91,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     if args.episodes:
         write_episodes(args.episodes, evaluator.identities(len(episodes)), episodes)
         print(f"episodes written to {args.episodes}")
+    if args.video and isinstance(evaluator, Filmed):
+        print(f"film of {evaluator.film(args.video)} frames written to {args.video}")
     if args.explain:
         page = evaluator.write_page(args.explain, command_line(args))
         print(f"explanations written to {args.explain}, page: {page}")

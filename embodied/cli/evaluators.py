@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,19 @@ class Evaluator(Protocol):
 
     def identities(self, count: int) -> Sequence[str]:
         """Return a name for each of the first `count` episodes, the same for every policy."""
+        ...
+
+
+@runtime_checkable
+class Filmed(Protocol):
+    """What evaluations of arms offer beside that."""
+
+    def parts(self) -> Mapping[str, Episodes]:
+        """Return the episodes of each task played, where there are several."""
+        ...
+
+    def film(self, path: Path) -> int:
+        """Write a film of some episodes; return the number of its frames."""
         ...
 
 

@@ -231,7 +231,7 @@ class PretrainedText(TextEncoder):
         self._model = getattr(model, "text_model", model)
         self._project = getattr(model, "text_projection", None)
         config = getattr(model.config, "text_config", model.config)
-        self._tokenizer = _tokenizer(folder)
+        self._tokenizer = load_tokenizer(folder)
         if self._tokenizer.pad_token is None:
             raise WeightsError(
                 f"the tokenizer of {folder} has no padding token, so '{family}' is no text encoder "
@@ -273,8 +273,12 @@ class PretrainedText(TextEncoder):
         return TextFeatures(pooled.float(), output.last_hidden_state.float(), mask)
 
 
-def _tokenizer(folder: Path) -> Any:
-    """Load a model's tokenizer; a tokenizer.json is enough where the class needs sentencepiece."""
+def load_tokenizer(folder: Path) -> Any:
+    """Load a model's tokenizer; a tokenizer.json is enough where the class needs sentencepiece.
+
+    Raises:
+        WeightsError: its files are absent or damaged, or it needs a package that is not installed.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     require_words(folder)

@@ -20,7 +20,7 @@ Observations = Mapping[str, NDArray[Any]]
 class Policy(Protocol):
     """Acts for a batch of independent episodes."""
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[Any]:
         """Choose one action per agent.
 
         Args:
@@ -28,7 +28,7 @@ class Policy(Protocol):
             first: (N,) whether this is the first step of an episode: forget what came before.
 
         Returns:
-            (N,) discrete actions.
+            (N,) discrete actions, or (N, A) of arms.
         """
         ...
 

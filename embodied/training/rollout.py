@@ -50,11 +50,14 @@ class EpisodeMeter:
 def final_metrics(infos: Mapping[str, Any], env: int) -> Episode:
     """Return the scalar metrics `infos` holds for environment `env` at the end of its episode.
 
-    Same-step autoreset puts them under "final_info", next-step autoreset at the top.
+    Same-step autoreset puts them under "final_info", next-step autoreset at the top. What a mapping
+    holds is named after both: "violations_force".
     """
     source = infos.get("final_info", infos)
     metrics: Episode = {}
     for key, values in source.items():
+        if isinstance(values, Mapping) and not key.startswith("_"):
+            metrics |= {f"{key}_{name}": float(each[env]) for name, each in values.items()}
         if key.startswith("_") or not isinstance(values, np.ndarray) or values.ndim != 1:
             continue
         if values.dtype.kind in "bif" and source.get(f"_{key}", np.ones(len(values), bool))[env]:

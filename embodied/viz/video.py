@@ -53,9 +53,9 @@ def compose(rgb: Image, depth: NDArray[np.floating], chart: Image, title: str, n
     ):
         left = MARGIN + index * (PANEL + GAP)
         frame[HEAD : HEAD + PANEL, left : left + PANEL] = _fit(picture)
-        _write(frame, name, (left, HEAD + PANEL + 10), 17, SOFT)
-    _write(frame, title, (MARGIN, 18), 26, INK)
-    _write(frame, note, (width - MARGIN, 22), 20, SOFT, right=True)
+        letter(frame, name, (left, HEAD + PANEL + 10), 17, SOFT)
+    letter(frame, title, (MARGIN, 18), 26, INK)
+    letter(frame, note, (width - MARGIN, 22), 20, SOFT, right=True)
     return frame
 
 
@@ -132,7 +132,7 @@ def _fit(picture: Image) -> Image:
     return cv2.resize(picture, (PANEL, PANEL), interpolation=way).astype(np.uint8)
 
 
-def _write(
+def letter(
     frame: Image,
     text: str,
     corner: tuple[int, int],

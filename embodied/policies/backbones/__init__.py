@@ -1,0 +1,5 @@
+"""What a manipulation policy sees and reads with: cameras and an instruction to tokens."""
+
+from embodied.policies.backbones.base import Backbone, BackboneConfig, Context, make_backbone
+
+__all__ = ["Backbone", "BackboneConfig", "Context", "make_backbone"]

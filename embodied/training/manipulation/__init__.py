@@ -1,0 +1,1 @@
+"""Manipulation: demonstrations of the experts, and policies that imitate them."""

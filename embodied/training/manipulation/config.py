@@ -1,0 +1,207 @@
+"""Everything that decides a training run of a manipulation policy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from embodied.errors import ConfigError, nearest
+from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.tasks.tabletop.config import TASKS, TabletopConfig
+
+DEMONSTRATIONS_FROM, VALIDATION_FROM = 1_000_000, 500_000
+"""First episodes of demonstrations and of validation; tests begin at 0, so none is met twice."""
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """Demonstrations, recorded where they are not there yet.
+
+    Attributes:
+        folder: one data set per task is read from here, or recorded here; "" takes
+            "demonstrations" in the run's folder.
+        sets: folders of further LeRobot data sets to learn from, of the same cameras and robot.
+        episodes: successful ones per task.
+        envs: recorded as one batch.
+        noise: standard deviation of what is added to the expert's actions, in their units; it comes
+            and goes over a quarter of a second, and pauses about half of the time. The data hold
+            what the expert would have done: how it recovers is what a policy needs to know, for it
+            will stray, too (Laskey et al. 2017).
+        push: chance per step that the arm is pushed away for `push_steps` steps.
+        push_steps: how long.
+        attempts: episodes tried at most, times `episodes`.
+    """
+
+    folder: str = ""
+    sets: tuple[str, ...] = ()
+    episodes: int = 150
+    envs: int = 8
+    noise: float = 0.3
+    push: float = 0.01
+    push_steps: int = 5
+    attempts: float = 3.0
+
+    def __post_init__(self) -> None:
+        require("demonstrations", self, episodes=1, envs=1, noise=0, push=0, push_steps=1,
+                attempts=1)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ManipulationLoop:
+    """Length and bookkeeping of a run.
+
+    Attributes:
+        steps: gradient steps.
+        batch: frames in each.
+        learning_rate: its highest value; after the warm-up it falls along half a cosine.
+        final_rate: share of it left at the end.
+        warmup: steps until it is reached.
+        weight_decay: of AdamW.
+        betas: of its moments.
+        clip: largest norm of the gradient.
+        average: of the weights that act: the share of the old average kept per step.
+        shift: images are moved by up to so many pixels in each direction.
+        light: brightness and contrast of images vary by up to this share.
+        precision: "bfloat16" (half the time on CPUs that can) or "float32".
+        held_out: share of the demonstrations that is not learned from but measures imagination.
+        log_every: steps that make one row of metrics.jsonl.
+        validate_every: steps between validations in the simulator; each writes a checkpoint.
+        validate_episodes: episodes of each.
+        validate_envs: played as one batch.
+        keep: newest checkpoints kept beside the best.
+        threads: of torch; 0 leaves its default.
+        device: of torch.
+    """
+
+    steps: int = 5000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    final_rate: float = 0.01
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
+    average: float = 0.998
+    shift: int = 4
+    light: float = 0.2
+    precision: str = "bfloat16"
+    held_out: float = 0.05
+    log_every: int = 50
+    validate_every: int = 2500
+    validate_episodes: int = 20
+    validate_envs: int = 10
+    keep: int = 1
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require("train", self, steps=1, batch=1, warmup=0, weight_decay=0, shift=0, light=0,
+                log_every=1, validate_every=1, validate_episodes=1, validate_envs=1, keep=1,
+                threads=0)  # fmt: skip
+        if not self.learning_rate > 0 or not self.clip > 0 or not 0 <= self.final_rate <= 1:
+            raise ConfigError(
+                f"train.learning_rate {self.learning_rate} and clip {self.clip} must be above 0, "
+                f"final_rate {self.final_rate} in [0, 1]"
+            )
+        if not 0 <= self.average < 1 or not 0 <= self.held_out < 1:
+            raise ConfigError("train.average and train.held_out must be in [0, 1)")
+        if self.precision not in ("bfloat16", "float32"):
+            raise ConfigError(
+                f"train.precision '{self.precision}': "
+                f"{nearest(self.precision, ('bfloat16', 'float32'))}"
+            )
+        for name in ("steps", "validate_every"):
+            if getattr(self, name) % self.log_every:
+                raise ConfigError(
+                    f"train.{name} = {getattr(self, name)} must be a multiple of "
+                    f"train.log_every = {self.log_every}"
+                )
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rising = min(1.0, (step + 1) / (self.warmup + 1))
+        share = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
+        falling = self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
+        return self.learning_rate * rising * falling
+
+
+@dataclass(frozen=True)
+class ManipulationEvaluation:
+    """How `embodied eval` judges the result.
+
+    Attributes:
+        episodes: of each task.
+        envs: played as one batch.
+        seed: number of the first episode.
+        level: of randomisation; -1 takes that of the training.
+    """
+
+    episodes: int = 100
+    envs: int = 10
+    seed: int = 0
+    level: int = -1
+
+    def __post_init__(self) -> None:
+        require("evaluation", self, episodes=1, envs=1, seed=0, level=-1)
+        if self.seed + self.episodes > VALIDATION_FROM:
+            raise ConfigError(
+                f"evaluation.seed + episodes = {self.seed + self.episodes} must not exceed "
+                f"{VALIDATION_FROM}: validation and demonstrations lie beyond"
+            )
+
+
+@dataclass(frozen=True)
+class ManipulationTraining:
+    """A whole training run.
+
+    Attributes:
+        trainer: "manipulation"; kept in config.yaml, where `embodied eval` reads it.
+        seed: of weights and draws.
+        tasks: what one policy learns, told apart by its instruction.
+        task: settings of all of them.
+        demonstrations: what is imitated.
+        policy: what learns.
+        train: length and bookkeeping.
+        evaluation: how `embodied eval` judges the result.
+        key: start of the published names; "" takes the task's name, or "multitask".
+    """
+
+    trainer: str = "manipulation"
+    seed: int = 0
+    tasks: tuple[str, ...] = ("pick",)
+    task: TabletopConfig = field(default_factory=lambda: TabletopConfig(observation="rgb"))
+    demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
+    policy: VisuomotorConfig = field(default_factory=VisuomotorConfig)
+    train: ManipulationLoop = field(default_factory=ManipulationLoop)
+    evaluation: ManipulationEvaluation = field(default_factory=ManipulationEvaluation)
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed} must not be negative")
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(f"tasks = {self.tasks} must name each task once")
+        for name in self.tasks:
+            if name not in TASKS:
+                raise ConfigError(f"unknown task '{name}': {nearest(name, TASKS)}")
+        if self.task.observation != "rgb" or self.task.control != "ee_delta":
+            raise ConfigError(
+                "policies learn from images and the experts move the tool: leave "
+                "task.observation=rgb and task.control=ee_delta"
+            )
+
+    def of(self, name: str, level: int = -1) -> TabletopConfig:
+        """Return the settings of one task, at another level unless that is -1."""
+        return replace(self.task, task=name, level=self.task.level if level < 0 else level)
+
+
+def require(part: str, config: Any, **least: float) -> None:
+    """Check that settings are not below their least values.
+
+    Raises:
+        ConfigError: one is; names it as `part.name`.
+    """
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ConfigError(f"{part}.{name} = {getattr(config, name)} must be at least {bound}")

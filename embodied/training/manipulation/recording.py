@@ -1,0 +1,194 @@
+"""Record demonstrations of an expert as a LeRobot data set.
+
+Finished episodes are kept one by one beside the data set to be, so that a recording that was
+stopped goes on where it was; the data set itself appears as a whole. Every episode follows from its
+own number alone: batches of any size, and any number of interruptions, record the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from embodied.errors import EmbodiedError
+from embodied.files import atomic_write, ensure_folder
+from embodied.policies.robot_inputs import IMAGES
+from embodied.tasks.datasets.lerobot import INFO, Recorded, write_set
+from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
+from embodied.training.manipulation.config import DEMONSTRATIONS_FROM, DemonstrationConfig
+
+Array = NDArray[np.float32]
+
+CAMERAS = ("front", "wrist")
+COLUMNS = {
+    "observation.state": "state",
+    "action": "action",
+    "next.reward": "reward",
+    "next.done": "done",
+    "next.success": "success",
+}
+"""Columns of the data set, and what the recording calls them."""
+KEPT = (*CAMERAS, *COLUMNS.values(), "instruction")
+NAMES: dict[str, tuple[str, ...] | None] = {
+    "observation.state": ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper"),
+    "action": ("dx", "dy", "dz", "drx", "dry", "drz", "gripper"),
+    "next.reward": None,
+    "next.done": None,
+    "next.success": None,
+}
+
+SWITCH = 0.05
+"""Chance per step that the noise begins or pauses."""
+
+
+class RecordingError(EmbodiedError):
+    """An expert that does not succeed often enough."""
+
+
+class Disturbance:
+    """Noise on the actions of one episode, and pushes now and then.
+
+    The noise pauses from time to time: tasks that end at rest could not be finished otherwise.
+
+    Args:
+        config: how much.
+        seed: of the episode.
+    """
+
+    def __init__(self, config: DemonstrationConfig, seed: int) -> None:
+        self._config = config
+        self._rng = np.random.default_rng([seed, 1])
+        self._drift = np.zeros(6)
+        self._noisy = True
+        self._push, self._left = np.zeros(3), 0
+
+    def apply(self, action: Array) -> Array:
+        """Return what is done instead of an action (7,); the gripper is left alone."""
+        config, rng = self._config, self._rng
+        if rng.random() < SWITCH:
+            self._noisy = not self._noisy
+        # An Ornstein-Uhlenbeck process of 5 steps: independent noise would average out.
+        fresh = rng.standard_normal(6) * config.noise * self._noisy
+        self._drift = 0.8 * self._drift + 0.6 * fresh
+        if rng.random() < config.push:
+            way = rng.standard_normal(3)
+            self._push, self._left = way / np.linalg.norm(way), config.push_steps
+        done = np.array(action, np.float64)
+        if self._left:
+            self._left -= 1
+            done[:3] = self._push
+        done[:6] += self._drift * [1, 1, 1, 0.5, 0.5, 0.5]
+        return np.clip(done, -1.0, 1.0).astype(np.float32)
+
+
+def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> Path:
+    """Record demonstrations of one task, or do nothing where they are already.
+
+    Args:
+        task: with images.
+        config: how many, and how much the expert is disturbed.
+        folder: of the data set.
+
+    Raises:
+        RecordingError: too few episodes succeed.
+        UnwritableError: the folder cannot be written to.
+    """
+    if (folder / INFO).is_file():
+        return folder
+    spool = Spool(folder.parent / f".{folder.name}.episodes")
+    limit = int(config.attempts * config.episodes)
+    env = TabletopVectorEnv(config.envs, task)
+    try:
+        _play(env, spool, config, limit)
+    finally:
+        env.close()
+    kept = spool.successes()[: config.episodes]
+    if len(kept) < config.episodes:
+        raise RecordingError(
+            f"the expert of '{task.task}' succeeded in {len(kept)} of {limit} episodes, "
+            f"{config.episodes} are wanted: less demonstrations.noise or push, or more attempts"
+        )
+    cameras = [IMAGES + name for name in CAMERAS]
+    write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras)
+    rmtree(spool.folder)
+    return folder
+
+
+class Spool:
+    """Finished episodes by their number, from 0: a file each, an empty one for a failure.
+
+    Args:
+        folder: where they are kept.
+
+    Attributes:
+        complete: all episodes below this number were played.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = ensure_folder(folder)
+        self._done = {int(file.stem): file.suffix == ".npz" for file in folder.glob("[0-9]*.*")}
+        self.complete = 0
+        self._advance()
+
+    def successes(self) -> list[int]:
+        """Return the successful ones among the complete episodes."""
+        return [number for number in range(self.complete) if self._done[number]]
+
+    def keep(self, number: int, tape: list[dict[str, Any]], success: bool) -> None:
+        """Write an episode, unless it is there."""
+        if number in self._done:
+            return
+        suffix = ".npz" if success else ".failed"
+        with atomic_write(self.folder / f"{number:08d}{suffix}") as file, file.open("wb") as stream:
+            if success:
+                arrays: dict[str, Any] = {n: np.array([step[n] for step in tape]) for n in KEPT}
+                np.savez(stream, **arrays)
+        self._done[number] = success
+        self._advance()
+
+    def read(self, number: int) -> Recorded:
+        """Return an episode."""
+        with np.load(self.folder / f"{number:08d}.npz", allow_pickle=False) as arrays:
+            columns = {column: arrays[name] for column, name in COLUMNS.items()}
+            films = {IMAGES + name: arrays[name] for name in CAMERAS}
+            return Recorded(columns, films, str(arrays["instruction"][0]))
+
+    def _advance(self) -> None:
+        while self.complete in self._done:
+            self.complete += 1
+
+
+def _play(env: TabletopVectorEnv, spool: Spool, config: DemonstrationConfig, limit: int) -> None:
+    """Play until enough episodes succeeded, or `limit` were tried."""
+    expert = make_expert(env.config.task)
+    numbers = [spool.complete + row for row in range(env.num_envs)]
+    observation, _ = env.reset(seed=DEMONSTRATIONS_FROM + numbers[0])
+    disturbed = [Disturbance(config, number) for number in numbers]
+    tapes: list[list[dict[str, Any]]] = [[] for _ in numbers]
+    title = f"{env.config.task}: demonstrations"
+    with tqdm(
+        total=config.episodes, unit="episode", desc=title, disable=not sys.stderr.isatty()
+    ) as bar:
+        while spool.complete < limit and len(spool.successes()) < config.episodes:
+            intended = expert.act(env)
+            played = np.stack([d.apply(a) for d, a in zip(disturbed, intended, strict=True)])
+            following, reward, ended, cut, infos = env.step(played)
+            for row, tape in enumerate(tapes):
+                over = bool(ended[row] or cut[row])
+                success = bool((infos["final_info"] if over else infos)["success"][row])
+                step = {name: observation[name][row] for name in (*CAMERAS, "state", "instruction")}
+                step |= {"action": intended[row], "reward": np.float32(reward[row])}
+                tape.append(step | {"done": over, "success": success})
+                if over:
+                    spool.keep(numbers[row], tape, success)
+                    numbers[row] += env.num_envs
+                    disturbed[row], tapes[row] = Disturbance(config, numbers[row]), []
+                    expert.reset([row])
+            observation = following
+            bar.update(len(spool.successes()) - bar.n)

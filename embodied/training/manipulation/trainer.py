@@ -1,0 +1,181 @@
+"""Behaviour cloning of manipulation policies: record, load, imitate, and try it out meanwhile.
+
+The weights that act are a running average of those that learn: a flow or diffusion model's last
+weights are noisy. The checkpoint's model is the average; the learning weights lie in the
+optimiser's state.
+
+Every step depends on nothing but the weights, the optimiser and a seed made of the run's seed and
+the update's number, so a run killed at any point and resumed repeats the same curve.
+"""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from embodied.policies.chunked import ChunkPolicy
+from embodied.policies.visuomotor import make_policy
+from embodied.training.checkpoint import Checkpoint, load_into
+from embodied.training.loop import ResumableRun, derive_seed
+from embodied.training.manipulation.augmentation import vary
+from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
+from embodied.training.manipulation.memory import Demonstrations, load
+from embodied.training.manipulation.recording import record
+from embodied.training.manipulation.validation import imagination_errors, play
+
+KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+"""Of attention. On CPUs the plain one: its fused kernel takes twice as long for a dozen tokens."""
+
+LEARNING = "learning"
+"""Key of the learning weights in the optimiser's state."""
+
+
+def train(
+    config: ManipulationTraining, run_dir: str | Path, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Record demonstrations where there are none, and train a policy on them.
+
+    Args:
+        config: the whole run.
+        run_dir: its folder: checkpoints, metrics.jsonl, config.yaml and TensorBoard events.
+        resume: go on from the newest checkpoint; without one, start.
+        quiet: no progress on the screen.
+
+    Returns:
+        The last row of metrics.jsonl with "checkpoint", the newest checkpoint's folder.
+
+    Raises:
+        CheckpointError: `run_dir` holds a run already, or one of another configuration.
+        TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
+        RecordingError: the expert fails too often.
+        LayoutError: a data set that cannot be read.
+    """
+    return _Run(config, Path(run_dir), resume).loop(quiet)
+
+
+def demonstration_folders(config: ManipulationTraining, run_dir: Path) -> list[Path]:
+    """Return the folders of a run's data sets; those of its tasks are recorded if they are not
+    there.
+    """
+    wanted = config.demonstrations
+    root = Path(wanted.folder) if wanted.folder else run_dir / "demonstrations"
+    tasks = [config.of(name) for name in config.tasks]
+    own = [record(task, wanted, root / f"{task.robot}_{task.task}") for task in tasks]
+    return [*own, *map(Path, wanted.sets)]
+
+
+class _Run(ResumableRun):
+    """State of one training process."""
+
+    policy: ChunkPolicy
+
+    def __init__(self, config: ManipulationTraining, run_dir: Path, resume: bool) -> None:
+        loop = config.train
+        total = loop.steps // loop.log_every
+        super().__init__(config, run_dir, resume, total, loop.keep, loop.threads)
+        self.settings = config
+        self.data: Demonstrations = load(demonstration_folders(config, run_dir))
+        self.rows, self.held_out = self.data.split(loop.held_out)
+        self.policy = make_policy(self.data.inputs(config.task.control), config.policy, config.seed)
+        self.policy.network.to(loop.device).eval()
+        self.policy.normalization = self.data.statistics()
+        self.learner = deepcopy(self.policy)
+        self.learner.network.train()
+        self.optimizer = torch.optim.AdamW(
+            self.learner.parameters(), loop.learning_rate, loop.betas,
+            weight_decay=loop.weight_decay,
+        )  # fmt: skip
+        self._score: float | None = None
+        self.restore_if_there()
+
+    def learn(self) -> dict[str, Any]:
+        """Do the steps of one row of figures; validate when that is due."""
+        loop = self.settings.train
+        seed = derive_seed(self.settings.seed, self.update)
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        begun, figures = time.monotonic(), []
+        for step in range(self.update * loop.log_every, (self.update + 1) * loop.log_every):
+            figures.append(self._step(step, rng))
+        self.update += 1
+        row: dict[str, Any] = {"phase": "imitation", "step": self.update * loop.log_every}
+        row |= {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
+        learnt = time.monotonic()
+        self._score = None
+        if self.due() or self.update == self.total:
+            row |= self._validate()
+        row["learn_seconds"] = learnt - begun
+        row["validate_seconds"] = time.monotonic() - learnt
+        return row
+
+    def due(self) -> bool:
+        """Whether a validation and a checkpoint are due."""
+        loop = self.settings.train
+        return self.update % (loop.validate_every // loop.log_every) == 0
+
+    def score(self) -> float | None:
+        """Success in the last validation."""
+        return self._score
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Load both sets of weights and the optimiser."""
+        load_into(checkpoint, self.policy, self.optimizer)
+        self.learner.network.load_state_dict(self.policy.network.state_dict())
+        with torch.no_grad():
+            for parameter in self.learner.parameters():
+                parameter.copy_(self.optimizer.state[parameter][LEARNING])
+
+    def _step(self, step: int, rng: np.random.Generator) -> dict[str, float]:
+        loop = self.settings.train
+        rate = loop.rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rows = self.rows[rng.integers(0, len(self.rows), loop.batch)]
+        batch = vary(self.data.batch(rows, self.settings.policy, rng), loop.shift, loop.light, rng)
+        device = torch.device(loop.device)
+        batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        half = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
+        with sdpa_kernel(SDPBackend.MATH if device.type == "cpu" else list(KERNELS)):
+            with half:
+                loss, figures = self.learner.forward(batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), loop.clip)
+        self.optimizer.step()
+        self._average(step)
+        return {"loss": loss.item(), **figures, "gradient": norm.item(), "learning_rate": rate}
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Move the acting weights towards the learning ones, faster at the beginning."""
+        share = 1 - min(self.settings.train.average, (1 + step) / (10 + step))
+        pairs = zip(self.policy.parameters(), self.learner.parameters(), strict=True)
+        for acting, learning in pairs:
+            acting.lerp_(learning, share)
+            self.optimizer.state[learning][LEARNING] = learning.data
+
+    def _validate(self) -> dict[str, float]:
+        loop = self.settings.train
+        found: dict[str, float] = {}
+        for name in self.settings.tasks:
+            episodes = play(
+                self.policy, self.settings.of(name), loop.validate_episodes, loop.validate_envs,
+                VALIDATION_FROM, progress=False,
+            )  # fmt: skip
+            figures = {
+                key: float(np.mean([e[key] for e in episodes])) for key in ("success", "steps")
+            }
+            if len(self.settings.tasks) > 1:
+                found |= {f"{name}_{key}": value for key, value in figures.items()}
+            for key, value in figures.items():
+                found[key] = found.get(key, 0.0) + value / len(self.settings.tasks)
+        self._score = found["success"]
+        return found | imagination_errors(
+            self.policy, self.data, self.held_out, self.settings.policy
+        )

@@ -1,0 +1,99 @@
+"""Try a policy out: episodes in the simulator, and what it imagines about held-out frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embodied.errors import CheckpointError
+from embodied.policies.chunked import ChunkPolicy
+from embodied.policies.sc_vla import ScVlaPolicy
+from embodied.policies.sc_vla.labels import SCALES
+from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
+from embodied.training.evaluation import evaluate
+from embodied.training.manipulation.memory import Demonstrations
+
+FRAMES = 256
+"""Held-out frames that imagination is measured on."""
+
+
+def play(
+    policy: ChunkPolicy, task: TabletopConfig, episodes: int, envs: int, seed: int,
+    progress: bool = True,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Play the episodes seed, seed + 1, ... of a task and return the figures of each.
+
+    What the policy draws is fixed by the seed, too.
+
+    Raises:
+        CheckpointError: the policy was made for other actions or another rate.
+    """
+    require_same_control(policy, task)
+    env = TabletopVectorEnv(min(envs, episodes), task)
+    policy.seed(seed)
+    policy.reset()
+    try:
+        played = evaluate(policy, env, episodes, seed, progress)
+    finally:
+        env.close()
+        policy.reset()
+    names = ("is_success", "episode_seed", "length")  # said by others, or no measure
+    return [{k: v for k, v in episode.items() if k not in names} for episode in played]
+
+
+def require_same_control(policy: ChunkPolicy, task: TabletopConfig) -> None:
+    """Check that a policy's actions mean in this task what they meant in its data.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    made, given = (policy.inputs.control, policy.inputs.fps), (task.control, RATE)
+    if made != given:
+        raise CheckpointError(
+            f"the policy commands {made[0]} at {made[1]} Hz, the task takes {given[0]} at "
+            f"{given[1]} Hz. Leave task.control as in the config.yaml of its run"
+        )
+
+
+@torch.no_grad()
+def imagination_errors(
+    policy: ChunkPolicy, data: Demonstrations, rows: NDArray[np.int64], config: VisuomotorConfig
+) -> dict[str, float]:
+    """Compare predictions with held-out frames.
+
+    Args:
+        policy: any.
+        data: the demonstrations.
+        rows: held-out frames; some of them, evenly spaced, are used.
+        config: of the policy.
+
+    Returns:
+        "action_error": mean distance of scaled actions; with imagination also "progress_error",
+        mean distance of progress, and "delta_cosine", mean cosine between imagined and true
+        movement where the hand moved more than 2 mm. Empty without held-out frames.
+    """
+    if not len(rows):
+        return {}
+    chosen = rows[np.linspace(0, len(rows) - 1, min(FRAMES, len(rows))).astype(int)]
+    batch: dict[str, Any] = data.batch(chosen, config, None)
+    batch = {k: v.to(policy.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    found = policy.predict(batch)
+    kept = ~batch["action_is_pad"]
+    distance = (
+        policy.scaling.action(found["action"]) - policy.scaling.action(batch["action"])
+    ).abs()
+    errors = {"action_error": distance[kept].mean().item()}
+    if isinstance(policy, ScVlaPolicy) and policy.config.imagination:
+        errors["progress_error"] = (found["progress"] - batch["progress"]).abs().mean().item()
+        guess = found["delta_state"][:, :3].cpu().numpy()
+        truth = batch["delta_state"][:, :3].cpu().numpy() / SCALES[:3]
+        size = np.linalg.norm(truth, axis=1)
+        moved = size > 0.002
+        if moved.any():
+            cosine = (guess * truth).sum(1) / (np.linalg.norm(guess, axis=1) * size + 1e-9)
+            errors["delta_cosine"] = float(cosine[moved].mean())
+    return errors

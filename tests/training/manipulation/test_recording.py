@@ -1,0 +1,112 @@
+"""Recorded demonstrations: what is in them, and that nothing but their number decides it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embodied.tasks.datasets.lerobot import read_set
+from embodied.training.manipulation.config import DemonstrationConfig
+from embodied.training.manipulation.recording import Disturbance, RecordingError, Spool, record
+from tests.training.manipulation.miniature import DEMONSTRATIONS, TASK
+
+pytest.importorskip("pyarrow", reason="data sets need pyarrow")
+pytest.importorskip("pybullet", reason="the tasks need pybullet")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(TASK, DEMONSTRATIONS, tmp_path_factory.mktemp("demonstrations") / "panda_reach")
+
+
+def test_only_successes_are_kept_whole(made: Path) -> None:
+    found = read_set(made)
+    assert (found.version, found.fps, found.robot) == ("v3.0", 20, "panda")
+    assert found.cameras == ("observation.images.front", "observation.images.wrist")
+    assert len(found.episodes) == DEMONSTRATIONS.episodes
+    for number in range(len(found.episodes)):
+        rows = found.rows(number)
+        success, done = (found.columns[f"next.{name}"][rows] for name in ("success", "done"))
+        assert success.tolist() == done.tolist() == [False] * (len(done) - 1) + [True]
+        assert found.frames(found.cameras[0], number).shape == (len(done), 32, 32, 3)
+        assert "ball" in found.instruction(number)
+    assert np.abs(found.columns["action"]).max() <= 1
+    assert found.features["observation.state"]["names"][3:7] == ["qx", "qy", "qz", "qw"]
+    assert not [path for path in made.parent.iterdir() if path != made]
+
+
+def same(first: Path, second: Path) -> bool:
+    a, b = read_set(first), read_set(second)
+    return all(np.array_equal(a.columns[name], b.columns[name]) for name in a.columns)
+
+
+def test_batches_of_any_size_record_the_same(made: Path, tmp_path: Path) -> None:
+    again = record(TASK, replace(DEMONSTRATIONS, envs=3), tmp_path / "set")
+    assert same(made, again)
+
+
+def test_a_recording_that_was_stopped_goes_on(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, kept = Spool.keep, []
+
+    def stop_after_two(self: Spool, number: int, *rest) -> None:
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        keep(self, number, *rest)
+        kept.append(number)
+
+    monkeypatch.setattr(Spool, "keep", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        record(TASK, DEMONSTRATIONS, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    finished = {file.name for file in (tmp_path / ".set.episodes").iterdir()}
+    assert len(finished) == 2
+    monkeypatch.setattr(Spool, "keep", keep)
+    record(TASK, DEMONSTRATIONS, tmp_path / "set")
+    assert same(made, tmp_path / "set")
+
+
+def test_what_is_there_is_left_alone(made: Path) -> None:
+    before = (made / "meta/info.json").stat().st_mtime_ns
+    assert record(TASK, replace(DEMONSTRATIONS, episodes=99), made) == made
+    assert (made / "meta/info.json").stat().st_mtime_ns == before
+
+
+def test_an_expert_that_fails_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    hard = replace(TASK, level=1, max_steps=1)
+    few = replace(DEMONSTRATIONS, episodes=2, attempts=1.5)
+    with pytest.raises(RecordingError, match=r"'reach' succeeded in 0 of 3 episodes, 2 are wanted"):
+        record(hard, few, tmp_path / "set")
+    assert len(list((tmp_path / ".set.episodes").glob("*.failed"))) >= 3
+
+
+def drifts(config: DemonstrationConfig, seed: int, steps: int = 400) -> np.ndarray:
+    disturbance, rest = Disturbance(config, seed), np.zeros(7, np.float32)
+    return np.stack([disturbance.apply(rest) for _ in range(steps)])
+
+
+def test_noise_belongs_to_the_episode_comes_slowly_and_pauses() -> None:
+    config = DemonstrationConfig(noise=0.3, push=0.0)
+    first, again, other = drifts(config, 1), drifts(config, 1), drifts(config, 2)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert (first[:, 6] == 0).all()
+    loud = np.abs(first[:, :3]).max(axis=1) > 0.02
+    assert 0.2 < loud.mean() < 0.95
+    many = np.concatenate([drifts(config, seed)[:, :3] for seed in range(20)])
+    near = (many[1:] * many[:-1]).mean() / many.var()
+    assert 0.6 < near < 0.95  # 0.8 but for the pauses and the beginnings of episodes
+
+
+def test_pushes_last_some_steps_and_lead_away() -> None:
+    pushed = drifts(DemonstrationConfig(noise=0.0, push=0.02, push_steps=4), 3)
+    moved = np.abs(pushed[:, :3]).max(axis=1) > 0
+    assert 0.02 < moved.mean() < 0.3
+    assert np.allclose(np.linalg.norm(pushed[moved, :3], axis=1), 1.0, atol=1e-6)
+    starts = np.flatnonzero(np.diff(moved.astype(int)) == 1)
+    assert len(starts)
+    assert all(moved[start + 1 : start + 5].all() for start in starts if start + 5 < len(moved))

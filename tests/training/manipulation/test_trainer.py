@@ -1,0 +1,188 @@
+"""Behaviour cloning end to end: recorded, trained, resumed, judged, filmed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embodied import config as configuration
+from embodied.cli.main import main
+from embodied.errors import CheckpointError, ConfigError
+from embodied.policies.chunked import ChunkPolicy
+from embodied.training.checkpoint import load_policy, open_checkpoint
+from embodied.training.log import read_metrics
+from embodied.training.manipulation.config import (
+    DemonstrationConfig,
+    ManipulationEvaluation,
+    ManipulationLoop,
+    ManipulationTraining,
+)
+from embodied.training.manipulation.trainer import train
+from embodied.training.manipulation.validation import play
+from tests.training.manipulation.miniature import DEMONSTRATIONS, LOOP, POLICY, TASK, miniature
+
+pytest.importorskip("pyarrow", reason="data sets need pyarrow")
+pytest.importorskip("pybullet", reason="the tasks need pybullet")
+CLOCKS = ("cpu_seconds", "seconds", "learn_seconds", "validate_seconds")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "reach"
+    train(miniature(), folder, quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(run: Path) -> DemonstrationConfig:
+    return replace(DEMONSTRATIONS, folder=str(run / "demonstrations"))
+
+
+def curve(folder: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in read_metrics(folder)]
+
+
+def test_a_run_leaves_everything_needed_to_repeat_and_judge_it(run: Path) -> None:
+    rows = read_metrics(run)
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    validated = [row["step"] for row in rows if "success" in row]
+    assert validated == [4, 8, 12]
+    assert {"progress_error", "delta_cosine", "action_error", "steps"} <= set(rows[-1])
+    assert configuration.load(ManipulationTraining, run / "config.yaml") == miniature()
+    statistics = json.loads((open_checkpoint(run).path / "normalization.json").read_text())
+    assert len(statistics["action"]["min"]) == 7
+    assert (run / "demonstrations/panda_reach/meta/info.json").is_file()
+    policy = load_policy(run)
+    assert isinstance(policy, ChunkPolicy)
+    assert (policy.name, policy.inputs.image) == ("sc_vla", (32, 32))
+
+
+def test_a_run_resumed_anywhere_repeats_the_curve(run: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    (again / "checkpoints" / "latest").write_text("00000002\n")  # after four of the twelve steps
+    shutil.rmtree(again / "checkpoints" / "00000006")
+    train(miniature(), again, resume=True, quiet=True)
+    assert curve(again) == curve(run)
+    first, second = (open_checkpoint(folder).meta["files"] for folder in (run, again))
+    assert first["model.safetensors"] == second["model.safetensors"]
+
+
+def test_the_acting_weights_are_an_average_of_the_learning_ones(run: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = open_checkpoint(run).path
+    acting = load_policy(run).parameters()
+    states = load_file(folder / "optimizer.safetensors")
+    learning = [states[f"{index}.learning"] for index in range(len(acting))]
+    differing = [not torch.equal(a, b) for a, b in zip(acting, learning, strict=True)]
+    assert np.mean(differing) > 0.8
+    near = [(a - b).abs().max() for a, b in zip(acting, learning, strict=True)]
+    assert max(near) < 0.1
+
+
+@pytest.mark.parametrize("method", ["act", "diffusion"])
+def test_the_baselines_share_data_and_loop(
+    tmp_path: Path, recorded: DemonstrationConfig, method: str
+) -> None:
+    loop = replace(LOOP, steps=2, validate_every=2)
+    settings = miniature(policy=replace(POLICY, method=method), train=loop,
+                         demonstrations=recorded)  # fmt: skip
+    result = train(settings, tmp_path / "run", quiet=True)
+    assert result["success"] >= 0
+    assert "action_error" in result
+    assert "progress_error" not in result
+    assert load_policy(tmp_path / "run").name == method
+
+
+def test_a_validation_is_repeated_exactly(run: Path) -> None:
+    policy = load_policy(run)
+    first, second = (play(policy, TASK, 3, envs, 7, progress=False) for envs in (3, 3))
+    assert first == second
+    assert len(first) == 3
+    assert set(first[0]) == {"success", "steps", "return", "violations_force",
+                             "violations_workspace", "violations_velocity"}  # fmt: skip
+
+
+def test_eval_writes_figures_episodes_and_a_film(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import av
+
+    files = [tmp_path / name for name in ("figures.json", "episodes.jsonl", "film.mp4")]
+    command = ["eval", str(run), "--json", files[0], "--episodes", files[1], "--video", files[2]]
+    assert main([str(word) for word in command]) == 0
+    figures = json.loads(files[0].read_text())["metrics"]
+    assert {"reach.success", "reach.steps"} <= set(figures)
+    assert figures["reach.success"]["n"] == 3
+    lines = [json.loads(line) for line in files[1].read_text().splitlines()]
+    assert [line["id"] for line in lines] == [f"panda-reach-0-{number}" for number in range(3)]
+    with av.open(str(files[2])) as film:
+        stream = film.streams.video[0]
+        assert stream.average_rate == 20
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) > 20
+    assert frames[0].std() > 10
+    assert "film of" in capsys.readouterr().out
+    assert main(["compare", str(files[1]), "--against", str(files[1])]) == 0
+
+
+def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "episodes.jsonl"
+    words = ["evaluation.level=1", "policy.execute=2", "evaluation.episodes=2"]
+    assert main(["eval", str(run), *words, "--episodes", str(file)]) == 0
+    names = [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    assert names == ["panda-reach-1-0", "panda-reach-1-1"]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["eval", *words]) == 2
+    return capsys.readouterr().err
+
+
+def test_what_cannot_be_judged_is_refused(run: Path, tmp_path: Path, capsys) -> None:
+    said = refused(capsys, str(run), "task.control=joint_position")
+    assert "leave task.observation=rgb and task.control=ee_delta" in said
+    assert "policy was made for (2, 32, 32, 3)" in refused(capsys, str(run), "task.width=48")
+    assert "use --video" in refused(capsys, str(run), "--explain", str(tmp_path / "x"))
+    assert "nothing to evaluate yet" in refused(capsys, "manip/sc_vla_pick")
+    assert "only policies of arms" in refused(capsys, "nav/explore", "--video", "x.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_used_folder_and_another_configuration_are_refused(run: Path) -> None:
+    with pytest.raises(CheckpointError, match="already holds a training run"):
+        train(miniature(), run, quiet=True)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(miniature(seed=1), run, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: miniature(tasks=("reach", "reach")), "name each task once"),
+        (lambda: miniature(tasks=("reech",)), "did you mean 'reach'"),
+        (lambda: miniature(task=replace(TASK, observation="state")), "observation=rgb"),
+        (lambda: ManipulationLoop(steps=120), "multiple of train.log_every"),
+        (lambda: ManipulationLoop(precision="float16"), "did you mean 'bfloat16'"),
+        (lambda: ManipulationEvaluation(seed=499_950), "must not exceed"),
+        (lambda: DemonstrationConfig(episodes=0), "at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(made, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        made()
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    loop = ManipulationLoop(steps=1000, warmup=100, learning_rate=1.0, final_rate=0.1)
+    rates = [loop.rate(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(1 / 101)
+    assert max(rates) == rates[100] == pytest.approx(1.0)
+    assert rates[550] == pytest.approx(0.55, abs=0.01)
+    assert rates[-1] == pytest.approx(0.1, abs=0.001)
