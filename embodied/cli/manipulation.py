@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +12,7 @@ from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.manipulation.config import ManipulationTraining
-from embodied.training.manipulation.validation import play, require_same_control
+from embodied.training.manipulation.validation import play, require_fit
 
 FILMED = 9
 
@@ -41,6 +40,11 @@ class ManipulationEvaluator:
         source = f"{checkpoint.path}/config.yaml"
         trained = configuration.build(ManipulationTraining, checkpoint.config(), source=source)
         self.settings = configuration.override(trained, overrides)
+        if not self.settings.tasks:
+            raise ConfigError(
+                f"{what} learned from data sets of a robot that is not simulated here: name a task "
+                "it can play, e.g. tasks=[pick], or run it on the robot"
+            )
         self._folder, self._which = what, which
         self._names: list[str] = []
         self._parts: dict[str, Episodes] = {}
@@ -120,5 +124,5 @@ class ManipulationEvaluator:
         trained = self.settings.policy
         policy.execute = trained.execute
         for name in self.settings.tasks:
-            require_same_control(policy, dataclasses.replace(self.settings.task, task=name))
+            require_fit(policy, self.settings.of(name))
         return policy

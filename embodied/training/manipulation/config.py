@@ -158,7 +158,9 @@ class ManipulationTraining:
     Attributes:
         trainer: "manipulation"; kept in config.yaml, where `embodied eval` reads it.
         seed: of weights and draws.
-        tasks: what one policy learns, told apart by its instruction.
+        tasks: what one policy learns, told apart by its instruction. None: it learns from
+            `demonstrations.sets` alone, recorded on a robot that is not simulated here, and is
+            judged by held-out frames.
         task: settings of all of them.
         demonstrations: what is imitated.
         policy: what learns.
@@ -180,8 +182,11 @@ class ManipulationTraining:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed} must not be negative")
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ConfigError(f"tasks = {self.tasks} must name each task once")
+        if len(set(self.tasks)) != len(self.tasks) or not (self.tasks or self.demonstrations.sets):
+            raise ConfigError(
+                f"tasks = {self.tasks} must name each task once; none at all needs data sets to "
+                "learn from (demonstrations.sets)"
+            )
         for name in self.tasks:
             if name not in TASKS:
                 raise ConfigError(f"unknown task '{name}': {nearest(name, TASKS)}")

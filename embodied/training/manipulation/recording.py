@@ -21,11 +21,11 @@ from embodied.files import atomic_write, ensure_folder
 from embodied.policies.robot_inputs import IMAGES
 from embodied.tasks.datasets.lerobot import INFO, Recorded, write_set
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
+from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.manipulation.config import DEMONSTRATIONS_FROM, DemonstrationConfig
 
 Array = NDArray[np.float32]
 
-CAMERAS = ("front", "wrist")
 COLUMNS = {
     "observation.state": "state",
     "action": "action",

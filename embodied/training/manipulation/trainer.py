@@ -27,7 +27,7 @@ from embodied.training.manipulation.augmentation import vary
 from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
 from embodied.training.manipulation.memory import Demonstrations, load
 from embodied.training.manipulation.recording import record
-from embodied.training.manipulation.validation import imagination_errors, play
+from embodied.training.manipulation.validation import imagination_errors, play, require_fit
 
 KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 """Of attention. On CPUs the plain one: its fused kernel takes twice as long for a dozen tokens."""
@@ -82,7 +82,10 @@ class _Run(ResumableRun):
         self.settings = config
         self.data: Demonstrations = load(demonstration_folders(config, run_dir))
         self.rows, self.held_out = self.data.split(loop.held_out)
-        self.policy = make_policy(self.data.inputs(config.task.control), config.policy, config.seed)
+        inputs = self.data.inputs(config.task.control if config.tasks else "")
+        self.policy = make_policy(inputs, config.policy, config.seed)
+        for name in config.tasks:  # before the training, not after it
+            require_fit(self.policy, config.of(name))
         self.policy.network.to(loop.device).eval()
         self.policy.normalization = self.data.statistics()
         self.learner = deepcopy(self.policy)
@@ -120,7 +123,7 @@ class _Run(ResumableRun):
         return self.update % (loop.validate_every // loop.log_every) == 0
 
     def score(self) -> float | None:
-        """Success in the last validation."""
+        """Success in the last validation; without tasks, how near actions were to held-out ones."""
         return self._score
 
     def take_up(self, checkpoint: Checkpoint) -> None:
@@ -175,7 +178,6 @@ class _Run(ResumableRun):
                 found |= {f"{name}_{key}": value for key, value in figures.items()}
             for key, value in figures.items():
                 found[key] = found.get(key, 0.0) + value / len(self.settings.tasks)
-        self._score = found["success"]
-        return found | imagination_errors(
-            self.policy, self.data, self.held_out, self.settings.policy
-        )
+        errors = imagination_errors(self.policy, self.data, self.held_out, self.settings.policy)
+        self._score = found.get("success", -errors.get("action_error", 0.0))
+        return found | errors

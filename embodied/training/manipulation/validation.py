@@ -14,6 +14,7 @@ from embodied.policies.sc_vla import ScVlaPolicy
 from embodied.policies.sc_vla.labels import SCALES
 from embodied.policies.visuomotor import VisuomotorConfig
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
+from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.evaluation import evaluate
 from embodied.training.manipulation.memory import Demonstrations
 
@@ -30,9 +31,9 @@ def play(
     What the policy draws is fixed by the seed, too.
 
     Raises:
-        CheckpointError: the policy was made for other actions or another rate.
+        CheckpointError: the policy was made for other images, actions or another rate.
     """
-    require_same_control(policy, task)
+    require_fit(policy, task)
     env = TabletopVectorEnv(min(envs, episodes), task)
     policy.seed(seed)
     policy.reset()
@@ -45,17 +46,20 @@ def play(
     return [{k: v for k, v in episode.items() if k not in names} for episode in played]
 
 
-def require_same_control(policy: ChunkPolicy, task: TabletopConfig) -> None:
-    """Check that a policy's actions mean in this task what they meant in its data.
+def require_fit(policy: ChunkPolicy, task: TabletopConfig) -> None:
+    """Check that a policy sees and commands in this task what it does in its data.
 
     Raises:
-        CheckpointError: they do not.
+        CheckpointError: it does not.
     """
-    made, given = (policy.inputs.control, policy.inputs.fps), (task.control, RATE)
+    inputs = policy.inputs
+    made = (inputs.control, inputs.fps, inputs.cameras, inputs.image)
+    given = (task.control, RATE, CAMERAS, (task.height, task.width))
     if made != given:
         raise CheckpointError(
-            f"the policy commands {made[0]} at {made[1]} Hz, the task takes {given[0]} at "
-            f"{given[1]} Hz. Leave task.control as in the config.yaml of its run"
+            f"the policy was made for (control, rate, cameras, height and width of images) = {made}"
+            f", the task has {given}. Leave task.control, width and height as in the config.yaml "
+            "of its run, or as the data were recorded"
         )
 
 

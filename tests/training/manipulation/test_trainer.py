@@ -25,6 +25,7 @@ from embodied.training.manipulation.config import (
 )
 from embodied.training.manipulation.trainer import train
 from embodied.training.manipulation.validation import play
+from tests.tasks.lerobot_sets import make_set
 from tests.training.manipulation.miniature import DEMONSTRATIONS, LOOP, POLICY, TASK, miniature
 
 pytest.importorskip("pyarrow", reason="data sets need pyarrow")
@@ -140,6 +141,28 @@ def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Pa
     assert names == ["panda-reach-1-0", "panda-reach-1-1"]
 
 
+def test_a_policy_learns_from_a_robot_that_is_not_simulated(tmp_path: Path, capsys) -> None:
+    made = make_set(tmp_path / "set")
+    settings = miniature(
+        tasks=(), demonstrations=DemonstrationConfig(sets=(str(made),)),
+        train=replace(LOOP, steps=4, validate_every=2),
+    )  # fmt: skip
+    result = train(settings, tmp_path / "run", quiet=True)
+    assert "success" not in result
+    assert open_checkpoint(tmp_path / "run").meta["score"] == -result["action_error"]
+    assert load_policy(tmp_path / "run").inputs.image == (64, 64)
+    assert "not simulated here" in refused(capsys, str(tmp_path / "run"))
+    with pytest.raises(CheckpointError, match=r"was made for .*\(64, 64\).*the task has"):
+        train(replace(settings, tasks=("reach",), demonstrations=DemonstrationConfig(
+            folder=str(folder_of(made, tmp_path)))), tmp_path / "other", quiet=True)  # fmt: skip
+
+
+def folder_of(made: Path, root: Path) -> Path:
+    """A folder of demonstrations that holds a set as that of the task."""
+    shutil.copytree(made, root / "demonstrations" / "panda_reach")
+    return root / "demonstrations"
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert main(["eval", *words]) == 2
     return capsys.readouterr().err
@@ -148,7 +171,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_what_cannot_be_judged_is_refused(run: Path, tmp_path: Path, capsys) -> None:
     said = refused(capsys, str(run), "task.control=joint_position")
     assert "leave task.observation=rgb and task.control=ee_delta" in said
-    assert "policy was made for (2, 32, 32, 3)" in refused(capsys, str(run), "task.width=48")
+    assert "policy was made for" in refused(capsys, str(run), "task.width=48")
     assert "use --video" in refused(capsys, str(run), "--explain", str(tmp_path / "x"))
     assert "nothing to evaluate yet" in refused(capsys, "manip/sc_vla_pick")
     assert "only policies of arms" in refused(capsys, "nav/explore", "--video", "x.mp4")
@@ -166,6 +189,7 @@ def test_a_used_folder_and_another_configuration_are_refused(run: Path) -> None:
     ("made", "message"),
     [
         (lambda: miniature(tasks=("reach", "reach")), "name each task once"),
+        (lambda: miniature(tasks=()), "needs data sets to learn from"),
         (lambda: miniature(tasks=("reech",)), "did you mean 'reach'"),
         (lambda: miniature(task=replace(TASK, observation="state")), "observation=rgb"),
         (lambda: ManipulationLoop(steps=120), "multiple of train.log_every"),
