@@ -44,12 +44,12 @@ class DiTBlock(nn.Module):
             x: (B, S, D).
             steering: (B, D) embedded time.
             read: `CrossAttention.remember`'s answer for the context; None for self-attention.
-            bias: additive mask of what is attended to.
+            bias: additive mask of the context.
         """
         shift, scale, gate, shift_f, scale_f, gate_f = self.steer(steering)[:, None].chunk(6, -1)
         norm, norm_f = self.norms
         inner = norm(x) * (1 + scale) + shift
-        seen = self.attention(inner, bias) if read is None else self.attention(inner, read, bias)
+        seen = self.attention(inner, None) if read is None else self.attention(inner, read, bias)
         x = x + gate * seen
         return x + gate_f * self.feed(norm_f(x) * (1 + scale_f) + shift_f)
 
@@ -95,10 +95,9 @@ class DiT(nn.Module):
             buckets: steps of the time that are told apart.
         """
         steering = self.time(embed_time(time, self.width, buckets).to(x.dtype))
-        nothing = x.new_zeros(1, 1)
         states = [x]
         for block, read in zip(self.blocks, remembered, strict=True):
-            x = block(x, steering, read, nothing if read is None else context_bias)
+            x = block(x, steering, read, context_bias)
             states.append(x)
         return states
 

@@ -79,8 +79,10 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
-        """Return (B, S, D) from tokens (B, S, D) and an additive bias; (T, D) if packed."""
+    def forward(self, x: Tensor, bias: Tensor | None, packing: Packing | None = None) -> Tensor:
+        """Return (B, S, D) from tokens (B, S, D) and an additive bias, None where all are present;
+        (T, D) if packed.
+        """
         projected = self.project(x)
         projected = packing.spread(projected) if packing else projected
         query, key, value = split_heads(projected, 3 * self.heads).chunk(3, dim=1)
@@ -149,7 +151,7 @@ class PostNormLayer(nn.Module):
         self.feed_norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, packing: Packing | None = None) -> Tensor:
         """Return (B, S, D), or (T, D) if packed."""
         x = self.attention_norm(x + self.drop(self.attention(x, bias, packing)))
         return self.feed_norm(x + self.drop(self.feed(x)))
@@ -158,7 +160,7 @@ class PostNormLayer(nn.Module):
 class PreNormLayer(PostNormLayer):
     """The same parts with the layer norms first."""
 
-    def forward(self, x: Tensor, bias: Tensor, packing: Packing | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, packing: Packing | None = None) -> Tensor:
         """Return (B, S, D), or (T, D) if packed."""
         x = x + self.drop(self.attention(self.attention_norm(x), bias, packing))
         return x + self.drop(self.feed(self.feed_norm(x)))
@@ -220,9 +222,12 @@ class CrossLayer(nn.Module):
         return self.words(self.cross_norm(text + self.drop(seen)), text_bias)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float
+) -> Tensor:
+    mask = None if bias is None else bias.to(query.dtype)
     mixed = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout
+        query, key, value, attn_mask=mask, dropout_p=dropout
     )
     return mixed.transpose(1, 2).flatten(2)
 

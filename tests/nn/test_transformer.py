@@ -75,6 +75,12 @@ def test_a_bias_between_pairs_is_added_to_the_scores() -> None:
     torch.testing.assert_close(layer(x, bias), expected)
 
 
+def test_no_mask_is_one_that_hides_nothing() -> None:
+    torch.manual_seed(0)
+    layer, x = PreNormLayer(16, 2, 32), torch.randn(3, 5, 16)
+    torch.testing.assert_close(layer(x, None), layer(x, torch.zeros(3, 1, 1, 5)))
+
+
 def test_nothing_but_padding_stays_finite() -> None:
     layer = SelfAttention(8, 2)
     assert (
