@@ -25,6 +25,7 @@ PACKAGES = [
     "embodied.tasks",
     "embodied.tasks.datasets",
     "embodied.tasks.datasets.lerobot",
+    "embodied.tasks.mobile_pick",
     "embodied.tasks.tabletop",
     "embodied.tasks.vln",
     "embodied.tasks.vln.instructions",

@@ -33,12 +33,15 @@ TABLE: dict[str, dict[str, str]] = {
         "sc_vla": "embodied.policies.visuomotor:restore",
         "act": "embodied.policies.visuomotor:restore",
         "diffusion": "embodied.policies.visuomotor:restore",
+        "residual": "embodied.policies.residual:restore",
     },
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.cli.evaluation:NavigationEvaluator",
         "vln": "embodied.cli.vln:VLNEvaluator",
         "vlnce": "embodied.cli.vlnce:ContinuousEvaluator",
         "manipulation": "embodied.cli.manipulation:ManipulationEvaluator",
+        "mobile_pick": "embodied.cli.mobile_pick:MobilePickEvaluator",
+        "refinement": "embodied.cli.manipulation:RefinementEvaluator",
     },
     "vln_phase": {  # what `train.phases` of a vln recipe may name
         "pretrain": "embodied.training.vln.pretraining:Pretraining",
@@ -55,11 +58,18 @@ TABLE: dict[str, dict[str, str]] = {
     "segmenter": {  # what `houses.semantics` may name a run folder of
         "panorama": "embodied.perception.segmenter:Segmenter",
     },
+    "sensors": {  # what `embodied deploy --sensors` may name; others are module:function
+        "tabletop": "embodied.tasks.tabletop.mirror:TableSensors",
+    },
     "trainer": {
         "ppo": "embodied.training.trainer:train",
         "vln": "embodied.training.vln.trainer:train",
         "segmenter": "embodied.training.segmenter:train",
         "manipulation": "embodied.training.manipulation.trainer:train",
+        "refinement": "embodied.training.manipulation.refinement:train",
+    },
+    "completion": {  # trainer -> function(tree): what its recipes take over from other runs
+        "refinement": "embodied.training.manipulation.refinement:complete",
     },
 }
 

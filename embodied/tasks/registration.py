@@ -34,6 +34,9 @@ TABLETOP = {
 }  # fmt: skip
 """`embodied/<arm><task>-v0` for each arm and task; settings are `TabletopConfig`'s."""
 
+MOBILE = "embodied/MobilePick-v0"
+"""A base with an arm in a house; settings are `MobilePickConfig`'s."""
+
 
 def register_environments() -> None:
     """Register every environment with Gymnasium; a second call changes nothing."""
@@ -68,3 +71,5 @@ def register_environments() -> None:
                     vector_entry_point="embodied.tasks.tabletop.vector:TabletopVectorEnv",
                     kwargs={"robot": robot, "task": task},
                 )
+    if MOBILE not in registry:
+        register(id=MOBILE, entry_point="embodied.tasks.mobile_pick.env:MobilePickEnv")

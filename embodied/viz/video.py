@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -45,12 +45,19 @@ def compose(rgb: Image, depth: NDArray[np.floating], chart: Image, title: str, n
     Returns:
         (508, 1280, 3) uint8.
     """
+    names = ("camera", "depth: near is bright, 6 m and beyond dark", "map from depth and pose")
+    return panels((rgb, colorize_depth(depth), chart), names, title, note)
+
+
+def panels(pictures: Sequence[Image], names: Sequence[str], title: str, note: str) -> Image:
+    """Lay three square pictures (H, W, 3) side by side, each with its name below, with a heading.
+
+    Returns:
+        (508, 1280, 3) uint8.
+    """
     width, height = SIZE
     frame: Image = np.full((height, width, 3), BACKGROUND, np.uint8)
-    names = ("camera", "depth: near is bright, 6 m and beyond dark", "map from depth and pose")
-    for index, (picture, name) in enumerate(
-        zip((rgb, colorize_depth(depth), chart), names, strict=True)
-    ):
+    for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
         left = MARGIN + index * (PANEL + GAP)
         frame[HEAD : HEAD + PANEL, left : left + PANEL] = _fit(picture)
         letter(frame, name, (left, HEAD + PANEL + 10), 17, SOFT)

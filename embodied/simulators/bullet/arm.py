@@ -97,6 +97,7 @@ class TableArm:
         count = len(self._joints)
         values = np.array([joint[:2] for joint in read])
         if not np.isfinite(values).all():
+            self._world.diverged = True
             raise SimulationError(
                 "the arm's joints are not numbers any more: physics has diverged. Reset the "
                 "environment"

@@ -72,28 +72,44 @@ class BulletCameras:
         # Turning the world under the light is turning the light: cameras turn with it.
         self._turns[row] = Z_UP_TO_Y_UP @ around
 
-    def look(self) -> None:
-        """Take over where everything is now; later images show this moment."""
-        poses = np.stack([links.read() for links in self._links])
-        frames = self._turns[:, None] @ self._links[0].frames(poses)
-        still = np.eye(4)[None]
-        for caster, placed in zip(self._casters, frames, strict=True):
-            caster.move(np.concatenate([still, placed]))
+    def stand(self, row: int, frame: Array) -> None:
+        """Say where one world stands in the frame that layers share, (4, 4); see `layer`."""
+        self._turns[row] = frame
 
-    def render(self, camera: CameraSpec, poses: Array) -> dict[str, NDArray[np.generic]]:
+    def layer(self, row: int) -> MovingCaster:
+        """Return the caster of one world, to be rendered together with others."""
+        return self._casters[row]
+
+    def look(self, rows: Sequence[int] | None = None) -> None:
+        """Take over where everything is now in some worlds, or in all; later images show this
+        moment.
+        """
+        chosen = range(len(self._links)) if rows is None else rows
+        poses = np.stack([self._links[row].read() for row in chosen])
+        frames = self._turns[list(chosen), None] @ self._links[0].frames(poses)
+        still = np.eye(4)[None]
+        for row, placed in zip(chosen, frames, strict=True):
+            self._casters[row].move(np.concatenate([still, placed]))
+
+    def render(
+        self, camera: CameraSpec, poses: Array, rows: Sequence[int] | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Render one image per world.
 
         Args:
             camera: what to render; its `position` and `pitch` are not applied.
             poses: (N, 4, 4) camera to world, z up.
+            rows: the N worlds; None means all of them.
 
         Returns:
             One array per output: rgb (N, H, W, 3) uint8, depth (N, H, W) float32 [m], semantic
             (N, H, W) int32 (index into `labels`), instance (N, H, W) int32 (number of the link).
         """
-        images = render_many(self._casters, camera, self._turns @ poses)
-        if "rgb" in images and (self._gains != 1).any():
-            bright = np.asarray(images["rgb"], np.float32) * self._gains[:, None, None, :]
+        chosen = list(range(len(self._casters)) if rows is None else rows)
+        casters, gains = [self._casters[row] for row in chosen], self._gains[chosen]
+        images = render_many(casters, camera, self._turns[chosen] @ poses)
+        if "rgb" in images and (gains != 1).any():
+            bright = np.asarray(images["rgb"], np.float32) * gains[:, None, None, :]
             images["rgb"] = np.clip(bright + 0.5, 0, 255).astype(np.uint8)
         return images
 

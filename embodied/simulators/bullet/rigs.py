@@ -54,6 +54,7 @@ class RigSpec:
 
 RIGS: dict[str, RigSpec] = {
     "panda": RigSpec("panda"),
+    "fr3": RigSpec("fr3"),
     "kuka": RigSpec("kuka_iiwa", grip=(0.0, pi, 0.0), center=(0.58, 0.0), mount=0.03),
     "xarm6": RigSpec("xarm6", center=(0.4, 0.0), mount=0.0),
     "so101": RigSpec(

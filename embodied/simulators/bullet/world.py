@@ -27,6 +27,8 @@ TIMESTEP = 1 / 240
 """Length of a physics step [s]."""
 
 _SOLVER_ITERATIONS = 50
+_POST = 0.25  # radius of the post below a marker, in radii of the marker
+_POST_COLOR = (0.12, 0.12, 0.13)  # unlike the marker's, which shall stand out from its post
 _FARTHEST = 10.0  # a body beyond has left the table for good, or physics has diverged [m]
 
 
@@ -71,6 +73,7 @@ class BulletWorld:
     Attributes:
         bullet: the module `pybullet`.
         client: number of this world.
+        diverged: positions were no numbers any more since the last `clear`.
 
     Raises:
         MissingExtraError: PyBullet is not installed.
@@ -84,6 +87,15 @@ class BulletWorld:
         if self.client < 0:
             raise SimulationError("PyBullet takes no further world: close environments not in use")
         self.close = weakref.finalize(self, _disconnect, self.bullet, self.client)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove everything; bodies that are added again in the same order get the same numbers.
+
+        After NaN nothing less will do: placed anew, bodies would fall through each other.
+        """
+        self.diverged = False
+        self.bullet.resetSimulation(physicsClientId=self.client)
         self.bullet.setGravity(0, 0, -9.81, physicsClientId=self.client)
         self.bullet.setTimeStep(TIMESTEP, physicsClientId=self.client)
         self.bullet.setPhysicsEngineParameter(
@@ -151,15 +163,49 @@ class BulletWorld:
             )
         return body
 
-    def marker(self, radius: float, color: Triple, flat: bool = False) -> int:
-        """Build something that is only seen, a ball or a disc, and return its number."""
-        bullet, client = self.bullet, self.client
-        kind = (
-            {"shapeType": bullet.GEOM_CYLINDER, "radius": radius, "length": 0.002}
-            if flat
-            else {"shapeType": bullet.GEOM_SPHERE, "radius": radius}
+    def add_mesh(self, vertices: Array, faces: NDArray[np.integer]) -> int:
+        """Build a body that stands fixed and is not drawn, from triangles (F, 3) that may form
+        hollows, and return its number.
+        """
+        shape = self.bullet.createCollisionShape(
+            self.bullet.GEOM_MESH,
+            vertices=np.asarray(vertices, np.float64).tolist(),
+            indices=np.asarray(faces).ravel().tolist(),
+            flags=self.bullet.GEOM_FORCE_CONCAVE_TRIMESH,
+            physicsClientId=self.client,
         )
-        shape = bullet.createVisualShape(rgbaColor=(*color, 1), physicsClientId=client, **kind)
+        return int(self.bullet.createMultiBody(0, shape, -1, physicsClientId=self.client))
+
+    def remove(self, body: int) -> None:
+        """Take a body out of the world."""
+        self.bullet.removeBody(body, physicsClientId=self.client)
+
+    def marker(self, radius: float, color: Triple, flat: bool = False, post: float = 0.0) -> int:
+        """Build something that is only seen, a ball or a disc, and return its number.
+
+        Args:
+            radius: [m].
+            color: RGB in [0, 1].
+            flat: a disc.
+            post: length of a thin post below a ball [m]; where it meets the table shows how far
+                away the ball is, which one camera cannot tell from the ball alone.
+        """
+        bullet, client = self.bullet, self.client
+        kinds = [bullet.GEOM_CYLINDER if flat else bullet.GEOM_SPHERE]
+        radii, lengths, places = [radius], [0.002], [(0.0, 0.0, 0.0)]
+        if post:
+            kinds.append(bullet.GEOM_CYLINDER)
+            radii.append(_POST * radius)
+            lengths.append(post)
+            places.append((0.0, 0.0, -post / 2))
+        shape = bullet.createVisualShapeArray(
+            shapeTypes=kinds,
+            radii=radii,
+            lengths=lengths,
+            visualFramePositions=places,
+            rgbaColors=[(*color, 1), (*_POST_COLOR, 1)][: len(kinds)],
+            physicsClientId=client,
+        )
         return int(bullet.createMultiBody(0, -1, shape, physicsClientId=client))
 
     def set_friction(self, body: int, friction: float) -> None:
@@ -174,9 +220,10 @@ class BulletWorld:
                 physicsClientId=self.client,
             )
 
-    def set_mass(self, body: int, mass: float) -> None:
-        """Set the mass of a body's base [kg]; its inertia keeps in step."""
-        self.bullet.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
+    def set_mass(self, body: int, mass: float, slide: bool = False) -> None:
+        """Set the mass of a body, or of its slide [kg]; its inertia keeps in step."""
+        link = 0 if slide else -1
+        self.bullet.changeDynamics(body, link, mass=mass, physicsClientId=self.client)
 
     def place(self, body: int, pose: Array) -> None:
         """Put a body at rest at a pose (7,): position, quaternion."""
@@ -196,6 +243,7 @@ class BulletWorld:
         )
         pose = np.array((*position, *rotation))
         if not np.abs(pose).max() < _FARTHEST:  # catches NaN as well
+            self.diverged = True
             raise SimulationError(
                 f"body {body} is at {position}: physics has diverged, or it was thrown off the "
                 "table. Reset the environment; if it happens again, command smaller steps or less "

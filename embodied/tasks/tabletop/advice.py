@@ -14,6 +14,8 @@ from embodied.tasks.tabletop.task import Array, Hand, axes_of, to_local, yaw_of
 
 _PUSHING = 0.2  # opening of the fingers that push: two edges steady a cube, a corner cannot wedge
 _HOVER = 0.07  # above a thing before going down to it, at scale 1 [m]
+_IN_LINE = (0.006, 0.1)  # hand aside of the thing [m] and turned from it [rad]: straight down
+_OUT_OF_LINE = (0.02, 0.5)  # by so much more it hovers
 
 
 class Aim(NamedTuple):
@@ -145,7 +147,10 @@ def drawer(task: Drawer, hand: Hand) -> Aim:
 def grasp(
     thing: Array, hand: Hand, scale: float, turns: float = np.pi / 2, offset: float = 0.0
 ) -> Aim:
-    """Come from above, go down once in line, close.
+    """Come from above, go down the more the better it is in line, close.
+
+    Where to aim is a continuous function of the hand's pose, which a policy that sees with some
+    error can imitate; a height that jumps at a threshold it would straddle.
 
     Args:
         thing: (7,) pose of what to grasp.
@@ -156,13 +161,12 @@ def grasp(
     """
     yaw = _nearest(yaw_of(thing), turns) + offset
     error = hand.position - thing[:3]
-    aside = float(np.linalg.norm(error[:2]))
+    aside = float(np.linalg.norm(error[:2])) / scale
     turned = abs(_nearest(yaw_of_hand(hand) - yaw, turns))
-    in_line = aside < 0.008 * scale and turned < 0.12
-    if not in_line and not (aside < 0.014 * scale and error[2] < 0.02 * scale):
-        return Aim(thing[:3] + np.array([0, 0, _HOVER * scale]), yaw, 1.0)
-    closing = error[2] < 0.006 * scale
-    return Aim(thing[:3], yaw, 0.0 if closing else 1.0)
+    off = max((aside - _IN_LINE[0]) / _OUT_OF_LINE[0], (turned - _IN_LINE[1]) / _OUT_OF_LINE[1])
+    height = _HOVER * scale * min(max(off, 0.0), 1.0)
+    closing = error[2] < 0.006 * scale and aside < 0.014
+    return Aim(thing[:3] + np.array([0, 0, height]), yaw, 0.0 if closing else 1.0)
 
 
 def yaw_of_hand(hand: Hand) -> float:

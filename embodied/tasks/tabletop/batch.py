@@ -13,6 +13,7 @@ from embodied.errors import ConfigError
 from embodied.simulators.bullet import Rig, SimulationError
 from embodied.simulators.bullet.rotations import from_rotvec, to_quaternion, to_rotvec
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
+from embodied.tasks.tabletop.glances import Glance, Moment
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
 from embodied.tasks.tabletop.workcell import VIOLATIONS, Snapshot, Workcell
 
@@ -47,8 +48,9 @@ class TabletopBatch:
             raise ConfigError(f"number of environments = {count} must be at least 1")
         self.config, self.count = config, count
         self.rig = Rig(config.robot, config.urdf)
-        self.cells = [Workcell(config, self.rig) for _ in range(count)]
+        self.cells = [self.build_cell() for _ in range(count)]
         self._views: TableViews | None = None
+        self._moment: Moment | None = None
         joints = len(self.rig.lower)
         size = 7 if config.control == "ee_delta" else joints + 1
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
@@ -66,6 +68,7 @@ class TabletopBatch:
 
     def begin(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """Start the episodes of some seeds in some workcells."""
+        self._move_on()
         for row, seed in zip(rows, seeds, strict=True):
             cell = self.cells[row]
             cell.begin(cell.draw(seed))
@@ -85,12 +88,16 @@ class TabletopBatch:
         Raises:
             SimulationError: an action has another shape or holds NaN, or physics has diverged.
         """
-        actions = self._checked(actions)
+        given = self._checked(actions)
+        self._move_on()
+        arrived: Array = np.stack(
+            [cell.delayed(action) for cell, action in zip(self.cells, given, strict=True)]
+        )
         if self.config.control == "ee_delta":
-            commands = self._follow(actions)
-            openings = (actions[:, 6] + 1) / 2
+            commands = self._follow(arrived)
         else:
-            commands, openings = self._joints(actions[:, :-1]), (actions[:, -1] + 1) / 2
+            commands = self._joints(arrived[:, :-1])
+        openings = (arrived[:, -1] + 1) / 2
         rewards = np.zeros(self.count)
         terminated, truncated = np.zeros(self.count, bool), np.zeros(self.count, bool)
         for row, cell in enumerate(self.cells):
@@ -108,8 +115,16 @@ class TabletopBatch:
     def views(self) -> TableViews:
         """The cameras; made when they are first asked for."""
         if self._views is None:
-            self._views = TableViews(self.config, self.rig, self.cells)
+            self._views = self.build_views()
         return self._views
+
+    def build_cell(self) -> Workcell:
+        """Make one workcell."""
+        return Workcell(self.config, self.rig)
+
+    def build_views(self) -> TableViews:
+        """Make the cameras."""
+        return TableViews(self.config, self.rig, self.cells)
 
     def restore(self, row: int, state: Snapshot) -> None:
         """Put a workcell into a state.
@@ -117,11 +132,16 @@ class TabletopBatch:
         Raises:
             SimulationError: a state of another task or robot.
         """
+        self._move_on()
         self.cells[row].restore(state)
         self._relook(row)
 
-    def observe(self) -> dict[str, Any]:
-        """Return the observations: arrays (N, ...) and a tuple of instructions."""
+    def observe(self, lazy: bool = False) -> dict[str, Any]:
+        """Return the observations: arrays (N, ...) and a tuple of instructions.
+
+        Args:
+            lazy: images are `Glance`s, rendered where they are looked at before the next step.
+        """
         poses = np.stack([cell.hand.pose for cell in self.cells])
         openings = np.array([[cell.hand.opening] for cell in self.cells])
         turns = to_quaternion(poses[:, :3, :3])
@@ -130,7 +150,11 @@ class TabletopBatch:
         seen["instruction"] = tuple(
             cell.layout.instruction if cell.layout else "" for cell in self.cells
         )
-        if self.config.observation == "rgb":
+        if self.config.observation == "rgb" and lazy:
+            size = (self.config.height, self.config.width)
+            self._moment = Moment(self.views, self.count, size)
+            seen.update({camera: Glance(self._moment, camera) for camera in CAMERAS})
+        elif self.config.observation == "rgb":
             images = self.views.images()
             seen.update({camera: images[camera]["rgb"] for camera in CAMERAS})
         if self.config.privileged:
@@ -154,6 +178,10 @@ class TabletopBatch:
         """Close the worlds."""
         for cell in self.cells:
             cell.world.close()
+
+    def _move_on(self) -> None:
+        if self._moment is not None:
+            self._moment.end()
 
     def _relook(self, row: int) -> None:
         if self._views is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from embodied.errors import ConfigError, nearest
 
 TASKS = ("reach", "push", "pick", "stack", "place_tray", "peg_insert", "drawer", "plug_in")
 RATE = 20
 """Control steps per second."""
+
+Disturbance = Literal["none", "moved", "heavier", "camera", "delay"]
+"""See `disturbances.disturb`."""
 
 Triple = tuple[float, float, float]
 
@@ -52,6 +55,9 @@ class TabletopConfig:
         max_steps: the episode is truncated after this many control steps; 0 takes the task's own.
         position_step: way of the tool per unit of action [m].
         rotation_step: turn of the tool per unit of action [rad].
+        disturbance: what goes wrong in every episode: "moved" (what the task is about is shoved
+            aside as the tool comes near), "heavier" (by 20 %), "camera" (the front one was
+            knocked), "delay" (actions come 50 or 100 ms late); "none".
         width, height: pixels of both cameras.
         safety: what counts as a violation.
     """
@@ -65,6 +71,7 @@ class TabletopConfig:
     reward: Literal["dense", "sparse"] = "dense"
     level: int = 1
     max_steps: int = 0
+    disturbance: Disturbance = "none"
     position_step: float = 0.02
     rotation_step: float = 0.1
     width: int = 96
@@ -78,10 +85,13 @@ class TabletopConfig:
             ("observation", ("state", "rgb")),
             ("control", ("ee_delta", "joint_position", "joint_velocity")),
             ("reward", ("dense", "sparse")),
+            ("disturbance", get_args(Disturbance)),
         ):
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"unknown {name} '{value}': {nearest(value, allowed)}")
+        if (self.task, self.disturbance) == ("reach", "heavier"):
+            raise ConfigError("nothing is lifted in the task 'reach': choose another disturbance")
         if self.level not in range(4):
             raise ConfigError(f"level = {self.level}: allowed are 0, 1, 2 and 3")
         if self.max_steps < 0:

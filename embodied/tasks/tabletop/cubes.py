@@ -17,6 +17,7 @@ HALF = 0.02
 MASS = 0.08
 """Of a cube at scale 1 [kg]."""
 
+_POST = 0.4  # below the ball of a goal, down to the table and into it [m]
 _AREA = (0.12, 0.18)  # half the area that things lie in [m]
 _LIES: dict[str, Triple] = {  # half edges of what only distracts, at scale 1 [m]
     "distractor_0": (0.022, 0.022, 0.018),
@@ -60,6 +61,12 @@ class CubeTask(Task):
         self.bodies[name] = self.world.add(blocks, mass, friction=0.9)
         self.masses[name] = mass
 
+    def add_ball(self, radius: float) -> None:
+        """Add the ball on its post that marks the goal, of a radius at scale 1 [m]."""
+        color = COLORS[self.colors["goal"]]
+        radius, post = radius * self.scale, _POST * self.scale
+        self.bodies["goal"] = self.world.marker(radius, color, post=post)
+
     def lay(self, draw: Draw, poses: dict[str, Array]) -> Layout:
         """Finish a layout: distractors, colours, wording."""
         lies = _LIES if self.level >= 2 else {}
@@ -90,6 +97,7 @@ class Reach(CubeTask):
     """
 
     max_steps = 60
+    subject = "goal"
     cubes = ()
     colors: ClassVar = {"goal": "green"}
     phrases = (
@@ -102,7 +110,7 @@ class Reach(CubeTask):
     def build(self) -> None:
         """Add the ball."""
         super().build()
-        self.bodies["goal"] = self.world.marker(0.018 * self.scale, COLORS[self.colors["goal"]])
+        self.add_ball(0.02)
 
     def draw(self, draw: Draw) -> Layout:
         """Hang the ball somewhere."""
@@ -141,7 +149,7 @@ class Pick(CubeTask):
     def build(self) -> None:
         """Add the cube and the ball."""
         super().build()
-        self.bodies["goal"] = self.world.marker(0.014 * self.scale, COLORS[self.colors["goal"]])
+        self.add_ball(0.02)
 
     def draw(self, draw: Draw) -> Layout:
         """Lay the cube and hang the ball."""

@@ -28,6 +28,7 @@ class InsertTask(CubeTask):
 
     max_steps = 200
     observed = ("part", "fixture")
+    subject = "part"
     tip: ClassVar[float]
     lies: ClassVar[float]
     mouth: ClassVar[float]
@@ -168,13 +169,15 @@ class PlugIn(InsertTask):
 class Drawer(CubeTask):
     """Pull the drawer open by its handle (ManiSkill's OpenCabinetDrawer).
 
-    Randomisation: place and turn of the cabinet; from level 2 on colours, two distractors, wording.
+    Randomisation: place and turn of the cabinet; from level 2 on colours, mass, two distractors,
+    wording.
     Success: the drawer is more than 12 cm open (times the rig's scale) and slower than 10 cm/s.
     Reward: a third each for the hand near the handle, holding it, and the share of the way.
     """
 
     max_steps = 150
     observed = ("cabinet",)
+    subject = "cabinet"
     colors: ClassVar = {"cabinet": "white"}
     phrases = (
         "open the drawer of the {cabinet} cabinet",
@@ -211,10 +214,15 @@ class Drawer(CubeTask):
             Block((post, 0.005, 0.005), (-post, -0.045, z), steel),
         ]
         slide = Slide(
-            tuple(self.scaled(b) for b in drawer), 0.4 * self.scale**3, self.travel * self.scale
+            tuple(self.scaled(b) for b in drawer), self.slide_mass, self.travel * self.scale
         )
         self.bodies["cabinet"] = self.world.add([self.scaled(b) for b in shell], slide=slide)
         self.add_distractors()
+
+    @property
+    def slide_mass(self) -> float:
+        """Nominal mass of the drawer [kg]."""
+        return 0.4 * self.scale**3
 
     @property
     def objects_size(self) -> int:
@@ -244,13 +252,19 @@ class Drawer(CubeTask):
     def begin(self, layout: Layout) -> None:
         """Close the drawer too."""
         super().begin(layout)
-        self.world.set_travel(self.bodies["cabinet"], 0.0)
+        cabinet = self.bodies["cabinet"]
+        self.world.set_mass(cabinet, self.slide_mass * layout.mass, slide=True)
+        self.world.set_travel(cabinet, 0.0)
 
     def handle_pose(self) -> Array:
         """Return where the handle's middle is, turned as the cabinet, (7,)."""
         cabinet = self.world.pose(self.bodies["cabinet"])
         local = np.array([-self.handle * self.scale - self.opening, 0.0, self.height * self.scale])
         return np.concatenate([cabinet[:3] + axes_of(cabinet) @ local, cabinet[3:]])
+
+    def approached(self) -> Array:
+        """Return the handle's middle."""
+        return self.handle_pose()[:3]
 
     def judge(self, hand: Hand) -> Verdict:
         """See the class."""

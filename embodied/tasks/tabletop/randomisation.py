@@ -53,6 +53,21 @@ class View:
 
 
 @dataclass(frozen=True)
+class Jolt:
+    """A thing is shoved aside, once.
+
+    Attributes:
+        name: of the body.
+        way: (2,) on the table, or as far backwards: whichever leads away from the tool [m].
+        near: it happens when the tool has come so near [m].
+    """
+
+    name: str
+    way: Array
+    near: float
+
+
+@dataclass(frozen=True)
 class Layout:
     """One episode before its first step.
 
@@ -65,6 +80,8 @@ class Layout:
         mass: share of their nominal mass.
         posture: (J,) shift of the arm's joints at the start [rad].
         view: cameras and light.
+        jolt: what is shoved aside while the arm works.
+        delay: control steps by which actions come late.
     """
 
     seed: int
@@ -75,6 +92,8 @@ class Layout:
     mass: float = 1.0
     posture: Array = field(default_factory=lambda: np.zeros(0))
     view: View = field(default_factory=View)
+    jolt: Jolt | None = None
+    delay: int = 0
 
 
 class Draw:

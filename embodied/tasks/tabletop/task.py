@@ -81,6 +81,9 @@ class Task(ABC):
     observed: ClassVar[tuple[str, ...]] = ()
     """Bodies whose poses the privileged observation holds, before the goal."""
 
+    subject: ClassVar[str] = "cube"
+    """Body that the task is about: the one a disturbance shoves aside."""
+
     def __init__(self, world: BulletWorld, arm: TableArm, rig: Rig, level: int) -> None:
         self.world, self.arm, self.rig, self.level = world, arm, rig, level
         self.scale = rig.spec.scale
@@ -119,6 +122,19 @@ class Task(ABC):
         """Return the privileged observation: poses (7,) of `observed` and the goal's."""
         poses = [self.world.pose(self.bodies[name]) for name in self.observed]
         return np.concatenate([*poses, self.goal]).astype(np.float32)
+
+    def approached(self) -> Array:
+        """Return what the hand goes for first, (3,) [m]."""
+        return self.position(self.subject)
+
+    def displace(self, name: str, way: Array) -> None:
+        """Shove a body along the table by a way (2,) [m]; the goal goes along with what is fixed to
+        it.
+        """
+        step = np.array([*way, 0, 0, 0, 0, 0])
+        self.world.place(self.bodies[name], self.world.pose(self.bodies[name]) + step)
+        if name not in self.masses:
+            self.goal = self.goal + step
 
     def position(self, name: str) -> Array:
         """Return where a body is, (3,) [m]."""

@@ -44,9 +44,12 @@ class TabletopVectorEnv(VectorEnv):
     Args:
         num_envs: N.
         config: the task; keyword overrides are laid over it (`level=2`).
+        lazy: images are rendered where they are looked at before the next step, see `Glance`;
+            those of `final_obs` always are.
 
     Attributes:
         batch: the workcells.
+        lazy: as given.
 
     Raises:
         ConfigError: an unknown or unusable setting.
@@ -58,9 +61,11 @@ class TabletopVectorEnv(VectorEnv):
     }  # fmt: skip
 
     def __init__(
-        self, num_envs: int = 1, config: TabletopConfig | None = None, **overrides: Any
-    ) -> None:
+        self, num_envs: int = 1, config: TabletopConfig | None = None, lazy: bool = False,
+        **overrides: Any,
+    ) -> None:  # fmt: skip
         self.config = configure(config, overrides)
+        self.lazy = lazy
         self.batch = TabletopBatch(self.config, num_envs)
         self.num_envs = num_envs
         self.single_observation_space = self.batch.observation_space
@@ -84,7 +89,7 @@ class TabletopVectorEnv(VectorEnv):
                 chance = np.random.default_rng()
                 self._next = [int(chance.integers(2**31)) if s is None else s for s in seed]
         self._begin(range(self.num_envs))
-        return self.batch.observe(), self._infos()
+        return self.batch.observe(self.lazy), self._infos()
 
     def step(
         self, actions: NDArray[np.floating]
@@ -93,7 +98,7 @@ class TabletopVectorEnv(VectorEnv):
     ]:
         """Step every environment; see `gymnasium.vector.VectorEnv.step`."""
         reward, terminated, truncated = self.batch.step(actions)
-        observation, infos = self.batch.observe(), self._infos()
+        observation, infos = self.batch.observe(self.lazy), self._infos()
         done = np.flatnonzero(terminated | truncated).tolist()
         if done:
             ended = np.isin(np.arange(self.num_envs), done)
@@ -103,7 +108,7 @@ class TabletopVectorEnv(VectorEnv):
             final = {k: v for k, v in infos.items() if not k.startswith("_")}
             final.update({f"_{name}": ended for name in list(final)})
             self._begin(done)
-            observation = self.batch.observe()
+            observation = self.batch.observe(self.lazy)
             infos = {
                 **self._infos(),
                 "final_obs": last,

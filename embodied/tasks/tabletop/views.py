@@ -41,7 +41,7 @@ class TableViews:
         self._config, self._cells = config, cells
         self._scale = rig.spec.scale
         self._middle = np.array([*rig.spec.center, 0.0])
-        template = Workcell(config, rig, visuals=True)
+        template = type(cells[0])(config, rig, visuals=True)
         self._cameras = BulletCameras(
             template.world, [cell.world for cell in cells], template.bodies
         )
@@ -96,13 +96,15 @@ class TableViews:
         return np.stack([cell.hand.pose for cell in self._cells]) @ local
 
     def images(
-        self, cameras: Sequence[str] = CAMERAS, outputs: tuple[str, ...] = ("rgb",)
-    ) -> dict[str, dict[str, NDArray[np.generic]]]:
+        self, cameras: Sequence[str] = CAMERAS, outputs: tuple[str, ...] = ("rgb",),
+        rows: Sequence[int] | None = None,
+    ) -> dict[str, dict[str, NDArray[np.generic]]]:  # fmt: skip
         """Render what cameras see now.
 
         Args:
             cameras: some of `CAMERAS`.
             outputs: some of "rgb", "depth", "semantic", "instance".
+            rows: N of the workcells; None means all.
 
         Returns:
             For each camera one array (N, H, W, ...) per output, see `BulletCameras.render`.
@@ -111,9 +113,11 @@ class TableViews:
             SensorError: unknown camera or output.
         """
         specs = {camera: self.spec(camera, outputs) for camera in cameras}
-        self._cameras.look()
+        self._cameras.look(rows)
+        chosen = slice(None) if rows is None else list(rows)
         return {
-            camera: self._cameras.render(spec, self.poses(camera)) for camera, spec in specs.items()
+            camera: self._cameras.render(spec, self.poses(camera)[chosen], rows)
+            for camera, spec in specs.items()
         }
 
     def points(self, row: int, camera: str = "front") -> tuple[Array, NDArray[np.uint8]]:

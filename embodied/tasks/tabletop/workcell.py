@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +14,7 @@ from embodied.simulators.bullet import Block, BulletWorld, Rig, SimulationError,
 from embodied.simulators.bullet.world import TIMESTEP
 from embodied.tasks.tabletop.config import RATE, SafetyLimits, TabletopConfig
 from embodied.tasks.tabletop.cubes import Pick, Reach
+from embodied.tasks.tabletop.disturbances import disturb
 from embodied.tasks.tabletop.fixtures import Drawer, PegInsert, PlugIn
 from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
 from embodied.tasks.tabletop.randomisation import Draw, Layout
@@ -37,6 +38,7 @@ TASK_CLASSES: Mapping[str, type[Task]] = MappingProxyType(
 VIOLATIONS = ("force", "workspace", "velocity")
 """What `info["violations"]` counts, in control steps of the episode."""
 
+_FLOOR = -0.75  # of the room, where what falls off the table comes to rest [m]
 _PIECES = 4  # of a control step: motors get a target, and forces are looked at, once in each
 _SETTLE = 24  # physics steps after a reset, for contacts to form
 
@@ -54,6 +56,7 @@ class Snapshot:
         opening: the gripper is sent to.
         steps: control steps so far.
         violations: counts so far, in the order of `VIOLATIONS`.
+        late: actions that have not come through yet, oldest first.
     """
 
     kind: tuple[str, str, bool]
@@ -64,6 +67,7 @@ class Snapshot:
     opening: float
     steps: int
     violations: tuple[int, ...]
+    late: tuple[Array, ...] = ()
 
 
 class Workcell:
@@ -84,32 +88,49 @@ class Workcell:
         opening: the gripper is sent to, in [0, 1].
         steps: control steps of the episode.
         violations: (3,) counts, in the order of `VIOLATIONS`.
+        late: actions that have not come through yet, oldest first.
     """
 
     def __init__(self, config: TabletopConfig, rig: Rig, visuals: bool = False) -> None:
         self.config, self.rig = config, rig
         self.world = BulletWorld(visuals)
-        scale, (x, y) = rig.spec.scale, rig.spec.center
-        size = 0.75 * scale
-        self.table = self.world.add(
-            (Block((size, size, 0.02), color=(0.62, 0.52, 0.40)),),
-            position=(x, y, -0.02),
-            friction=0.8,
-        )
-        self.arm = TableArm(self.world, rig)
-        self.task = TASK_CLASSES[config.task](self.world, self.arm, rig, config.level)
+        self._build()
         self.max_steps = config.max_steps or self.task.max_steps
         self._low, self._high = working_space(rig, config.safety)
-        self._clear()
-        self.arm.put(rig.ready)
-        self._fresh = self.world.remember()
         self.layout: Layout | None = None
         self.violations = np.zeros(len(VIOLATIONS), np.int64)
         self.steps = 0
+        self.late: tuple[Array, ...] = ()
         self._aim(rig.ready, 1.0)
         self.positions, self.velocities, self._opened = self.arm.read()
         self.hand = Hand(rig.tcp(self.positions), self._opened, 0.0)
         self.verdict = Verdict(False, 0.0)
+
+    def _build(self) -> None:
+        """Fill the empty world."""
+        self.table = self.build_table()
+        self.arm = TableArm(self.world, self.rig)
+        self.task = self.build_task()
+        self._clear()
+        self.arm.put(self.rig.ready)
+        self._fresh = self.world.remember()
+
+    def build_table(self) -> int:
+        """Put what the arm stands on into the world and return its number."""
+        scale, (x, y) = self.rig.spec.scale, self.rig.spec.center
+        size = 0.75 * scale
+        table = self.world.add(
+            (Block((size, size, 0.02), color=(0.62, 0.52, 0.40)),),
+            position=(x, y, -0.02),
+            friction=0.8,
+        )
+        self.world.add((Block((6.0, 6.0, 0.1)),), position=(x, y, _FLOOR - 0.1))
+        return table
+
+    def build_task(self) -> Task:
+        """Put what the task is about into the world."""
+        made = TASK_CLASSES[self.config.task]
+        return made(self.world, self.arm, self.rig, self.config.level)
 
     @property
     def kind(self) -> tuple[str, str, bool]:
@@ -123,8 +144,9 @@ class Workcell:
 
     def draw(self, seed: int) -> Layout:
         """Draw the episode of a seed."""
-        spec = self.rig.spec
-        return self.task.draw(Draw(seed, self.config.level, spec.center, spec.scale))
+        spec, wrong = self.rig.spec, self.config.disturbance
+        layout = self.task.draw(Draw(seed, self.config.level, spec.center, spec.scale))
+        return disturb(layout, wrong, self.task.subject, spec.scale)
 
     def begin(self, layout: Layout) -> None:
         """Start an episode."""
@@ -133,6 +155,7 @@ class Workcell:
         self.arm.put(self.command)
         self.world.step(_SETTLE)
         self.steps = 0
+        self.late = (self._rest(),) * layout.delay
         self.violations[:] = 0
         self._read()
 
@@ -149,6 +172,7 @@ class Workcell:
             self.opening,
             self.steps,
             tuple(self.violations.tolist()),
+            self.late,
         )
 
     def restore(self, state: Snapshot) -> None:
@@ -165,9 +189,15 @@ class Workcell:
         self._lay(state.layout)
         self.world.load(state.world)
         self.target, self.command = state.target.copy(), state.command.copy()
-        self.opening, self.steps = state.opening, state.steps
+        self.opening, self.steps, self.late = state.opening, state.steps, state.late
         self.violations[:] = state.violations
         self._read()
+
+    def delayed(self, action: Array) -> Array:
+        """Take an action (A,) and return the one that comes through now."""
+        arrived, *late = (*self.late, action)
+        self.late = tuple(late)
+        return arrived
 
     def send(self, target: Array) -> None:
         """Aim the tool at a pose (4, 4), held back to the working space and near where it is."""
@@ -208,7 +238,29 @@ class Workcell:
     def sense(self, tip: Array) -> None:
         """Take over where the tool is, (4, 4), after `move`, and judge."""
         self.hand = Hand(tip, self._opened, float(np.abs(self.velocities).max()))
+        self._jolt()
         self.verdict = self.task.judge(self.hand)
+
+    def _jolt(self) -> None:
+        """Shove aside what the episode wants shoved, when the tool has come near."""
+        layout, task, hand = self.layout, self.task, self.hand.position
+        if layout is None or layout.jolt is None or not self.steps:
+            return
+        name, way, near = layout.jolt.name, layout.jolt.way, layout.jolt.near
+        if np.linalg.norm(hand - task.approached()) > near or task.held(name):
+            return
+        away = (task.position(name)[:2] - hand[:2]) @ way >= 0
+        task.displace(name, way if away else -way)
+        self.layout = replace(layout, poses={**layout.poses, "goal": task.goal}, jolt=None)
+
+    def _rest(self) -> Array:
+        """Return the action (A,) that changes nothing."""
+        lower, upper = self.rig.lower, self.rig.upper
+        if self.config.control == "joint_position":
+            still = 2 * (self.command - lower) / (upper - lower) - 1
+        else:
+            still = np.zeros(6 if self.config.control == "ee_delta" else len(lower))
+        return np.append(still, 2 * self.opening - 1)
 
     def _clear(self) -> None:
         """Take everything off the table, so that no contact outlives its episode."""
@@ -217,6 +269,9 @@ class Workcell:
         self.world.detect()
 
     def _lay(self, layout: Layout) -> None:
+        if self.world.diverged:
+            self.world.clear()
+            self._build()
         self._clear()
         self.world.recall(self._fresh)
         self.layout = layout
