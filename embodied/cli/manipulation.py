@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from embodied import config as configuration
 from embodied.cli.evaluators import Episodes
 from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
+from embodied.policies.residual import ResidualPolicy
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.manipulation.config import ManipulationTraining
+from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.training.manipulation.validation import play, require_fit
 
 FILMED = 9
@@ -22,13 +24,16 @@ class ManipulationEvaluator:
 
     Args:
         what: folder of a trained policy.
-        overrides: key.path=value; `evaluation.level`, `task.max_steps` or `policy.execute`, say.
+        overrides: key.path=value; `evaluation.level`, `task.disturbance`, `task.robot` or
+            `policy.execute`, say.
         which: checkpoint of a run folder, "latest" or "best".
     """
 
     shown = ("success", "steps", "return", "violations_force", "violations_workspace",
              "violations_velocity")  # fmt: skip
     published: ClassVar[Mapping[str, str]] = {}
+    configured: ClassVar[type] = ManipulationTraining
+    """What the config.yaml of its runs holds."""
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         if not Path(what).is_dir():
@@ -38,7 +43,7 @@ class ManipulationEvaluator:
             )
         checkpoint = open_checkpoint(what, which)
         source = f"{checkpoint.path}/config.yaml"
-        trained = configuration.build(ManipulationTraining, checkpoint.config(), source=source)
+        trained: Any = configuration.build(self.configured, checkpoint.config(), source=source)
         self.settings = configuration.override(trained, overrides)
         if not self.settings.tasks:
             raise ConfigError(
@@ -51,9 +56,10 @@ class ManipulationEvaluator:
 
     @property
     def key(self) -> str:
-        """Start of the published names."""
-        tasks = self.settings.tasks
-        return self.settings.key or (tasks[0] if len(tasks) == 1 else "multitask")
+        """Start of the published names; ends in the disturbance where there is one."""
+        tasks, wrong = self.settings.tasks, self.settings.task.disturbance
+        name = self.settings.key or (tasks[0] if len(tasks) == 1 else "multitask")
+        return name if wrong == "none" else f"{name}.{wrong}"
 
     @property
     def seed(self) -> int:
@@ -125,4 +131,40 @@ class ManipulationEvaluator:
         policy.execute = trained.execute
         for name in self.settings.tasks:
             require_fit(policy, self.settings.of(name))
+        return policy
+
+
+class RefinementEvaluator(ManipulationEvaluator):
+    """Refined policies, beside their base on the same initial states."""
+
+    configured: ClassVar[type] = RefinementTraining
+    _amplitude = 1.0
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes with the refined policy and, if that is wanted, with its base.
+
+        Raises:
+            ConfigError: explanations are asked for.
+            CheckpointError: the policy was made for other observations or actions.
+        """
+        refined = super().play(explain)
+        if self.settings.evaluation.base:
+            self._amplitude = 0.0
+            base = super().play(explain)
+            self._amplitude = 1.0
+            gains = [
+                {name: one[name] - other[name] for name in ("success", "steps")}
+                for one, other in zip(refined, base, strict=True)
+            ]
+            self._parts = {"base": base, "gain": gains}
+        return refined
+
+    def parts(self) -> Mapping[str, Episodes]:
+        """Return the base's episodes, and what was gained in each."""
+        return self._parts if self.settings.evaluation.base else {}
+
+    def _policy(self) -> ChunkPolicy:
+        policy = super()._policy()
+        if isinstance(policy, ResidualPolicy):
+            policy.amplitude *= self._amplitude
         return policy

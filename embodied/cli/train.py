@@ -21,6 +21,7 @@ examples:
   embodied train nav/pointnav_ppo train.steps=200000 seed=1 --run runs/short
   embodied train nav/pointnav_ppo --run runs/short --resume     go on after an interruption
   embodied train my_recipe.yaml
+  embodied train manip/refine_pick base=runs/sc_vla_pick         refine a trained policy online
   embodied eval runs/pointnav_ppo                                then: how good is it?"""
 
 
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         )
     kind = str(tree.pop("trainer", "ppo"))
     train = registry.resolve("trainer", kind)
+    if kind in registry.names("completion"):
+        tree = registry.resolve("completion", kind)(tree)
     settings = config.build(
         typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"
     )

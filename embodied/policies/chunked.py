@@ -153,27 +153,58 @@ class ChunkPolicy(ABC):
 
     def select_action(self, batch: Batch) -> Tensor:
         """Return the next action (B, A) of each environment; those at their chunk's end replan."""
-        count = len(batch[TASK])
-        if len(self._next) != count:
-            self.reset()
-            self._queue = np.zeros((count, *self._queue.shape[1:]), np.float32)
-            self._next = np.full(count, self.execute)
-        rows = np.flatnonzero(self._next >= self.execute)
+        self._expect(len(batch[TASK]))
+        rows = self.due()
         if len(rows):
-            self._replan(rows, self.predict(_rows(batch, rows)), count)
-        action = self._queue[np.arange(count), self._next]
-        self._next += 1
-        return torch.from_numpy(action)
+            self._renew(rows, _rows(batch, rows))
+        return torch.from_numpy(self._play(batch[STATE].cpu().numpy()))
 
     def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Choose one action per environment; see `embodied.policies.base.Policy`."""
-        if len(first) == len(self._next):
-            self.reset(first)
-        else:
-            self.reset()
-        batch = self.inputs.batch(observations, self.device)
-        action: NDArray[np.float32] = self.select_action(batch).numpy()
-        return action
+        self.prepare(observations, first)
+        return self._play(np.asarray(observations["state"], np.float32))
+
+    def prepare(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> None:
+        """See to it that every environment has a next action: replan where the chunk is used up.
+
+        Args:
+            observations: (N, ...) each; only the rows that replan are read.
+            first: (N,) whose episode begins: these replan, too.
+        """
+        self._expect(len(first))
+        self.reset(first)
+        rows = self.due()
+        if len(rows):
+            seen = {name: observations[name] for name in self.inputs.needed if name in observations}
+            self.replan(rows, _rows(seen, rows))
+
+    def replan(self, rows: NDArray[np.int64], observations: Mapping[str, Any]) -> None:
+        """Predict new chunks.
+
+        Args:
+            rows: the M environments they are for.
+            observations: (M, ...) each, of these environments.
+        """
+        self._renew(rows, self.inputs.batch(observations, self.device))
+
+    def due(self) -> NDArray[np.int64]:
+        """Return the environments whose chunk is used up."""
+        return np.flatnonzero(self._next >= self.execute)
+
+    def upcoming(self) -> NDArray[np.float32]:
+        """Return the next action (N, A) of each environment, which stays the next one.
+
+        An environment that is due shows its last one.
+        """
+        steps = np.minimum(self._next, self.execute - 1)
+        actions: NDArray[np.float32] = self._queue[np.arange(len(steps)), steps]
+        return actions
+
+    def advance(self) -> NDArray[np.float32]:
+        """Return the next action (N, A) of each environment and count it as played."""
+        actions = self.upcoming()
+        self._next += 1
+        return actions
 
     def planned(self) -> NDArray[np.float32]:
         """Return the chunks in use, (N, H, A)."""
@@ -191,21 +222,33 @@ class ChunkPolicy(ABC):
         """Fix what is drawn from now on."""
         self._generator.manual_seed(seed)
 
-    def _replan(self, rows: NDArray[np.int64], found: Mapping[str, Tensor], count: int) -> None:
-        for name, values in found.items():
+    def _play(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the actions (N, A) to play in states (N, S), and count them as played."""
+        return self.advance()
+
+    def _expect(self, count: int) -> None:
+        """Begin afresh when the number of environments has changed."""
+        if len(self._next) != count:
+            self.reset()
+            self._queue = np.zeros((count, *self._queue.shape[1:]), np.float32)
+            self._next = np.full(count, self.execute)
+
+    def _renew(self, rows: NDArray[np.int64], batch: Batch) -> None:
+        """Predict new chunks for some environments from a batch of these."""
+        for name, values in self.predict(batch).items():
             fresh = values.float().cpu().numpy()
             if name == "action":
                 self._queue[rows] = fresh
                 continue
             if name not in self.predicted:
-                self.predicted[name] = np.zeros((count, *fresh.shape[1:]), np.float32)
+                self.predicted[name] = np.zeros((len(self._next), *fresh.shape[1:]), np.float32)
             self.predicted[name][rows] = fresh
         self._next[rows] = 0
 
 
 def _rows(batch: Batch, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """Return some rows of a batch."""
+    """Return some rows of a batch or of observations."""
     return {
-        name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
+        name: [values[row] for row in rows] if isinstance(values, (list, tuple)) else values[rows]
         for name, values in batch.items()
     }

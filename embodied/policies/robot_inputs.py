@@ -69,6 +69,11 @@ class RobotInputs:
         """Size of what `Scaling.state` makes of a state: six numbers take a quaternion's place."""
         return self.state + (2 if self.orientation >= 0 else 0)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of the observations that the policy reads."""
+        return (*self.cameras, "state", "instruction")
+
     def batch(self, observations: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Turn observations of N environments (cameras by name, "state", "instruction") into a
         batch.
@@ -76,12 +81,11 @@ class RobotInputs:
         Raises:
             ConfigError: one is missing or of another shape.
         """
-        needed = (*self.cameras, "state", "instruction")
-        missing = [name for name in needed if name not in observations]
+        missing = [name for name in self.needed if name not in observations]
         if missing:
             raise ConfigError(
-                f"the policy needs the observations {', '.join(needed)}, but the task does not "
-                f"give {', '.join(missing)}: set the task's observation to rgb"
+                f"the policy needs the observations {', '.join(self.needed)}, but the task does "
+                f"not give {', '.join(missing)}: set the task's observation to rgb"
             )
         made: dict[str, Any] = {TASK: [str(text) for text in observations["instruction"]]}
         count = len(made[TASK])

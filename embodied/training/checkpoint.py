@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -69,6 +68,20 @@ class Storable(Protocol):
     normalization: dict[str, Any]
 
 
+class Stateful(Protocol):
+    """What a run needs beside the policy's weights to go on: an optimiser, or what behaves like
+    one. Its state holds, under "state", tensors by name in numbered groups.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state."""
+        ...
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A verified checkpoint folder: its path and its meta.json."""
@@ -99,7 +112,7 @@ class CheckpointStore:
         self,
         update: int,
         policy: Storable,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Stateful,
         config: Any,
         progress: Mapping[str, Any],
         score: float | None = None,
@@ -238,9 +251,7 @@ def load_policy(path: str | Path, which: str = "latest") -> Any:
     return policy
 
 
-def load_into(
-    checkpoint: Checkpoint, policy: Storable, optimizer: torch.optim.Optimizer | None = None
-) -> None:
+def load_into(checkpoint: Checkpoint, policy: Storable, optimizer: Stateful | None = None) -> None:
     """Copy a checkpoint's weights (and optimiser state) into existing objects.
 
     Raises:
@@ -304,7 +315,7 @@ def _weights(policy: Storable) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in policy.network.state_dict().items()}
 
 
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _flatten(optimizer: Stateful) -> dict[str, Tensor]:
     return {
         f"{index}.{name}": value.contiguous()
         for index, state in optimizer.state_dict()["state"].items()
@@ -312,7 +323,7 @@ def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _unflatten(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _unflatten(optimizer: Stateful, tensors: Mapping[str, Tensor]) -> None:
     tree = optimizer.state_dict()
     tree["state"] = {}
     for key, value in tensors.items():

@@ -57,7 +57,7 @@ class ResumableRun(ABC):
     """
 
     policy: Any
-    optimizer: torch.optim.Optimizer
+    optimizer: Any
 
     def __init__(
         self, config: Any, run_dir: Path, resume: bool, total: int, keep: int, threads: int

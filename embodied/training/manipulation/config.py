@@ -24,8 +24,9 @@ class DemonstrationConfig:
         sets: folders of further LeRobot data sets to learn from, of the same cameras and robot.
         episodes: successful ones per task.
         envs: recorded as one batch.
-        noise: standard deviation of what is added to the expert's actions, in their units; it comes
-            and goes over a quarter of a second, and pauses about half of the time. The data hold
+        noise: standard deviation of what is added to the expert's actions, in their units, in the
+            most disturbed episodes, none in the least; it comes and goes over a quarter of a
+            second, and pauses about half of the time. The data hold
             what the expert would have done: how it recovers is what a policy needs to know, for it
             will stray, too (Laskey et al. 2017).
         push: chance per step that the arm is pushed away for `push_steps` steps.
@@ -37,7 +38,7 @@ class DemonstrationConfig:
     sets: tuple[str, ...] = ()
     episodes: int = 150
     envs: int = 8
-    noise: float = 0.3
+    noise: float = 0.4
     push: float = 0.01
     push_steps: int = 5
     attempts: float = 3.0

@@ -17,7 +17,7 @@ from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.robot_inputs import ACTION, IMAGES, PADDED, STATE, TASK, RobotInputs
 from embodied.policies.sc_vla.labels import delta_state, progress
 from embodied.policies.visuomotor import VisuomotorConfig
-from embodied.tasks.datasets.lerobot import LeRobotSet, read_set
+from embodied.tasks.datasets.lerobot import LayoutError, LeRobotSet, read_set
 
 QUATERNION = ("qx", "qy", "qz", "qw")
 
@@ -133,6 +133,7 @@ def load(folders: Sequence[Path]) -> Demonstrations:
     sets = [read_set(folder) for folder in folders]
     for one in sets:
         one.require(STATE, ACTION)
+        _require_numbers(one)
         if _kind(one) != _kind(sets[0]):
             raise ConfigError(
                 f"{sets[0].folder} and {one.folder} do not fit together: cameras, sizes of state "
@@ -160,6 +161,17 @@ def load(folders: Sequence[Path]) -> Demonstrations:
         orientation=_orientation(sets[0]),
         fps=sets[0].fps,
     )
+
+
+def _require_numbers(one: LeRobotSet) -> None:
+    for name in (STATE, ACTION):
+        finite = np.isfinite(np.asarray(one.columns[name], np.float32)).all(axis=1)
+        if not finite.all():
+            episode = int(np.searchsorted(one.offsets, np.argmin(finite), side="right")) - 1
+            raise LayoutError(
+                f"{one.folder}: '{name}' of episode {one.episodes[episode].number} holds NaN or "
+                "infinity: leave that episode out, or record it again"
+            )
 
 
 def _kind(one: LeRobotSet) -> tuple[Any, ...]:

@@ -54,7 +54,8 @@ class RecordingError(EmbodiedError):
 class Disturbance:
     """Noise on the actions of one episode, and pushes now and then.
 
-    The noise pauses from time to time: tasks that end at rest could not be finished otherwise.
+    How strong the noise is differs from episode to episode, and it pauses from time to time: tasks
+    that end at rest could not be finished otherwise.
 
     Args:
         config: how much.
@@ -64,6 +65,7 @@ class Disturbance:
     def __init__(self, config: DemonstrationConfig, seed: int) -> None:
         self._config = config
         self._rng = np.random.default_rng([seed, 1])
+        self._scale = config.noise * self._rng.uniform()
         self._drift = np.zeros(6)
         self._noisy = True
         self._push, self._left = np.zeros(3), 0
@@ -74,7 +76,7 @@ class Disturbance:
         if rng.random() < SWITCH:
             self._noisy = not self._noisy
         # An Ornstein-Uhlenbeck process of 5 steps: independent noise would average out.
-        fresh = rng.standard_normal(6) * config.noise * self._noisy
+        fresh = rng.standard_normal(6) * self._scale * self._noisy
         self._drift = 0.8 * self._drift + 0.6 * fresh
         if rng.random() < config.push:
             way = rng.standard_normal(3)

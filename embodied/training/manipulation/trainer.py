@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from embodied.errors import EmbodiedError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.visuomotor import make_policy
 from embodied.training.checkpoint import Checkpoint, load_into
@@ -34,6 +35,10 @@ KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBacken
 
 LEARNING = "learning"
 """Key of the learning weights in the optimiser's state."""
+
+
+class DivergedError(EmbodiedError):
+    """A training whose loss is no number any more."""
 
 
 def train(
@@ -55,6 +60,7 @@ def train(
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
         RecordingError: the expert fails too often.
         LayoutError: a data set that cannot be read.
+        DivergedError: the loss is no number any more.
     """
     return _Run(config, Path(run_dir), resume).loop(quiet)
 
@@ -90,9 +96,11 @@ class _Run(ResumableRun):
         self.policy.normalization = self.data.statistics()
         self.learner = deepcopy(self.policy)
         self.learner.network.train()
+        self._acting: list[torch.Tensor] = [*self.policy.parameters()]
+        self._learning: list[torch.Tensor] = [*self.learner.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.learner.parameters(), loop.learning_rate, loop.betas,
-            weight_decay=loop.weight_decay,
+            weight_decay=loop.weight_decay, fused=True,
         )  # fmt: skip
         self._score: float | None = None
         self.restore_if_there()
@@ -109,6 +117,12 @@ class _Run(ResumableRun):
         self.update += 1
         row: dict[str, Any] = {"phase": "imitation", "step": self.update * loop.log_every}
         row |= {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
+        if not np.isfinite(row["loss"]):
+            raise DivergedError(
+                f"the loss is {row['loss']} after {row['step']} steps: train anew with a lower "
+                f"train.learning_rate than {loop.learning_rate}. The demonstrations are kept, and "
+                "the checkpoints written before are good"
+            )
         learnt = time.monotonic()
         self._score = None
         if self.due() or self.update == self.total:
@@ -131,7 +145,7 @@ class _Run(ResumableRun):
         load_into(checkpoint, self.policy, self.optimizer)
         self.learner.network.load_state_dict(self.policy.network.state_dict())
         with torch.no_grad():
-            for parameter in self.learner.parameters():
+            for parameter in self._learning:
                 parameter.copy_(self.optimizer.state[parameter][LEARNING])
 
     def _step(self, step: int, rng: np.random.Generator) -> dict[str, float]:
@@ -149,7 +163,7 @@ class _Run(ResumableRun):
                 loss, figures = self.learner.forward(batch)
             self.optimizer.zero_grad()
             loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learner.parameters(), loop.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._learning, loop.clip)
         self.optimizer.step()
         self._average(step)
         return {"loss": loss.item(), **figures, "gradient": norm.item(), "learning_rate": rate}
@@ -158,9 +172,8 @@ class _Run(ResumableRun):
     def _average(self, step: int) -> None:
         """Move the acting weights towards the learning ones, faster at the beginning."""
         share = 1 - min(self.settings.train.average, (1 + step) / (10 + step))
-        pairs = zip(self.policy.parameters(), self.learner.parameters(), strict=True)
-        for acting, learning in pairs:
-            acting.lerp_(learning, share)
+        torch._foreach_lerp_(self._acting, self._learning, share)
+        for learning in self._learning:
             self.optimizer.state[learning][LEARNING] = learning.data
 
     def _validate(self) -> dict[str, float]:

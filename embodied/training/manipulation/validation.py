@@ -34,7 +34,7 @@ def play(
         CheckpointError: the policy was made for other images, actions or another rate.
     """
     require_fit(policy, task)
-    env = TabletopVectorEnv(min(envs, episodes), task)
+    env = TabletopVectorEnv(min(envs, episodes), task, lazy=True)
     policy.seed(seed)
     policy.reset()
     try:

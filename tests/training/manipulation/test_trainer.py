@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,38 @@ def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Pa
     assert names == ["panda-reach-1-0", "panda-reach-1-1"]
 
 
+def test_eval_of_disturbances_and_of_another_arm(run: Path, tmp_path: Path) -> None:
+    file, few = tmp_path / "figures.json", "evaluation.episodes=2"
+    names = []
+    for number, change in enumerate(("disturbance=moved", "disturbance=delay", "robot=xarm6",
+                                     "robot=kuka", "robot=so101")):  # fmt: skip
+        episodes = tmp_path / f"{number}.jsonl"
+        words = [few, f"task.{change}", "--json", str(file), "--episodes", str(episodes)]
+        words += ["--key", "reach.other"] if "robot" in change else []
+        assert main(["eval", str(run), *words]) == 0
+        names.append(json.loads(episodes.read_text().splitlines()[0])["id"])
+    assert names == ["panda-reach-0-0"] * 2 + [f"{r}-reach-0-0" for r in ("xarm6", "kuka", "so101")]
+    figures = set(json.loads(file.read_text())["metrics"])
+    assert {"reach.moved.success", "reach.delay.success", "reach.other.success"} <= figures
+    assert "reach.success" not in figures
+
+
+def test_a_policy_learns_from_a_humanoid_of_another_laboratory(shared_data, tmp_path: Path) -> None:
+    archive = shared_data("arm") / "gr1_picknplace_lerobot_v2.tar.xz"
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    sets = DemonstrationConfig(sets=(str(tmp_path / "robot_sim.PickNPlace"),))
+    policy = replace(POLICY, sc_vla=replace(POLICY.sc_vla, imagination=False))
+    settings = miniature(tasks=(), demonstrations=sets, policy=policy,
+                         train=replace(LOOP, steps=4, batch=2))  # fmt: skip
+    result = train(settings, tmp_path / "run", quiet=True)
+    assert 0 < result["action_error"] < 2
+    inputs = load_policy(tmp_path / "run").inputs
+    assert (inputs.cameras, inputs.image, inputs.state) == (("ego_view",), (256, 256), 44)
+    with pytest.raises(ConfigError, match="imagination needs states of 8 numbers"):
+        train(replace(settings, policy=POLICY), tmp_path / "other", quiet=True)
+
+
 def test_a_policy_learns_from_a_robot_that_is_not_simulated(tmp_path: Path, capsys) -> None:
     made = make_set(tmp_path / "set")
     settings = miniature(
@@ -201,6 +234,18 @@ def test_a_used_folder_and_another_configuration_are_refused(run: Path) -> None:
 def test_settings_that_cannot_be_used_are_refused(made, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         made()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "method", "tasks"),
+    [("sc_vla_pick", "sc_vla", 1), ("act_pick", "act", 1), ("diffusion_pick", "diffusion", 1),
+     ("sc_vla_multi", "sc_vla", 5)],
+)  # fmt: skip
+def test_recipes_take_overrides_of_their_task(recipe: str, method: str, tasks: int) -> None:
+    words = ["task.level=2", "task.width=64"]
+    settings = configuration.load(ManipulationTraining, f"manip/{recipe}", words)
+    assert (settings.policy.method, len(settings.tasks)) == (method, tasks)
+    assert (settings.task.level, settings.task.observation) == (2, "rgb")
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -1,0 +1,184 @@
+"""Play a refined policy in many environments and write down what happens.
+
+A transition needs the base's action of the step that follows. Where that step replans, it is the
+first of the new chunk; transitions are therefore written when the next step is prepared, with what
+that step really plays. An episode that was cut off by the clock would have gone on: its last
+transition gets the action that the base would have played in its last state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from embodied.policies.residual import ResidualPolicy
+from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv
+from embodied.training.manipulation.guidance import Oracle, direction, fading
+from embodied.training.manipulation.refinement_config import RefinementLoop
+from embodied.training.replay import Replay
+from embodied.training.rollout import Episode, EpisodeMeter
+
+Array = NDArray[np.float32]
+
+OBJECT_SIZE = 7
+_NEARNESS = 10.0  # scale of places of objects seen from the gripper [1/m]
+
+
+class Explorer:
+    """Steps the environments.
+
+    Args:
+        policy: plays; its amplitude says how far it may go.
+        task: of the environments, with images.
+        loop: what is rewarded.
+        horizon: control steps that imagination looks ahead.
+
+    Attributes:
+        env: the environments; images are rendered only where the base replans.
+        size: D, numbers of an observation: what the actor sees, and what critics see beside it.
+    """
+
+    def __init__(
+        self, policy: ResidualPolicy, task: TabletopConfig, loop: RefinementLoop, horizon: int
+    ) -> None:
+        self.policy, self._loop = policy, loop
+        settings = replace(task, privileged=loop.privileged, reward=loop.reward)
+        self.env = TabletopVectorEnv(loop.envs, settings, lazy=True)
+        spaces = self.env.single_observation_space
+        extra = spaces["objects"].shape[0] if loop.privileged else 0  # type: ignore[index]
+        self.size = policy.features_size + extra
+        self._oracle = Oracle(task, horizon) if loop.guidance == "oracle" else None
+        self._goals = np.zeros((loop.envs, 3))
+
+    def begin(self, seed: int, draws: int) -> None:
+        """Start new episodes everywhere.
+
+        Args:
+            seed: number of the first.
+            draws: seed of what the base draws.
+        """
+        self.policy.seed(draws)
+        self.policy.reset()
+        self._meter = EpisodeMeter(self.env.num_envs)
+        self._counted = np.zeros(self.env.num_envs, np.int64)
+        self._observation, _ = self.env.reset(seed=seed)
+        self._seen = self._prepare(np.ones(self.env.num_envs, bool))
+
+    @torch.no_grad()
+    def step(self, replay: Replay) -> list[tuple[int, Episode]]:
+        """Play one step with draws of the actor; return the figures of the episodes that ended."""
+        policy, seen = self.policy, self._seen
+        said, _ = policy.actor.sample(seen[:, : policy.features_size])
+        actions = policy.combine(seen[:, policy.base_columns], said).numpy()
+        before = self._observation["state"][:, :3]
+        policy.advance()
+        self._observation, reward, terminated, truncated, infos = self.env.step(actions)
+        done = terminated | truncated
+        last = self._observation["state"].copy()
+        for row in np.flatnonzero(done):
+            last[row] = infos["final_obs"][row]["state"]
+        guidance = self._guidance(before, last[:, :3])
+        price = self._loop.violation * self._violations(infos, done)
+        cut = np.flatnonzero(truncated & ~terminated)
+        beyond = self._beyond(cut, infos["final_obs"][cut]) if len(cut) else None
+        self._seen = self._prepare(done)
+        following = self._seen.clone()
+        if beyond is not None:
+            following[cut] = beyond
+        replay.add(
+            observation=seen.numpy(), action=actions, reward=reward - 1.0 - price,
+            following=following.numpy(), terminated=terminated, guidance=guidance,
+        )  # fmt: skip
+        return self._meter.add(reward, done, infos, np.ones(len(done), bool))
+
+    def close(self) -> None:
+        """Close all worlds."""
+        self.env.close()
+        if self._oracle is not None:
+            self._oracle.close()
+
+    def _guidance(self, before: Array, after: Array) -> NDArray[np.float64]:
+        """Return what is to be paid for going where the gripper should go, (N,), before w."""
+        kind = self._loop.guidance
+        if kind == "none":
+            return np.zeros(len(before))
+        way = direction(before, after, self._goals)
+        return way if kind == "no_decay" else way * fading(self.policy.predicted["progress"])
+
+    def _violations(self, infos: Mapping[str, Any], done: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return how many kinds of violation happened in the step just done, (N,)."""
+        counts = last = _violations(infos)
+        if done.any():
+            last = np.where(done, _violations(infos["final_info"]), counts)
+        new, self._counted = last - self._counted, counts
+        return new
+
+    def _prepare(self, first: NDArray[np.bool_]) -> Tensor:
+        """Let the base replan where it has to; return what is seen then, (N, D)."""
+        policy, seen = self.policy, self._observation
+        policy.prepare(seen, first)
+        fresh = np.flatnonzero(policy.age() == 0)
+        if self._oracle is not None:
+            self._goals[fresh] = self._oracle.places(self.env, fresh.tolist())
+        elif policy.imagines:
+            self._goals[fresh] = policy.place[fresh]
+        return self._view(seen)
+
+    def _beyond(self, rows: NDArray[np.int64], finals: NDArray[np.object_]) -> Tensor:
+        """Return what would be seen next, (M, D), in episodes that were cut off.
+
+        Args:
+            rows: (M,) their environments.
+            finals: (M,) their last observations.
+        """
+        due = np.isin(rows, self.policy.due())
+        if due.any():
+            self.policy.replan(rows[due], _stacked(finals[due]))
+        return self._view(_stacked(finals), rows)
+
+    def _view(
+        self, observations: Mapping[str, Any], rows: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        state = observations["state"]
+        seen = self.policy.features(state, rows).cpu()
+        if not self._loop.privileged:
+            return seen
+        objects = relative(observations["objects"], state[:, :3])
+        return torch.cat([seen, torch.from_numpy(objects)], dim=1)
+
+
+def relative(objects: Array, hand: Array) -> Array:
+    """Return privileged observations (N, P) with the places of things seen from the gripper.
+
+    Args:
+        objects: (N, P): poses (7) one after the other, then whatever else there is.
+        hand: (N, 3) place of the gripper [m].
+
+    Returns:
+        (N, P): ways from the gripper in tenths of a metre, the rest as it was.
+    """
+    made = objects.copy()
+    for start in range(0, objects.shape[1] - OBJECT_SIZE + 1, OBJECT_SIZE):
+        made[:, start : start + 3] = _NEARNESS * (objects[:, start : start + 3] - hand)
+    return made
+
+
+def _violations(infos: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the violations of all kinds in the episodes so far, (N,)."""
+    return np.sum(list(infos["violations"].values()), axis=0)
+
+
+def _stacked(observations: NDArray[np.object_]) -> dict[str, Any]:
+    """Return single observations as one of many."""
+    return {
+        name: np.stack([one[name] for one in observations])
+        if isinstance(value, np.ndarray)
+        else [one[name] for one in observations]
+        for name, value in observations[0].items()
+    }

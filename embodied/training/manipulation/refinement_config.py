@@ -1,0 +1,155 @@
+"""Everything that decides the online refinement of a manipulation policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from embodied.errors import ConfigError, nearest
+from embodied.policies.residual import ResidualConfig
+from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.tasks.tabletop.config import TASKS, TabletopConfig
+from embodied.training.manipulation.config import ManipulationEvaluation, require
+from embodied.training.manipulation.guidance import GUIDANCES
+from embodied.training.sac import SacConfig
+
+
+@dataclass(frozen=True)
+class RefinementLoop:
+    """What is rewarded, and how long a run is.
+
+    Attributes:
+        guidance: one of `GUIDANCES`.
+        weight: of the guidance at first, w.
+        fades: steps after the warm-up in which that falls to 0; 0: it stays.
+        violation: price of a control step in which a safety limit is violated.
+        reward: of the task, "dense" or "sparse".
+        privileged: critics see the true poses of the objects; the actor never does.
+        steps: control steps of all environments together.
+        envs: stepped as one batch.
+        warmup: steps of the base alone before anything is learned.
+        ramp: steps over which the actor may go further and further after that.
+        log_every: steps that make one row of metrics.jsonl.
+        validate_every: steps between validations; each writes a checkpoint.
+        validate_episodes: episodes of each.
+        validate_envs: played as one batch.
+        keep: newest checkpoints kept beside the best.
+        threads: of torch; 0 leaves its default.
+    """
+
+    guidance: str = "imagined"
+    weight: float = 0.6
+    fades: int = 40_000
+    violation: float = 1.0
+    reward: Literal["dense", "sparse"] = "dense"
+    privileged: bool = True
+    steps: int = 120_000
+    envs: int = 16
+    warmup: int = 6_000
+    ramp: int = 24_000
+    log_every: int = 2_000
+    validate_every: int = 20_000
+    validate_episodes: int = 40
+    validate_envs: int = 20
+    keep: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        require("refinement", self, weight=0, fades=0, violation=0, steps=1, envs=1, warmup=1,
+                ramp=1, log_every=1, validate_every=1, validate_episodes=1, validate_envs=1,
+                keep=1, threads=0)  # fmt: skip
+        for name, allowed in (("guidance", GUIDANCES), ("reward", ("dense", "sparse"))):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"refinement.{name} '{value}': {nearest(value, allowed)}")
+        for name, unit in (("log_every", "envs"), ("steps", "log_every"),
+                           ("validate_every", "log_every")):  # fmt: skip
+            if getattr(self, name) % getattr(self, unit):
+                raise ConfigError(
+                    f"refinement.{name} = {getattr(self, name)} must be a multiple of "
+                    f"refinement.{unit} = {getattr(self, unit)}"
+                )
+
+    def amplitude(self, step: int) -> float:
+        """Return how far the actor may go at a step, rho in [0, 1]."""
+        return min(max(step - self.warmup, 0) / self.ramp, 1.0)
+
+    def guiding(self, step: int) -> float:
+        """Return the weight of the guidance at a step."""
+        if self.guidance == "none":
+            return 0.0
+        over = max(step - self.warmup, 0) / self.fades if self.fades else 0.0
+        return self.weight * max(1.0 - over, 0.0)
+
+
+@dataclass(frozen=True)
+class RefinementEvaluation(ManipulationEvaluation):
+    """How `embodied eval` judges the result.
+
+    Attributes:
+        base: play the base, too, on the same initial states.
+    """
+
+    base: bool = True
+
+
+@dataclass(frozen=True)
+class RefinementTraining:
+    """A whole run.
+
+    Attributes:
+        trainer: "refinement"; kept in config.yaml, where `embodied eval` reads it.
+        seed: of weights and draws.
+        base: folder of the run whose policy is refined.
+        which: of its checkpoints, "latest" or "best".
+        tasks: the one task; the base's own unless that has several.
+        task: its settings; taken over from the base's run where nothing is said.
+        policy: the base; taken over from its run.
+        residual: the actor, and how far it may go.
+        sac: how it learns.
+        refinement: what is rewarded, and how long a run is.
+        evaluation: how `embodied eval` judges the result.
+        key: start of the published names; "" takes the task's name.
+    """
+
+    trainer: str = "refinement"
+    seed: int = 0
+    base: str = ""
+    which: str = "latest"
+    tasks: tuple[str, ...] = ("pick",)
+    task: TabletopConfig = field(default_factory=lambda: TabletopConfig(observation="rgb"))
+    policy: VisuomotorConfig = field(default_factory=VisuomotorConfig)
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
+    sac: SacConfig = field(default_factory=SacConfig)
+    refinement: RefinementLoop = field(default_factory=RefinementLoop)
+    evaluation: RefinementEvaluation = field(default_factory=RefinementEvaluation)
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed} must not be negative")
+        if self.which not in ("latest", "best"):
+            raise ConfigError(f"which '{self.which}': {nearest(self.which, ('latest', 'best'))}")
+        if len(self.tasks) != 1:
+            raise ConfigError(
+                f"a refinement learns one task, the base plays {list(self.tasks)}: choose one, "
+                "e.g. tasks=[stack]"
+            )
+        if self.tasks[0] not in TASKS:
+            raise ConfigError(f"unknown task '{self.tasks[0]}': {nearest(self.tasks[0], TASKS)}")
+        if self.task.observation != "rgb" or self.task.control != "ee_delta":
+            raise ConfigError(
+                "the base sees images and residuals move the tool: leave task.observation=rgb and "
+                "task.control=ee_delta"
+            )
+        imagined = self.policy.method == "sc_vla" and self.policy.sc_vla.imagination
+        if self.refinement.guidance != "none" and not imagined:
+            raise ConfigError(
+                f"refinement.guidance={self.refinement.guidance} needs a base that imagines (a run "
+                "of manip/sc_vla_... with policy.sc_vla.imagination=true). Set "
+                "refinement.guidance=none"
+            )
+
+    def of(self, name: str, level: int = -1) -> TabletopConfig:
+        """Return the settings of the task, at another level unless that is -1."""
+        return replace(self.task, task=name, level=self.task.level if level < 0 else level)
