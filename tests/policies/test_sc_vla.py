@@ -93,8 +93,11 @@ def test_the_number_of_environments_may_change(trained) -> None:
         assert np.abs(action).max() <= 1.0 + 1e-6
 
 
-def test_a_seed_fixes_what_it_does(trained) -> None:
+def test_a_seed_fixes_what_it_does(trained, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = toy_batch(4, 3)
+    middle = trained.predict_action_chunk(batch)
+    assert torch.equal(middle, trained.predict_action_chunk(batch))  # nothing is drawn
+    monkeypatch.setattr(trained, "config", dataclasses.replace(trained.config, temperature=1.0))
     trained.seed(1)
     first = trained.predict_action_chunk(batch)
     other = trained.predict_action_chunk(batch)

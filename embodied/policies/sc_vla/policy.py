@@ -103,7 +103,8 @@ class ScVlaPolicy(ChunkPolicy):
 
     def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
         count, head = len(state), self.head
-        noise = {name: self.noise(count, *shape) for name, shape in head.shapes.items()}
+        warm = self.config.temperature
+        noise = {name: warm * self.noise(count, *shape) for name, shape in head.shapes.items()}
         given = head.condition(context, state)
         found = flow.integrate(lambda x, t: head(given, x, t), noise, self.config.steps)
         if self.config.imagination:
