@@ -88,3 +88,24 @@ def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (out / "report.html").stat().st_mtime_ns > begun
     assert len(list(out.glob("training-*"))) == 1
     assert len(list(out.glob("language-*"))) == 1
+
+
+def test_the_arm_s_demo(tmp_path: Path) -> None:
+    out = tmp_path / "arm"
+    assert main(["demo", "manip", "--quick", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 2
+    for text in ("Before", "After", "too much force", "refinement: episodes while exploring"):
+        assert text in page
+    for name in ("before.mp4", "after.mp4"):
+        assert frames(out / name) > 20
+    metrics = json.loads((out / "results.json").read_text())["metrics"]
+    before, after = (metrics[f"demo.manip.{m}.steps"] for m in ("before", "after"))
+    assert before["n"] == after["n"] == 8
+    gain = metrics["demo.manip.gain.steps"]["value"]
+    assert gain == pytest.approx(after["value"] - before["value"])
+
+
+def test_the_arm_s_demo_takes_no_scene(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "manip", "--scene", "flat.glb"]) == 2
+    assert "its own table" in capsys.readouterr().err

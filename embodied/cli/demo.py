@@ -1,4 +1,4 @@
-"""`embodied demo`: the whole story in one report."""
+"""`embodied demo`: the whole story in one report; `embodied demo manip`: that of an arm."""
 
 from __future__ import annotations
 
@@ -18,34 +18,56 @@ examples:
   embodied demo
   embodied demo --out runs/second seed=1
   embodied demo --scene my_flat.glb        explore a mesh of your own instead (no training)
-  embodied demo --quick                    a minute, to see that it runs; its figures mean little"""
+  embodied demo --quick                    a minute, to see that it runs; its figures mean little
+  embodied demo manip                      an arm: record demonstrations, imitate them, refine the
+                                           policy online, and film it before and after"""
+
+ARM = "manip"
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "demo", "train, test and show an agent, in one report", TEXT, run)
     parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="manip|key=value",
+        help=f"manip: the arm's story. {OVERRIDES_HELP}",
     )
     parser.add_argument("--scene", type=Path, metavar="PATH", help="explore this mesh or scene")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: runs/demo"
+        "--out", type=Path, metavar="DIR", help="default: runs/demo, of the arm runs/demo_manip"
     )
     parser.add_argument("--quick", action="store_true", help="tiny training and few episodes")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo and say where to look."""
+    from embodied.errors import ConfigError
     from embodied.files import require_writable
 
+    arm = args.overrides[:1] == [ARM]
+    overrides = args.overrides[1:] if arm else args.overrides
+    out: Path = args.out or Path("runs/demo_manip" if arm else "runs/demo")
     if args.scene:
+        if arm:
+            raise ConfigError(f"--scene {args.scene}: the arm plays on its own table")
         require_scene(args.scene)
-    require_writable(args.out)
+    require_writable(out)
+    recipe = f"{ARM if arm else 'nav'}/demo{'_quick' if args.quick else ''}"
+
+    if arm:
+        from embodied.cli import showcase_arm
+
+        report = showcase_arm.run(showcase_arm.load_settings(recipe, overrides), out,
+                                  command_line(args))  # fmt: skip
+        print(f"\nreport: {report}\nfilms:  {out / 'before.mp4'}, {out / 'after.mp4'}")
+        return 0
 
     from embodied.cli import showcase
 
-    recipe = "nav/demo_quick" if args.quick else "nav/demo"
-    settings = showcase.load_settings(recipe, args.overrides)
-    report = showcase.run(settings, args.out, args.scene, command_line(args))
-    print(f"\nreport: {report}\nfilm:   {args.out / 'episode.mp4'}")
+    settings = showcase.load_settings(recipe, overrides)
+    report = showcase.run(settings, out, args.scene, command_line(args))
+    print(f"\nreport: {report}\nfilm:   {out / 'episode.mp4'}")
     return 0

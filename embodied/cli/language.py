@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from embodied import config as configuration
 from embodied.cli import evaluation
 from embodied.cli.explain import choose, floor_plans, reference
+from embodied.cli.stages import stage
 from embodied.cli.vln import VLNEvaluator
 from embodied.errors import ConfigError
 from embodied.results import Metric
@@ -32,8 +31,6 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "meta_explore": ("policy=meta_explore",),
 }
 """Who plays the same episodes: name in the results -> overrides of the evaluation."""
-
-Stage = Callable[[str], AbstractContextManager[None]]
 
 
 def _training() -> VLNTrainConfig:
@@ -85,7 +82,7 @@ class LanguageOutcome:
     references: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def run(settings: LanguageConfig, seed: int, out: Path, line: str, stage: Stage) -> LanguageOutcome:
+def run(settings: LanguageConfig, seed: int, out: Path, line: str) -> LanguageOutcome:
     """Train (or take up a run of the same settings), test and explain.
 
     Args:
@@ -93,7 +90,6 @@ def run(settings: LanguageConfig, seed: int, out: Path, line: str, stage: Stage)
         seed: of training and testing.
         out: folder of the demo.
         line: the command as typed, for the results.
-        stage: announces a stage of work.
     """
     outcome = LanguageOutcome()
     training = replace(settings.training, seed=seed)

@@ -185,7 +185,7 @@ def outline(episode: Episode, thing: str) -> NDArray[np.uint8]:
 def _comparison(settings: DemoConfig, outcome: Outcome) -> Section:
     rows = []
     for name, scores in outcome.scores.items():
-        cells = [_interval(scores[key]) for key in ("success", "spl")]
+        cells = [interval(scores[key]) for key in ("success", "spl")]
         rows.append(
             (
                 NAMES[name],
@@ -227,7 +227,8 @@ def _comparison(settings: DemoConfig, outcome: Outcome) -> Section:
     )
 
 
-def _interval(metric: Metric) -> str:
+def interval(metric: Metric) -> str:
+    """Return a figure with its 95 % interval as text."""
     return f"{metric.value:.2f} [{metric.ci95[0]:.2f}, {metric.ci95[1]:.2f}]"
 
 
@@ -277,12 +278,18 @@ def smooth(values: Sequence[float], weights: Sequence[float], span: int = 9) -> 
 
 
 def _facts(settings: DemoConfig, line: str, minutes: float) -> list[tuple[str, str]]:
+    seeds = f"{settings.seed}, evaluation {settings.evaluation.seed}"
+    return facts(settings, line, minutes, seeds)
+
+
+def facts(settings: object, line: str, minutes: float, seeds: str) -> list[tuple[str, str]]:
+    """Return what repeating a demo takes, name and value."""
     box = machine()
     return [
         ("command", line),
         ("time", f"{minutes:.1f} minutes"),
         ("machine", f"{box['cpu']}, {box['cores']} cores, {box['memory_gb']} GB"),
-        ("seeds", f"{settings.seed}, evaluation {settings.evaluation.seed}"),
+        ("seeds", seeds),
         (
             "settings",
             f"digest {configuration.digest(settings)}, saved as config.yaml beside this page",

@@ -17,6 +17,7 @@ from embodied import config as configuration
 from embodied.cli import evaluation, language, pages
 from embodied.cli.evaluation import EvalConfig
 from embodied.cli.language import LanguageConfig, LanguageOutcome
+from embodied.cli.stages import stage
 from embodied.errors import NavigationError
 from embodied.results import Metric, write_results
 from embodied.simulators.base import CameraSpec
@@ -117,7 +118,7 @@ def run(settings: DemoConfig, out: Path, scene: Path | None, line: str) -> Path:
     if scene is None:
         folder = _train(settings, out, outcome)
         _compare(settings, folder, outcome, line)
-        outcome.language = language.run(settings.language, settings.seed, out, line, _stage)
+        outcome.language = language.run(settings.language, settings.seed, out, line)
         _publish(settings, outcome, out)
     _tour(settings, scene, outcome, out)
     configuration.save(settings, out / "config.yaml")  # so late: a scene that fails leaves nothing
@@ -130,7 +131,7 @@ def _train(settings: DemoConfig, out: Path, outcome: Outcome) -> Path:
     """Train, or take up a run of the same settings where it stopped."""
     training = replace(settings.training, seed=settings.seed)
     folder = out / f"training-{configuration.digest(training)[:8]}"
-    with _stage("Training a PointNav policy in procedural houses"):
+    with stage("Training a PointNav policy in procedural houses"):
         train(training, folder, resume=True)
     outcome.curve = read_metrics(folder)
     return folder
@@ -142,7 +143,7 @@ def _compare(settings: DemoConfig, folder: Path, outcome: Outcome, line: str) ->
         checkpoint=str(folder), task=settings.training.task, evaluation=settings.evaluation
     )
     for name in COMPARED:
-        with _stage(f"Testing in {base.evaluation.episodes} unseen houses: {pages.NAMES[name]}"):
+        with stage(f"Testing in {base.evaluation.episodes} unseen houses: {pages.NAMES[name]}"):
             chosen = replace(base, policy=name)
             episodes = evaluation.play(chosen, evaluation.make_policy(chosen))
         outcome.scores[name] = evaluation.summarise(episodes, line)
@@ -176,7 +177,7 @@ def _tour(settings: DemoConfig, scene: Path | None, outcome: Outcome, out: Path)
     info = {"scene": str(scene or f"house {settings.house} of the {source.split} split")}
     recorder = Recorder(task.camera.hfov, info | {"seed": settings.seed})
     with VideoWriter(out / "episode.mp4", fps=14) as film:
-        with _stage("Exploring a house it has never seen"):
+        with stage("Exploring a house it has never seen"):
             outcome.explored = _explore(task, settings, film, recorder)
         classes = {o.category for o in outcome.explored.world.scene.objects[1:]}
         wanted = [t for t in settings.things if t in classes]
@@ -184,7 +185,7 @@ def _tour(settings: DemoConfig, scene: Path | None, outcome: Outcome, out: Path)
             if len(outcome.found) == settings.find:
                 break
             try:
-                with _stage(f"Looking for: {pages.label(thing)}"):
+                with stage(f"Looking for: {pages.label(thing)}"):
                     search = _search(task, thing, settings.seed + number, film, recorder)
             except NavigationError:
                 continue  # none of these can be reached: the next class will do
@@ -228,14 +229,6 @@ def _search(
             hold=20,
             progress=progress,
         )
-
-
-@contextmanager
-def _stage(text: str) -> Iterator[None]:
-    begun = time.monotonic()
-    print(f"{text} ...", flush=True)
-    yield
-    print(f"  done in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 @contextmanager
