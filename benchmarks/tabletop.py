@@ -1,9 +1,11 @@
-"""Speed of the tabletop simulator, its cameras against PyBullet's: `embodied bench tabletop`.
+"""Speed of the tabletop simulator, its cameras against PyBullet's, and of the policies:
+`embodied bench tabletop`.
 
 Rates are per second of this thread's CPU time, medians over rounds. For the cameras both renderers
 draw the same moments of the same workcell at 128x128 in turns: colour, depth and segments, the ray
 caster including the reading of all poses, TinyRenderer once with the settings it comes with and
-once without shadows.
+once without shadows. Policies are freshly made ones of the default sizes on one thread: the time
+that `act` takes by the clock, when every row predicts a new chunk and when it plays the one it has.
 """
 
 from __future__ import annotations
@@ -12,14 +14,20 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
+from embodied.perception.vocabulary import Vocabulary
+from embodied.policies.robot_inputs import ACTION, STATE, RobotInputs
+from embodied.policies.visuomotor import METHODS, VisuomotorConfig, make_policy
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.bullet import Rig
 from embodied.simulators.bullet.cameras import BulletCameras, look_at
-from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv, make_expert
+from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
 from embodied.tasks.tabletop.workcell import Workcell
 
 COUNTS = (1, 8, 32)
+BATCHES = (1, 8)
+INSTRUCTION = "pick up the red cube and hold it at the green ball"
 SIZE, FIELD = 128, 45.0
 NEAR, FAR = 0.1, 4.0
 OUTPUTS = ("rgb", "depth", "semantic")
@@ -27,6 +35,7 @@ TARGETS = {
     "bench.camera.ratio_to_tinyrenderer": 5.0,
     "bench.camera.depth_error_mm": 2.0,
     "bench.camera.segmentation_iou": 0.98,
+    **{f"bench.policy.{method}.1.replan.p99_ms": 1000 / RATE for method in METHODS},
 }
 
 
@@ -111,6 +120,53 @@ def bench_cameras(rounds: int) -> dict[str, float]:
     }
 
 
+def policy_latency(method: str, count: int, chunks: int) -> dict[str, float]:
+    """Milliseconds of one `act` for some environments, when replanning and when not."""
+    words = Vocabulary.build([INSTRUCTION]).words
+    inputs = RobotInputs(("front", "wrist"), (96, 96), 8, 7, 3, RATE, "ee_delta", words)
+    policy = make_policy(inputs, VisuomotorConfig(method=method))
+    ranges = {STATE: 8, ACTION: 7}
+    policy.normalization = {k: {"min": [-1.0] * n, "max": [1.0] * n} for k, n in ranges.items()}
+    policy.network.eval()
+    rng = np.random.default_rng(0)
+    seen: dict[str, object] = {
+        camera: rng.integers(0, 256, (count, 96, 96, 3), np.uint8) for camera in inputs.cameras
+    }
+    seen |= {"state": rng.uniform(-1, 1, (count, 8)), "instruction": [INSTRUCTION] * count}
+    taken: dict[str, list[float]] = {"replan": [], "cached": []}
+    for turn in range(chunks + 3):
+        for step in range(policy.execute):
+            start = time.perf_counter()
+            policy.act(seen, np.zeros(count, bool))
+            if turn >= 3:  # the first ones warm up
+                taken["cached" if step else "replan"].append(1e3 * (time.perf_counter() - start))
+    return {
+        f"bench.policy.{method}.{count}.{kind}.p{share}_ms": float(np.percentile(times, share))
+        for kind, times in taken.items()
+        for share in (50, 99)
+    }
+
+
+def bench_policies(chunks: int) -> dict[str, float]:
+    """Print and return the latencies of every method."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found: dict[str, float] = {}
+    for method in METHODS:
+        for count in BATCHES:
+            found |= policy_latency(method, count, chunks)
+            p50, p99, cached = (
+                found[f"bench.policy.{method}.{count}.{kind}"]
+                for kind in ("replan.p50_ms", "replan.p99_ms", "cached.p50_ms")
+            )
+            print(
+                f"{method}, {count} environments: {p50:.1f} ms to plan (p99 {p99:.1f} ms), "
+                f"{cached:.2f} ms to play on"
+            )
+    torch.set_num_threads(threads)
+    return found
+
+
 def run(quick: bool = False) -> dict[str, float]:
     """Measure, print and return the figures by dotted key."""
     found: dict[str, float] = {}
@@ -130,8 +186,9 @@ def run(quick: bool = False) -> dict[str, float]:
         f"TinyRenderer {found['bench.camera.tinyrenderer_frames_per_s']:.0f}; without shadows the "
         f"ratio is {found['bench.camera.ratio_to_tinyrenderer_without_shadows']:.1f}"
     )
+    found |= bench_policies(20 if quick else 300)
     for key, target in TARGETS.items():
-        met = found[key] <= target if key.endswith("_mm") else found[key] >= target
+        met = found[key] <= target if key.endswith(("_mm", "_ms")) else found[key] >= target
         print(f"{key}: {found[key]:.4g} (target {target:g}) {'met' if met else 'NOT MET'}")
     return found
 

@@ -106,6 +106,7 @@ class Bridge:
         self._shaper = Shaper(self.limits, self.kinematics, self.period)
         self._measured: ArmState | None = None
         self._sent: Setpoint | None = None
+        self._first = True  # the next setpoint is the first since somebody took command
         self._ticked: float | None = None
         self._pace = Pace(self.period, clock, sleep)
         self._ending = threading.Event()
@@ -130,6 +131,7 @@ class Bridge:
                 raise BridgeError("nothing has been measured yet: start() the bridge first")
             token = self.commander.arm(owner)
             self._shaper.reset(self._measured.positions)
+            self._first = True
             self._note("event", {"event": "armed", "owner": owner})  # before the first setpoint
         return token
 
@@ -309,7 +311,9 @@ class Bridge:
         if stop in (StopCategory.CUT_POWER, StopCategory.STOP_THEN_POWER_OFF):
             self._end(stop)
             return
-        target = self.commander.target(now)
+        # The first setpoint stands still, whatever was asked for: recordings begin at rest, too.
+        target = None if self._first else self.commander.target(now)
+        self._first = False
         if target is None:
             motion, gripper = self._shaper.step(None), None
         else:

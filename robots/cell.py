@@ -47,6 +47,7 @@ class CellConfig:
         safety: limits in force; the workspace has no default.
         options: of the driver; see its `...Options`.
         emulator: a name in EMULATORS, started first and used in place of the real arm.
+        sensors: settings of what `embodied deploy --sensors` names.
     """
 
     driver: str
@@ -54,6 +55,7 @@ class CellConfig:
     safety: SafetyConfig
     options: dict[str, Any] = field(default_factory=dict)
     emulator: str = ""
+    sensors: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,11 @@ class FrankaArm(Connected):
         )
         if options.gripper:
             self._hand = HandLine(
-                franky, options.host, options.gripper_speed, options.gripper_force
+                franky,
+                options.host,
+                options.gripper_speed,
+                options.gripper_force,
+                options.silence,
             )
         try:
             self._arm.open(options.timeout)

@@ -296,11 +296,12 @@ class HandLine(Line):
         host: address of the robot's FCI.
         speed: of the fingers [m/s].
         force: with which it closes [N].
+        silence: see Line; shorter ones than 1.5 s are not told from its usual pauses.
     """
 
-    def __init__(self, franky: Any, host: str, speed: float, force: float) -> None:
+    def __init__(self, franky: Any, host: str, speed: float, force: float, silence: float) -> None:
         # Its states come some ten times a second; the SDK itself waits for a second.
-        super().__init__(franky, f"the Franka Hand at {host}", 1.5)
+        super().__init__(franky, f"the Franka Hand at {host}", max(1.5, silence))
         self._host = host
         self._speed = speed
         self._force = force

@@ -18,7 +18,7 @@ from robots.errors import BridgeError
 from robots.guard import Outcome
 from robots.intent import Command, Kind
 
-Sensors = Callable[[], Mapping[str, Any]]
+Sensors = Callable[[ArmState], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_policy(
         infer: answers observations with chunks of joint positions, gripper last if there is one.
         config: rates and blending.
         seconds: how long.
-        sensors: further observations, e.g. camera images.
+        sensors: further observations, e.g. camera images, made when the arm was in a state.
         stopping: asked every step; True ends the run.
 
     Raises:
@@ -115,7 +115,8 @@ def run_policy(
                 break
             if status.arm is not None:
                 seen = observation_of(status.arm, config.prompt)
-                broker.observe(seen | dict(sensors() if sensors else {}), status.arm.stamp)
+                seen |= sensors(status.arm) if sensors else {}
+                broker.observe(seen, status.arm.stamp)
             try:
                 action = broker.next(now)
             except ChunkError as error:

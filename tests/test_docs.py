@@ -32,6 +32,23 @@ def test_the_simulator_page_runs_from_top_to_bottom(
     assert session["views"]["rgb"].std() > 5  # type: ignore[index]
 
 
+def test_the_manipulation_page_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("pybullet", "pyarrow", "ruckig"):
+        pytest.importorskip(package, reason=f"{package} is absent; see the extras of setup.py")
+    monkeypatch.chdir(tmp_path)
+    code = blocks(ROOT / "docs" / "manipulation.md", "python")
+    assert len(code) >= 7
+    session: dict[str, object] = {}
+    for number, block in enumerate(code):
+        exec(compile(block, f"manipulation.md, block {number + 1}", "exec"), session)  # noqa: S102
+    text = capsys.readouterr().out
+    assert "v3.0 6 " in text
+    assert "time is up" in text
+    assert session["run"].commands > 10  # type: ignore[attr-defined]
+
+
 def commands() -> list[tuple[str, list[str]]]:
     found = []
     for guide in GUIDES:
@@ -48,7 +65,7 @@ def test_every_command_in_a_guide_is_understood(guide: str, words: list[str]) ->
     args = parser().parse_known_args(words)[0]
     assert args.command == words[0], guide
     for word in words:
-        if word.startswith("nav/"):
+        if word.startswith(("nav/", "manip/")):
             config.read_recipe(word)
 
 

@@ -49,6 +49,22 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "robots.urdf",
     ),
     "embodied.tasks": (*BASE, "embodied.simulators", "maps"),
+    # The table as an arm behind the drivers' protocol, and in pictures around one without cameras.
+    "embodied.tasks.tabletop.mirror": (
+        *BASE,
+        "embodied.simulators",
+        "embodied.tasks.tabletop",
+        "robots.arm",
+        "robots.model",
+    ),
+    "embodied.tasks.tabletop.twin": (
+        *BASE,
+        "embodied.simulators",
+        "embodied.tasks.tabletop",
+        "robots.arm",
+        "robots.errors",
+        "robots.model",
+    ),
     # The same layout that robots' recordings are exported in.
     "embodied.tasks.datasets.lerobot": (
         *BASE,

@@ -24,7 +24,11 @@ examples:
   embodied deploy --robot my_so101.yaml --policy ws://10.0.0.5:8000 --key-file key.txt
   embodied deploy --robot so101 --policy reach --record runs/first
   embodied deploy --robot so101 --replay runs/first               the same motion once more
-  embodied deploy --robot fr3_twin --policy reach --view 8080     watch and hold it in a browser"""
+  embodied deploy --robot fr3_twin --policy reach --view 8080     watch and hold it in a browser
+  embodied deploy --robot panda_table --policy runs/sc_vla_pick --sensors tabletop \\
+      --prompt 'pick up the red cube and hold it at the green ball'
+  embodied deploy --robot fr3_sim --policy runs/reach --sensors tabletop --go-to-start \\
+      --prompt 'move the gripper to the green ball' sensors.task=reach sensors.seed=3"""
 
 
 def add_parser(commands: Any) -> None:
@@ -40,6 +44,15 @@ def add_parser(commands: Any) -> None:
     )
     driver.add_argument("--replay", type=Path, metavar="DIR", help="do what was recorded here")
     parser.add_argument("--prompt", default="", help="the instruction")
+    parser.add_argument(
+        "--sensors",
+        metavar="MODULE:FUNCTION",
+        help="makes what gives {'observation/NAME': image} of a state, from the arm's driver, its "
+        "model and the recipe's sensors; tabletop: pictures of a simulated table with the arm",
+    )
+    parser.add_argument(
+        "--go-to-start", action="store_true", help="first go to where the policy learned to begin"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long")
     parser.add_argument("--record", type=Path, metavar="DIR", help="record here; must not exist")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="key for the policy server")
@@ -84,12 +97,13 @@ def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) 
     with ExitStack() as stack:
         drive = stack.enter_context(_driver(args))
         arm = stack.enter_context(cell.arm())
+        sensors = _sensors(args.sensors, arm, cell)
         log = stack.enter_context(_recorder(args, cell)) if args.record else None
         bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log, pulse=pulse))
         if args.view is not None:
             stack.enter_context(view(bridge, cell, args.view))
         print(f"{args.robot} connected", flush=True)
-        ended = drive(bridge)
+        ended = drive(bridge, sensors)
         status = bridge.status()
     rows = sorted((name, str(count)) for name, count in status.counts.items())
     print_table(("commands", "count"), rows)
@@ -99,21 +113,26 @@ def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) 
 
 
 @contextmanager
-def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any], str]]:
-    """Give what drives a bridge and then says how it went."""
+def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
+    """Give what drives a bridge, with what sees beside the arm, and then says how it went."""
     if args.replay:
         from robots.episode import read_episode
         from robots.replay import replay
 
         episode = read_episode(args.replay)
-        yield lambda bridge: f"{replay(bridge, episode)} setpoints of {args.replay} made again"
+        yield lambda bridge, _: f"{replay(bridge, episode)} setpoints of {args.replay} made again"
         return
-    from robots.runner import run_policy
+    from robots.runner import go_to, run_policy
 
-    def drive(bridge: Any) -> str:
+    def drive(bridge: Any, sensors: Any) -> str:
+        require_arm(metadata, bridge.device.features.model)
+        if args.go_to_start:
+            go_to(bridge, _start(metadata))
         print(f"{args.policy} drives it for {args.seconds} s", flush=True)
-        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds)
-        return f"ended after {outcome.seconds:.1f} s: {outcome.ended}"
+        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds, sensors)
+        verdict = getattr(sensors, "verdict", "")
+        ended = f"ended after {outcome.seconds:.1f} s: {outcome.ended}"
+        return f"{ended}\n{verdict}" if verdict else ended
 
     with _policy(args) as (infer, metadata):
         yield drive
@@ -136,6 +155,50 @@ def _policy(args: argparse.Namespace) -> Iterator[tuple[Any, Mapping[str, Any]]]
         return served.infer(dict(observation))
 
     yield infer, served.metadata
+
+
+def _sensors(name: str | None, arm: Any, cell: Any) -> Any:
+    """Make what sees beside the arm; what takes long to open is open before the bridge runs.
+
+    Raises:
+        ConfigError: nothing of that name, or wrong settings.
+    """
+    from embodied import registry
+
+    if name is None:
+        return None
+    return registry.resolve("sensors", name)(arm, cell.model, cell.config.sensors)
+
+
+def _start(metadata: Mapping[str, Any]) -> Any:
+    """Return the joint angles at which a policy learned to begin.
+
+    Raises:
+        ConfigError: it does not say.
+    """
+    import numpy as np
+
+    from embodied.errors import ConfigError
+
+    if not len(metadata.get("start", ())):
+        raise ConfigError("the policy does not say where it begins: leave out --go-to-start")
+    return np.array(metadata["start"], np.float64)
+
+
+def require_arm(metadata: Mapping[str, Any], model: str) -> None:
+    """Check that a policy's joint angles are those of this arm.
+
+    Raises:
+        ConfigError: it says that they are of another.
+    """
+    from embodied.errors import ConfigError
+
+    arm = str(metadata.get("arm", "")) or model
+    if arm != model:
+        raise ConfigError(
+            f"the policy answers with joint angles of '{arm}', and this arm is '{model}'. Serve it "
+            "for this one: embodied serve RUN --robot RECIPE"
+        )
 
 
 def _config(args: argparse.Namespace, metadata: Mapping[str, Any]) -> Any:

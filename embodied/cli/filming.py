@@ -119,7 +119,8 @@ def film(
     ]
     longest = max(map(len, reels)) + LINGER
     title = f"{policy.name}: {', '.join(task.task for task in tasks[: len(reels)])}"
-    note = f"{tasks[0].robot}, level {tasks[0].level}, real time"
+    wrong = "" if tasks[0].disturbance == "none" else f", {tasks[0].disturbance}"
+    note = f"{tasks[0].robot}, level {tasks[0].level}{wrong}, real time"
     pictures = (
         grid([reel[min(moment, len(reel) - 1)] for reel in reels], title, note)
         for moment in range(longest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ unless --host says otherwise, and then wants a key. GET /healthz and /metrics on
 examples:
   embodied serve runs/pointnav_ppo                   a trained policy
   embodied serve reach --robot fr3_twin              the scripted policy of an arm
+  embodied serve runs/sc_vla_pick --robot fr3_twin   joint angles for that arm, from its cameras
   embodied serve runs/x --host 0.0.0.0 --key-file key.txt --certificate c.pem --private-key k.pem"""
 
 
@@ -22,7 +24,9 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "serve", "serve a policy over the network", TEXT, run)
     parser.add_argument("what", metavar="RUN|reach", help="folder of a trained policy, or: reach")
-    parser.add_argument("--robot", metavar="NAME", help="whose arm the scripted policy is for")
+    parser.add_argument(
+        "--robot", metavar="NAME|FILE", help="whose arm it is for; the one it was trained on"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument(
@@ -74,8 +78,12 @@ def read_key(file: Path | None) -> str:
 def open_served(what: str, robot: str | None) -> Any:
     """Load a policy that can be served.
 
+    Args:
+        what: "reach" or the folder of a trained policy.
+        robot: recipe of the arm it is for; None: the one it was trained on.
+
     Raises:
-        ConfigError: "reach" without a robot.
+        ConfigError: "reach" without a robot, or a robot that the policy's tool cannot be put on.
         CheckpointError: no usable checkpoint.
     """
     from embodied.errors import ConfigError
@@ -87,8 +95,36 @@ def open_served(what: str, robot: str | None) -> Any:
         if not robot:
             raise ConfigError("serve reach: say for which arm, e.g. --robot fr3_twin")
         return ReachPolicy(open_cell(robot).model.home)
+    from embodied.policies.chunked import ChunkPolicy
+    from embodied.serving.arm_policy import ServedArmPolicy
     from embodied.serving.checkpoint import ServedCheckpoint
     from embodied.training.checkpoint import load_policy, open_checkpoint
 
-    name = str(open_checkpoint(what).meta.get("policy", ""))
-    return ServedCheckpoint(load_policy(what), {"policy": name, "checkpoint": what})
+    checkpoint, policy = open_checkpoint(what), load_policy(what)
+    if isinstance(policy, ChunkPolicy):
+        space, arm = None, ""
+        if policy.inputs.control == "ee_delta":
+            space, arm = _tool_space(checkpoint.config(), robot)
+        return ServedArmPolicy(policy, space, {"checkpoint": what, "arm": arm})
+    name = str(checkpoint.meta.get("policy", ""))
+    return ServedCheckpoint(policy, {"policy": name, "checkpoint": what})
+
+
+def _tool_space(tree: Mapping[str, Any], robot: str | None) -> tuple[Any, str]:
+    """Return what turns tool motions into joint angles, and the model of the arm it does it for."""
+    from embodied import config
+    from embodied.errors import ConfigError, nearest
+    from embodied.simulators.bullet import RIGS, Rig
+    from embodied.simulators.bullet.tool_space import ToolSpace
+    from embodied.tasks.tabletop import TabletopConfig
+    from robots.cell import open_cell
+
+    task = config.build(TabletopConfig, tree.get("task", {}), source="config.yaml")
+    rigs = {spec.model: name for name, spec in RIGS.items()}
+    model = open_cell(robot).model.name if robot else RIGS[task.robot].model
+    if model not in rigs:
+        raise ConfigError(
+            f"the policy moves the tool, and where that is on '{model}' is not known: "
+            f"{nearest(model, rigs)}; add a row to RIGS (embodied/simulators/bullet/rigs.py)"
+        )
+    return ToolSpace(Rig(rigs[model]), task.position_step, task.rotation_step), model

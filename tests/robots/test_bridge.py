@@ -76,6 +76,20 @@ def test_it_goes_where_it_is_told_and_every_setpoint_is_within_limits(bridge, ex
         assert wrong is None
 
 
+def test_the_first_setpoint_stands_still_whatever_was_asked_for(bridge, exact_arm) -> None:
+    begun = exact_arm.positions.copy()
+    for _ in range(2):  # the second time as well
+        token = bridge.arm("policy")
+        bridge.submit(token, near(bridge))
+        run(bridge, 1)
+        np.testing.assert_array_equal(exact_arm.sent[-1].positions, begun)
+        run(bridge, 2)
+        assert np.abs(exact_arm.sent[-1].positions - begun).max() > 0
+        bridge.disarm(token)
+        run(bridge, 20)
+        begun = exact_arm.positions.copy()
+
+
 def test_nothing_is_sent_before_somebody_arms_it(bridge, exact_arm) -> None:
     verdict = bridge.submit("", near(bridge))
     run(bridge, 20)

@@ -90,3 +90,51 @@ def test_a_replay_of_nothing_says_so(repo: Path, tmp_path: Path) -> None:
     done = deploy(repo, "--robot", "fr3_twin", "--replay", str(tmp_path / "none"))
     assert done.returncode == 2
     assert "there is no recording at" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that learned on a Panda at a simulated table, in seconds: it moves, no more."""
+    have("pybullet", "pyarrow")
+    from embodied.training.manipulation.trainer import train
+    from tests.training.manipulation.miniature import miniature
+
+    run = tmp_path_factory.mktemp("runs") / "reach"
+    train(miniature(), run, quiet=True)
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("robot", "needs", "extra"),
+    [
+        ("fr3_twin", (), ()),
+        # On a busy machine the simulator falls behind the clock: wait for it, catch up gently.
+        (
+            "fr3_sim",
+            ("franky", "franky_sim"),
+            ("options.silence=5.0", "options.gain=2.0", "safety.tracking=1.0"),
+        ),
+    ],
+)
+def test_a_trained_policy_is_recorded_and_audited(
+    robot: str, needs: tuple[str, ...], extra: tuple[str, ...], learned: Path, repo: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    have(*needs)
+    overrides = ("safety.start_distance=0.4", *CALM, *extra)
+    table = ("--sensors", "tabletop", "--go-to-start", "sensors.width=32", "sensors.height=32")
+    record = ("--seconds", "5", "--record", str(tmp_path / "record"))
+    words = ("--robot", robot, "--policy", str(learned), *table, *record, *overrides)
+    done = deploy(repo, *words, "--prompt", "move the gripper to the green ball")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ended after 5" in done.stdout
+    assert "move the gripper to the green ball: " in done.stdout
+
+    cell = open_cell(robot, overrides)
+    episode = read_episode(tmp_path / "record")
+    found = audit(episode, cell.model, cell.safety, RATE)
+    assert found.findings == ()
+    assert len(episode.journeys()) == 2  # to the start, and the policy's own
+    own = episode["setpoint"].array("positions")[episode.journeys()[1]]
+    assert np.ptp(own, axis=0).max() > 0.01

@@ -86,16 +86,18 @@ class TableSensors:
             self._table = arm
         else:
             self._table = TableMirror(model, config.build(TwinOptions, settings, source="sensors"))
+        self._done = False
 
     def __call__(self, state: ArmState) -> Images:
         """Return what a policy sees of an arm in a state, beside the joints."""
         if isinstance(self._table, TableMirror):
             self._table.show(state)
+        self._done |= self._table.verdict.success
         return {f"observation/{name}": image for name, image in self._table.images().items()}
 
     @property
     def verdict(self) -> str:
-        """How the episode stands, in words."""
-        success, reward = self._table.verdict
-        how = "done" if success else f"not done, reward {reward:.2f} of 1"
+        """How the episode went, in words; as in the environments, success once is success."""
+        reward = self._table.verdict.reward
+        how = "done" if self._done else f"not done, reward {reward:.2f} of 1"
         return f"{self._table.instruction}: {how}"
