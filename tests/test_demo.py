@@ -95,7 +95,7 @@ def test_the_arm_s_demo(tmp_path: Path) -> None:
     assert main(["demo", "manip", "--quick", "--out", str(out)]) == 0
     page = (out / "report.html").read_text()
     assert page.count("data:video/mp4;base64,") == 2
-    for text in ("Before", "After", "too much force", "refinement: episodes while exploring"):
+    for text in ("Before", "After", "too much force", "episodes while exploring"):
         assert text in page
     for name in ("before.mp4", "after.mp4"):
         assert frames(out / name) > 20
