@@ -100,7 +100,7 @@ class _Run(ResumableRun):
         self._learning: list[torch.Tensor] = [*self.learner.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.learner.parameters(), loop.learning_rate, loop.betas,
-            weight_decay=loop.weight_decay, fused=True,
+            weight_decay=loop.weight_decay,
         )  # fmt: skip
         self._score: float | None = None
         self.restore_if_there()
