@@ -152,8 +152,34 @@ class ManipulationEvaluation:
             )
 
 
+class AtTheTable:
+    """What the settings of all trainings at the simulated table share."""
+
+    seed: int
+    tasks: tuple[str, ...]
+    task: TabletopConfig
+
+    def of(self, name: str, level: int = -1) -> TabletopConfig:
+        """Return the settings of one task, at another level unless that is -1."""
+        return replace(self.task, task=name, level=self.task.level if level < 0 else level)
+
+    def _require_table(self, why: str) -> None:
+        """Check seed, tasks, observation and control.
+
+        Raises:
+            ConfigError: one cannot be used; `why` says what observation and control must serve.
+        """
+        if self.seed < 0:
+            raise ConfigError(f"seed = {self.seed} must not be negative")
+        for name in self.tasks:
+            if name not in TASKS:
+                raise ConfigError(f"unknown task '{name}': {nearest(name, TASKS)}")
+        if self.task.observation != "rgb" or self.task.control != "ee_delta":
+            raise ConfigError(f"{why}: leave task.observation=rgb and task.control=ee_delta")
+
+
 @dataclass(frozen=True)
-class ManipulationTraining:
+class ManipulationTraining(AtTheTable):
     """A whole training run.
 
     Attributes:
@@ -181,25 +207,12 @@ class ManipulationTraining:
     key: str = ""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed} must not be negative")
         if len(set(self.tasks)) != len(self.tasks) or not (self.tasks or self.demonstrations.sets):
             raise ConfigError(
                 f"tasks = {self.tasks} must name each task once; none at all needs data sets to "
                 "learn from (demonstrations.sets)"
             )
-        for name in self.tasks:
-            if name not in TASKS:
-                raise ConfigError(f"unknown task '{name}': {nearest(name, TASKS)}")
-        if self.task.observation != "rgb" or self.task.control != "ee_delta":
-            raise ConfigError(
-                "policies learn from images and the experts move the tool: leave "
-                "task.observation=rgb and task.control=ee_delta"
-            )
-
-    def of(self, name: str, level: int = -1) -> TabletopConfig:
-        """Return the settings of one task, at another level unless that is -1."""
-        return replace(self.task, task=name, level=self.task.level if level < 0 else level)
+        self._require_table("policies learn from images and the experts move the tool")
 
 
 def require(part: str, config: Any, **least: float) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from embodied import config as configuration
@@ -25,10 +24,11 @@ from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.residual import ResidualPolicy, restore
 from embodied.training.checkpoint import Checkpoint, load_into, load_policy, open_checkpoint
-from embodied.training.loop import ResumableRun, derive_seed
+from embodied.training.loop import derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM
 from embodied.training.manipulation.exploration import Explorer
 from embodied.training.manipulation.refinement_config import RefinementTraining
+from embodied.training.manipulation.run import ValidatedRun
 from embodied.training.manipulation.validation import play, require_fit
 from embodied.training.rollout import Episode
 from embodied.training.sac import Sac
@@ -92,17 +92,16 @@ def train(
         run.explorer.close()
 
 
-class _Run(ResumableRun):
-    """State of one training process."""
+class _Run(ValidatedRun):
+    """State of one training process; its score is success, less a little for slowness."""
 
     policy: ResidualPolicy
     optimizer: Sac
+    settings: RefinementTraining
 
     def __init__(self, config: RefinementTraining, run_dir: Path, resume: bool) -> None:
         loop = config.refinement
-        total = loop.steps // loop.log_every
-        super().__init__(config, run_dir, resume, total, loop.keep, loop.threads)
-        self.settings = config
+        super().__init__(config, run_dir, resume, loop)
         self.task = config.of(config.tasks[0])
         self.policy = self._policy()
         require_fit(self.policy, self.task)
@@ -112,14 +111,11 @@ class _Run(ResumableRun):
             self._effect, ("guidance",), self._reward, config.seed,
         )  # fmt: skip
         self._owed, self._weight = 0.0, 0.0
-        self._score: float | None = None
         self.restore_if_there()
 
     def learn(self) -> dict[str, Any]:
         """Play and learn for one row of figures; validate when that is due."""
-        loop, seed = self.settings.refinement, derive_seed(self.settings.seed, self.update)
-        torch.manual_seed(seed)
-        rng = np.random.default_rng(seed)
+        loop, rng = self.settings.refinement, self._seeded()
         of_base: dict[str, float] = {}
         if not self.update:
             of_base = self._validate()
@@ -143,22 +139,7 @@ class _Run(ResumableRun):
         if figures:
             names = sorted({name for f in figures for name in f})
             row |= {n: float(np.mean([f[n] for f in figures if n in f])) for n in names}
-        learnt = time.monotonic()
-        self._score = None
-        if self.due() or self.update == self.total:
-            row |= {f"val_{name}": value for name, value in self._validate().items()}
-        row["learn_seconds"] = learnt - begun
-        row["validate_seconds"] = time.monotonic() - learnt
-        return row
-
-    def due(self) -> bool:
-        """Whether a validation and a checkpoint are due."""
-        loop = self.settings.refinement
-        return self.update % (loop.validate_every // loop.log_every) == 0
-
-    def score(self) -> float | None:
-        """Success in the last validation, less a little for slowness."""
-        return self._score
+        return self._closed(row, begun, "val_")
 
     def progress(self) -> dict[str, Any]:
         """Return the updates that are still owed."""

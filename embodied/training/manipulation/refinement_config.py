@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from embodied.errors import ConfigError, nearest
 from embodied.policies.residual import ResidualConfig
 from embodied.policies.visuomotor import VisuomotorConfig
-from embodied.tasks.tabletop.config import TASKS, TabletopConfig
-from embodied.training.manipulation.config import ManipulationEvaluation, require
+from embodied.tasks.tabletop.config import TabletopConfig
+from embodied.training.manipulation.config import AtTheTable, ManipulationEvaluation, require
 from embodied.training.manipulation.guidance import GUIDANCES
 from embodied.training.sac import SacConfig
 
@@ -94,7 +94,7 @@ class RefinementEvaluation(ManipulationEvaluation):
 
 
 @dataclass(frozen=True)
-class RefinementTraining:
+class RefinementTraining(AtTheTable):
     """A whole run.
 
     Attributes:
@@ -126,8 +126,6 @@ class RefinementTraining:
     key: str = ""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed} must not be negative")
         if self.which not in ("latest", "best"):
             raise ConfigError(f"which '{self.which}': {nearest(self.which, ('latest', 'best'))}")
         if len(self.tasks) != 1:
@@ -135,13 +133,7 @@ class RefinementTraining:
                 f"a refinement learns one task, the base plays {list(self.tasks)}: choose one, "
                 "e.g. tasks=[stack]"
             )
-        if self.tasks[0] not in TASKS:
-            raise ConfigError(f"unknown task '{self.tasks[0]}': {nearest(self.tasks[0], TASKS)}")
-        if self.task.observation != "rgb" or self.task.control != "ee_delta":
-            raise ConfigError(
-                "the base sees images and residuals move the tool: leave task.observation=rgb and "
-                "task.control=ee_delta"
-            )
+        self._require_table("the base sees images and residuals move the tool")
         imagined = self.policy.method == "sc_vla" and self.policy.sc_vla.imagination
         if self.refinement.guidance != "none" and not imagined:
             raise ConfigError(
@@ -149,7 +141,3 @@ class RefinementTraining:
                 "of manip/sc_vla_... with policy.sc_vla.imagination=true). Set "
                 "refinement.guidance=none"
             )
-
-    def of(self, name: str, level: int = -1) -> TabletopConfig:
-        """Return the settings of the task, at another level unless that is -1."""
-        return replace(self.task, task=name, level=self.task.level if level < 0 else level)

@@ -23,11 +23,11 @@ from embodied.errors import EmbodiedError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.visuomotor import make_policy
 from embodied.training.checkpoint import Checkpoint, load_into
-from embodied.training.loop import ResumableRun, derive_seed
 from embodied.training.manipulation.augmentation import vary
 from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
 from embodied.training.manipulation.memory import Demonstrations, load
 from embodied.training.manipulation.recording import record
+from embodied.training.manipulation.run import ValidatedRun
 from embodied.training.manipulation.validation import imagination_errors, play, require_fit
 
 KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
@@ -76,16 +76,17 @@ def demonstration_folders(config: ManipulationTraining, run_dir: Path) -> list[P
     return [*own, *map(Path, wanted.sets)]
 
 
-class _Run(ResumableRun):
-    """State of one training process."""
+class _Run(ValidatedRun):
+    """State of one training process; its score is success, or without tasks how near actions were
+    to held-out ones.
+    """
 
     policy: ChunkPolicy
+    settings: ManipulationTraining
 
     def __init__(self, config: ManipulationTraining, run_dir: Path, resume: bool) -> None:
         loop = config.train
-        total = loop.steps // loop.log_every
-        super().__init__(config, run_dir, resume, total, loop.keep, loop.threads)
-        self.settings = config
+        super().__init__(config, run_dir, resume, loop)
         self.data: Demonstrations = load(demonstration_folders(config, run_dir))
         self.rows, self.held_out = self.data.split(loop.held_out)
         inputs = self.data.inputs(config.task.control if config.tasks else "")
@@ -99,18 +100,13 @@ class _Run(ResumableRun):
         self._acting: list[torch.Tensor] = [*self.policy.parameters()]
         self._learning: list[torch.Tensor] = [*self.learner.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.learner.parameters(), loop.learning_rate, loop.betas,
-            weight_decay=loop.weight_decay,
-        )  # fmt: skip
-        self._score: float | None = None
+            self._learning, loop.learning_rate, loop.betas, weight_decay=loop.weight_decay
+        )
         self.restore_if_there()
 
     def learn(self) -> dict[str, Any]:
         """Do the steps of one row of figures; validate when that is due."""
-        loop = self.settings.train
-        seed = derive_seed(self.settings.seed, self.update)
-        torch.manual_seed(seed)
-        rng = np.random.default_rng(seed)
+        loop, rng = self.settings.train, self._seeded()
         begun, figures = time.monotonic(), []
         for step in range(self.update * loop.log_every, (self.update + 1) * loop.log_every):
             figures.append(self._step(step, rng))
@@ -123,22 +119,7 @@ class _Run(ResumableRun):
                 f"train.learning_rate than {loop.learning_rate}. The demonstrations are kept, and "
                 "the checkpoints written before are good"
             )
-        learnt = time.monotonic()
-        self._score = None
-        if self.due() or self.update == self.total:
-            row |= self._validate()
-        row["learn_seconds"] = learnt - begun
-        row["validate_seconds"] = time.monotonic() - learnt
-        return row
-
-    def due(self) -> bool:
-        """Whether a validation and a checkpoint are due."""
-        loop = self.settings.train
-        return self.update % (loop.validate_every // loop.log_every) == 0
-
-    def score(self) -> float | None:
-        """Success in the last validation; without tasks, how near actions were to held-out ones."""
-        return self._score
+        return self._closed(row, begun)
 
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Load both sets of weights and the optimiser."""
