@@ -17,7 +17,8 @@ Velocity motions do, and they carry a watchdog of their own: each is held for
 from this process. That is the way taken. The error is that of the robot's desired position (`q_d`),
 which has no sensor noise.
 
-All calls of the SDK are made by the threads of `robots.franka_line`.
+All calls of the SDK are made by the thread of `robots.franka_line` and the process of
+`robots.franka_hand`.
 
 Sources: franky 2.0.0 (`_franky.pyi`), libfranka's documentation, "Robot and interface
 specifications" of FCI.
@@ -31,7 +32,8 @@ from typing import Any, ClassVar
 from embodied.errors import ConfigError, MissingExtraError
 from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
-from robots.franka_line import RATE, ArmLine, HandLine
+from robots.franka_hand import HandLine
+from robots.franka_line import RATE, ArmLine
 from robots.model import ArmModel
 
 

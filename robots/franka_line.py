@@ -1,4 +1,4 @@
-"""The connections to a Franka arm and its hand, each kept by a thread of its own.
+"""The connection to a Franka arm, kept by a thread of its own.
 
 libfranka blocks for a second when an idle robot falls silent and for two during a motion, and the
 control loop must not. So one thread per connection makes all calls of the SDK, keeps the newest
@@ -25,7 +25,6 @@ from robots.model import ArmModel
 RATE = 100.0  # setpoints a second
 _PAUSE = 0.002  # between two looks at the robot [s]; it sends its state every millisecond
 _CONFIRM = 0.1  # how long a stop may take to be accepted [s]
-_FINGERS = 0.02  # smallest change of opening worth a motion of the hand
 
 
 class Line:
@@ -286,70 +285,3 @@ class ArmLine(Line):
         if not robot.recover_from_errors():
             raise RuntimeError("it cannot recover by itself: see Desk, user stop and brakes")
         self._complaint = ""
-
-
-class HandLine(Line):
-    """The connection to the Franka Hand, which works off one motion after the other.
-
-    Args:
-        franky: the SDK.
-        host: address of the robot's FCI.
-        speed: of the fingers [m/s].
-        force: with which it closes [N].
-        silence: see Line; shorter ones than 1.5 s are not told from its usual pauses.
-    """
-
-    def __init__(self, franky: Any, host: str, speed: float, force: float, silence: float) -> None:
-        # Its states come some ten times a second; the SDK itself waits for a second.
-        super().__init__(franky, f"the Franka Hand at {host}", max(1.5, silence))
-        self._host = host
-        self._speed = speed
-        self._force = force
-        self._opening = 0.0
-        self._wanted: float | None = None
-        self._sent: float | None = None
-        self._motion: Any = None
-
-    def opening(self) -> float:
-        """Return how far it is open, 0 to 1."""
-        with self._changed:
-            self._check()
-            return self._opening
-
-    def go(self, opening: float) -> None:
-        """Say where it shall be, 0 to 1; done as soon as the motion before has ended."""
-        with self._changed:
-            self._check()
-            self._wanted = opening
-
-    def _serve(self) -> None:
-        gripper = self._franky.Gripper(self._host)
-        try:
-            while not self._closing:
-                self._turn(gripper)
-        finally:
-            # The process would crash if the gripper went away under its own motion.
-            if self._motion is not None:
-                self._motion.wait()
-
-    def _turn(self, gripper: Any) -> None:
-        state = gripper.state
-        with self._changed:
-            self._seen = time.monotonic()
-            self._opening = min(1.0, max(0.0, state.width / (state.max_width or 1.0)))
-            self._changed.notify_all()
-            wanted, here = self._wanted, self._opening
-            self._changed.wait(10 * _PAUSE)
-        if self._motion is not None and self._motion.wait(0.0):
-            self._motion.get()  # raises what went wrong
-            self._motion = None
-        last = here if self._sent is None else self._sent
-        if self._motion is None and wanted is not None and abs(wanted - last) > _FINGERS:
-            self._motion = self._start(gripper, wanted, state.max_width, opens=wanted > here)
-            self._sent = wanted
-
-    def _start(self, gripper: Any, opening: float, widest: float, *, opens: bool) -> Any:
-        if opens:
-            return gripper.move_async(opening * widest, self._speed)
-        # Closing is a grasp, with any width allowed: a plain motion fails at the object.
-        return gripper.grasp_async(opening * widest, self._speed, self._force, widest, widest)

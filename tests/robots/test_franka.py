@@ -241,6 +241,33 @@ def test_the_hand_opens_and_closes(simulator: FrankaSimulator) -> None:
             franka_wait(reached, 20.0)
 
 
+@pytest.mark.slow
+def test_reading_the_hand_does_not_hold_up_the_loop(simulator: FrankaSimulator) -> None:
+    options = FrankaOptions(host=simulator.host, realtime=False, silence=0.5, gripper=True)
+    with FrankaArm(load_model("fr3"), options) as arm:
+        last, gaps = time.monotonic(), []
+        while len(gaps) < 1000:
+            arm.state()
+            time.sleep(0.001)
+            now = time.monotonic()
+            gaps.append(now - last)
+            last = now
+    # With the SDK in this process, every second look took longer than 0.1 s.
+    assert np.mean(np.array(gaps) > 0.1) < 0.005
+
+
+@pytest.mark.slow
+def test_a_hand_that_is_lost_is_said(simulator: FrankaSimulator) -> None:
+    options = FrankaOptions(host=simulator.host, realtime=False, silence=0.5, gripper=True)
+    with FrankaArm(load_model("fr3"), options) as arm:
+        arm.state()
+        arm._hand._process.kill()
+        with pytest.raises(DeviceError, match=r"Hand.*its process ended"):
+            for _ in range(1000):
+                arm.state()
+                time.sleep(0.01)
+
+
 def test_nobody_there_is_said_at_once() -> None:
     with socket.socket() as taken:  # an address of the loopback net at which nobody serves FCI
         taken.bind(("127.83.7.1", 0))
