@@ -28,7 +28,7 @@ examples:
   embodied deploy --robot panda_table --policy runs/sc_vla_pick --sensors tabletop \\
       --prompt 'pick up the red cube and hold it at the green ball'
   embodied deploy --robot fr3_sim --policy runs/reach --sensors tabletop --go-to-start \\
-      --prompt 'move the gripper to the green ball' options.gripper=true sensors.seed=3"""
+      --prompt 'move the gripper to the green ball' sensors.task=reach sensors.seed=3"""
 
 
 def add_parser(commands: Any) -> None:

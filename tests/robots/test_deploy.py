@@ -113,12 +113,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             "fr3_sim",
             ("franky", "franky_sim"),
-            (
-                "options.gripper=true",
-                "options.silence=5.0",
-                "options.gain=2.0",
-                "safety.tracking=1.0",
-            ),
+            ("options.silence=5.0", "options.gain=2.0", "safety.tracking=1.0"),
         ),
     ],
 )
