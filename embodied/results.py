@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -159,6 +159,46 @@ def seed_metric(
     means = ((seeds @ table) * episodes).sum(axis=1) / table.size
     low, high = np.percentile(means, [2.5, 97.5])
     return Metric(float(table.mean()), table.size, (float(low), float(high)), command)
+
+
+def seed_ratio(
+    tables: Sequence[ArrayLike],
+    of: Callable[..., Any],
+    command: str = "",
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Metric:
+    """Publish a figure made of sums over the same trainings and episodes, such as a rate.
+
+    The interval is that of `seed_metric`: each resample sums every table over the same trainings
+    and episodes.
+
+    Args:
+        tables: (S, N) each, one row a training, one column an episode, finite.
+        of: takes the sum of each table, as numbers or as arrays of them, and returns the figure.
+        command: the command line that makes it again.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Raises:
+        ResultsError: other shapes, no samples, NaN or infinite ones, or a figure that is not finite
+            in some resample, as a rate over episodes that all failed.
+    """
+    arrays = [np.asarray(table, np.float64) for table in tables]
+    shape = arrays[0].shape
+    if not all(a.ndim == 2 and a.size and a.shape == shape and np.isfinite(a).all() for a in arrays):
+        raise ResultsError(
+            f"samples {[a.shape for a in arrays]} must be (trainings, episodes) and finite"
+        )
+    seeds, episodes = _resampled_counts(*shape, resamples, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = of(*(((seeds @ array) * episodes).sum(axis=1) for array in arrays))
+        value = float(of(*(array.sum() for array in arrays)))
+    if not np.isfinite(drawn).all():
+        raise ResultsError("the figure is not defined in every resample: too few successes")
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Metric(value, arrays[0].size, (float(low), float(high)), command)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -47,6 +47,8 @@ class FrankaOptions:
             simulators and computers whose loop is known to hold 1 kHz.
         relative_dynamics_factor: share of the acceleration and jerk limits to use, above 0 to 1.
         gain: how fast an error of position is worked off [1/s]; see the module's comparison.
+        correction: the most that this may add to a joint's velocity [rad/s]. Without a bound an arm
+            that fell behind hurries after its setpoints faster than these were allowed to be.
         watchdog: how long the last velocity is held when no setpoint follows [s].
         silence: how long the robot may say nothing before it counts as lost [s].
         timeout: how long connecting, or recovering, may take [s].
@@ -60,6 +62,7 @@ class FrankaOptions:
     realtime: bool = True
     relative_dynamics_factor: float = 1.0
     gain: float = 20.0
+    correction: float = 0.1
     watchdog: float = 0.05
     silence: float = 0.25
     timeout: float = 10.0
@@ -74,6 +77,7 @@ class FrankaOptions:
         ranges = {
             "relative_dynamics_factor": (0.01, 1.0),
             "gain": (0.0, RATE),
+            "correction": (0.0, 1.0),
             "watchdog": (0.02, 1.0),
             "silence": (0.02, 10.0),
             "timeout": (0.1, 120.0),
@@ -135,6 +139,7 @@ class FrankaArm(Connected):
             realtime=options.realtime,
             dynamics=options.relative_dynamics_factor,
             gain=options.gain,
+            correction=options.correction,
             watchdog=options.watchdog,
             silence=options.silence,
             recover=options.recover,

@@ -118,6 +118,7 @@ class ArmLine(Line):
         realtime: demand a real-time kernel.
         dynamics: franky's relative dynamics factor.
         gain: velocity per error of position [1/s].
+        correction: the most of that [rad/s].
         watchdog: how long a velocity is held [s].
         silence: see Line.
         recover: clear errors on connecting.
@@ -132,6 +133,7 @@ class ArmLine(Line):
         realtime: bool,
         dynamics: float,
         gain: float,
+        correction: float,
         watchdog: float,
         silence: float,
         recover: bool,
@@ -142,6 +144,7 @@ class ArmLine(Line):
         self._realtime = realtime
         self._dynamics = dynamics
         self._gain = gain
+        self._correction = correction
         self._held = franky.Duration(round(watchdog * 1000))
         self._recovers = recover
         self._top: Joints = np.zeros(7)  # fastest velocity franky takes [rad/s]
@@ -264,7 +267,9 @@ class ArmLine(Line):
     def _move(self, robot: Any, setpoint: Setpoint) -> None:
         # The setpoint lies one period ahead, when its velocity has brought us so much further.
         left = setpoint.positions - self._desired - setpoint.velocities / RATE
-        velocity = setpoint.velocities + self._gain * left
+        velocity = setpoint.velocities + np.clip(
+            self._gain * left, -self._correction, self._correction
+        )
         # franky refuses a motion beyond its limits, and the arm would stop for our own feedback.
         velocity = np.clip(velocity, -self._top, self._top)
         robot.move(self._franky.JointVelocityMotion(velocity, self._held), asynchronous=True)

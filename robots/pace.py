@@ -52,7 +52,7 @@ def spare() -> None:
     """Spare the garbage collector's rounds what exists by now; `gc.unfreeze` takes it back.
 
     A full round looks at every object of the process, 80 ms long with all that a deployment
-    imports, and no thread runs meanwhile. Not even one last round is made here: the arm is connected
-    by now, and what does not read it for 0.3 s takes it for silent.
+    imports, and no thread runs meanwhile. Not even one last round is made here: the arm is
+    connected by now, and 0.3 s without reading it are taken for its silence.
     """
     gc.freeze()

@@ -73,6 +73,32 @@ def test_differences_are_paired_by_name_whatever_the_order(
     assert metrics["mine.success.training_1"]["n"] == 60
 
 
+def test_an_arm_is_compared_by_throughput_and_steps_to_success(tmp_path: Path) -> None:
+    def arm(name: str, success: np.ndarray, steps: np.ndarray) -> str:
+        rows = [{"success": float(s), "steps": float(t)} for s, t in zip(success, steps)]
+        write_episodes(tmp_path / name, NAMES, rows)
+        return str(tmp_path / name)
+
+    half = (np.arange(60) % 2).astype(float)
+    slow = [arm(f"a{n}.jsonl", half, np.where(half, 40.0, 100.0)) for n in range(2)]
+    fast = [arm(f"b{n}.jsonl", half, np.where(half, 30.0, 100.0)) for n in range(2)]
+    out = tmp_path / "gain.json"
+    assert main(["compare", *fast, "--json", str(out), "--key", "own"]) == 0
+    assert main(["compare", *fast, "--against", *slow, "--json", str(out), "--key", "gain"]) == 0
+    metrics = read_results(out)["metrics"]
+    assert metrics["own.throughput"]["value"] == pytest.approx(500 / 65)
+    assert metrics["own.steps_to_success"]["value"] == pytest.approx(30)
+    assert metrics["gain.throughput"]["value"] == pytest.approx(70 / 65 - 1)
+    assert metrics["gain.steps_to_success"]["value"] == pytest.approx(0.25)
+    low, high = metrics["gain.throughput"]["ci95"]
+    assert 0 < low < 70 / 65 - 1 < high
+    never = [arm(f"c{n}.jsonl", half * 0, np.full(60, 100.0)) for n in range(2)]
+    assert main(["compare", *never, "--against", *slow, "--json", str(out), "--key", "no"]) == 0
+    metrics = read_results(out)["metrics"]
+    assert metrics["no.throughput"]["value"] == pytest.approx(-1)
+    assert "no.steps_to_success" not in metrics
+
+
 def test_folders_of_an_ablation_compare_all_variants_they_share(tmp_path: Path) -> None:
     folders = []
     for seed in range(2):

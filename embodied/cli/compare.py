@@ -14,15 +14,20 @@ Join what several trainings of one agent (seeds) did on the same episodes, and c
 episode by episode. Takes the files that `embodied eval --episodes FILE` writes, one per training,
 or the folders of `embodied ablate --episodes-to DIR`, which hold one file per variant. The 95 %
 intervals count both the luck of the seeds and that of the episodes. In the JSON file stand the
-figures, with --against and files the differences, with folders both.
+figures, with --against and files the differences, with folders both. Of an arm's episodes:
+throughput, successes per 1,000 control steps, and the mean steps to success; their gains are the
+share by which the first is higher and the second lower.
 
 examples:
   embodied compare meta_0.jsonl meta_1.jsonl meta_2.jsonl
   embodied compare meta_*.jsonl --against duet_*.jsonl --json figures.json --key gain_over_duet
   embodied compare ablation/0 ablation/1 ablation/2 --against explore_only"""
 
-SHOWN = ("success", "spl", "oracle_success", "ndtw", "rgs", "rgs_strict", "rgspl_strict")
-COMPARED = ("success", "spl")
+SHOWN = (
+    "success", "spl", "oracle_success", "ndtw", "rgs", "rgs_strict", "rgspl_strict",
+    "throughput", "steps_to_success",
+)  # fmt: skip
+COMPARED = ("success", "spl", "throughput", "steps_to_success")
 IDENTITIES = ("episode", "decisions")
 
 Table = Mapping[str, Mapping[str, float]]
@@ -68,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
             found |= {f"{kind}{metric}": figure for metric, figure in gains.items()}
         cells = [f"{own[metric]}" if metric in own else "" for metric in SHOWN]
         rows.append((name or "all", *cells, *(_signed(gains.get(m)) for m in COMPARED)))
-    used = [i for i in range(1, 1 + len(SHOWN)) if any(row[i] for row in rows)]
-    if rivals:
-        used += [len(SHOWN) + 1, len(SHOWN) + 2]
+    used = [i for i in range(1, 1 + len(SHOWN) + len(COMPARED)) if any(row[i] for row in rows)]
     header = ("agent", *SHOWN, *(f"gain in {metric}" for metric in COMPARED))
     kept = [tuple(row[i] for i in (0, *used)) for row in (header, *rows)]
     print_table(kept[0], kept[1:])
@@ -127,7 +130,7 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
     """Average every metric that is defined in all episodes of all trainings; and of each."""
     import numpy as np
 
-    from embodied.results import seed_metric
+    from embodied.results import seed_metric, seed_ratio
 
     found = {}
     for metric in _metrics(tables):
@@ -136,17 +139,48 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
             found[metric] = seed_metric(values, line)
             for number, row in enumerate(values if each else ()):
                 found[f"{metric}.training_{number}"] = seed_metric(row[None], line)
+    if _has_steps(tables):
+        success, steps = (_values(tables, name) for name in ("success", "steps"))
+        found["throughput"] = seed_ratio((success, steps), lambda s, t: 1000 * s / t, line)
+        if _often(success):
+            sums = success, success * steps
+            found["steps_to_success"] = seed_ratio(sums, lambda s, t: t / s, line)
     return found
 
 
 def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[str, Any]:
-    from embodied.results import seed_metric
+    from embodied.results import seed_metric, seed_ratio
 
-    return {
+    gains = {
         metric: seed_metric(_values(tables, metric) - _values(rivals, metric, tables[0]), line)
         for metric in COMPARED
         if metric in _metrics(tables)
     }
+    if not (_has_steps(tables) and _has_steps(rivals)):
+        return gains
+    names = ("success", "steps")
+    success, steps = (_values(tables, name) for name in names)
+    others, longer = (_values(rivals, name, tables[0]) for name in names)
+    if _often(others):
+        sums = success, steps, others, longer
+        gains["throughput"] = seed_ratio(sums, lambda s, t, o, u: s / t / (o / u) - 1, line)
+        if _often(success):
+            sums = success, success * steps, others, others * longer
+            gains["steps_to_success"] = seed_ratio(
+                sums, lambda s, t, o, u: 1 - t / s / (u / o), line
+            )
+    return gains
+
+
+def _has_steps(tables: Sequence[Table]) -> bool:
+    """Whether these are an arm's episodes: how long they took counts, and no path does."""
+    metrics = _metrics(tables)
+    return "steps" in metrics and "success" in metrics and "spl" not in metrics
+
+
+def _often(success: Any) -> bool:
+    """Whether every training succeeds so often that no resample is without a success."""
+    return bool((success.sum(axis=1) >= 5).all())
 
 
 def _metrics(tables: Sequence[Table]) -> list[str]:

@@ -109,12 +109,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("robot", "needs", "extra"),
     [
         ("fr3_twin", (), ()),
-        # On a busy machine the simulator falls behind the clock: wait for it, catch up gently.
-        (
-            "fr3_sim",
-            ("franky", "franky_sim"),
-            ("options.silence=5.0", "options.gain=2.0", "safety.tracking=1.0"),
-        ),
+        # On a busy machine the simulator falls behind the clock: wait for it.
+        ("fr3_sim", ("franky", "franky_sim"), ("options.silence=5.0", "safety.tracking=1.0")),
     ],
 )
 def test_a_trained_policy_is_recorded_and_audited(
