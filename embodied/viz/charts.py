@@ -131,7 +131,7 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
     """
     if not bars:
         raise ValueError("a chart needs at least one bar")
-    left, step = 168, 38
+    left, step = max(168, 20 + 7 * max(len(bar.label) for bar in bars)), 38
     height = TOP + step * len(bars) + 8
     scale = (WIDTH - left - 70) / high
     parts = []
