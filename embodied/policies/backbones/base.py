@@ -132,6 +132,18 @@ class BackboneConfig:
     vlm: VlmConfig = field(default_factory=VlmConfig)
 
 
+def require_backbone(config: BackboneConfig) -> None:
+    """Make sure that there is a model to build from, before anything long begins.
+
+    Raises:
+        WeightsError: a pretrained model that is absent.
+    """
+    if config.name != TINY:
+        from embodied.perception.pretrained import find_weights
+
+        find_weights(config.name)
+
+
 def make_backbone(config: BackboneConfig, cameras: Sequence[str], words: Sequence[str]) -> Backbone:
     """Build a backbone; the weights of a small one are drawn from torch's generator.
 

@@ -20,6 +20,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from embodied.errors import EmbodiedError
+from embodied.policies.backbones import require_backbone
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.visuomotor import make_policy
 from embodied.training.checkpoint import Checkpoint, load_into
@@ -60,6 +61,7 @@ def train(
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
         RecordingError: the expert fails too often.
         LayoutError: a data set that cannot be read.
+        WeightsError: a pretrained backbone that is absent.
         DivergedError: the loss is no number any more.
     """
     return _Run(config, Path(run_dir), resume).loop(quiet)
@@ -87,6 +89,7 @@ class _Run(ValidatedRun):
     def __init__(self, config: ManipulationTraining, run_dir: Path, resume: bool) -> None:
         loop = config.train
         super().__init__(config, run_dir, resume, loop)
+        require_backbone(config.policy.backbone)
         self.data: Demonstrations = load(demonstration_folders(config, run_dir))
         self.rows, self.held_out = self.data.split(loop.held_out)
         inputs = self.data.inputs(config.task.control if config.tasks else "")

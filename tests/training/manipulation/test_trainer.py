@@ -15,6 +15,8 @@ import torch
 from embodied import config as configuration
 from embodied.cli.main import main
 from embodied.errors import CheckpointError, ConfigError
+from embodied.perception.pretrained import WeightsError
+from embodied.policies.backbones import BackboneConfig
 from embodied.policies.chunked import ChunkPolicy
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.log import read_metrics
@@ -209,6 +211,13 @@ def test_what_cannot_be_judged_is_refused(run: Path, tmp_path: Path, capsys) -> 
     assert "nothing to evaluate yet" in refused(capsys, "manip/sc_vla_pick")
     assert "only policies of arms" in refused(capsys, "nav/explore", "--video", "x.mp4")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_backbone_that_is_absent_is_said_before_anything_is_recorded(tmp_path: Path) -> None:
+    policy = replace(POLICY, backbone=BackboneConfig(name=str(tmp_path / "absent")))
+    with pytest.raises(WeightsError, match="absent"):
+        train(miniature(policy=policy), tmp_path / "run", quiet=True)
+    assert not list(tmp_path.rglob("demonstrations"))
 
 
 def test_a_used_folder_and_another_configuration_are_refused(run: Path) -> None:
