@@ -187,7 +187,9 @@ def seed_ratio(
     """
     arrays = [np.asarray(table, np.float64) for table in tables]
     shape = arrays[0].shape
-    if not all(a.ndim == 2 and a.size and a.shape == shape and np.isfinite(a).all() for a in arrays):
+    if not all(
+        a.ndim == 2 and a.size and a.shape == shape and np.isfinite(a).all() for a in arrays
+    ):
         raise ResultsError(
             f"samples {[a.shape for a in arrays]} must be (trainings, episodes) and finite"
         )
