@@ -75,7 +75,9 @@ def test_differences_are_paired_by_name_whatever_the_order(
 
 def test_an_arm_is_compared_by_throughput_and_steps_to_success(tmp_path: Path) -> None:
     def arm(name: str, success: np.ndarray, steps: np.ndarray) -> str:
-        rows = [{"success": float(s), "steps": float(t)} for s, t in zip(success, steps)]
+        rows = [
+            {"success": float(s), "steps": float(t)} for s, t in zip(success, steps, strict=True)
+        ]
         write_episodes(tmp_path / name, NAMES, rows)
         return str(tmp_path / name)
 
