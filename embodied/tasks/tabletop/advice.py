@@ -13,6 +13,7 @@ from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
 from embodied.tasks.tabletop.task import Array, Hand, axes_of, to_local, yaw_of
 
 _PUSHING = 0.2  # opening of the fingers that push: two edges steady a cube, a corner cannot wedge
+_CARRY = 0.05  # above where a thing belongs while it comes from aside, at scale 1 [m]
 _HOVER = 0.07  # above a thing before going down to it, at scale 1 [m]
 _IN_LINE = (0.006, 0.1)  # hand aside of the thing [m] and turned from it [rad]: straight down
 _OUT_OF_LINE = (0.02, 0.5)  # by so much more it hovers
@@ -79,33 +80,41 @@ def stack(task: Stack, hand: Hand) -> Aim:
     """Grasp one cube, set it down on the other, let go and rise."""
     base = task.world.pose(task.bodies["base"])
     goal = base[:3] + np.array([0, 0, 2 * HALF * task.scale])
-    return set_down(task, hand, goal, quarter(yaw_of(base)), 0.004)
+    return set_down(task, hand, goal, quarter(yaw_of(base)), (0.005, 0.004))
 
 
 def place_tray(task: PlaceTray, hand: Hand) -> Aim:
     """Grasp the cube, set it down in the middle of the tray, let go and rise."""
     tray = task.world.pose(task.bodies["tray"])
-    return set_down(task, hand, task.goal[:3], quarter(yaw_of(tray)), 0.015)
+    return set_down(task, hand, task.goal[:3], quarter(yaw_of(tray)), (0.012, 0.015))
 
 
-def set_down(task: Stack | PlaceTray, hand: Hand, goal: Array, yaw: float, drop: float) -> Aim:
-    """Bring the cube to a goal (3,) from above and let go, `drop` above it at most [m]."""
+def set_down(
+    task: Stack | PlaceTray, hand: Hand, goal: Array, yaw: float, slack: tuple[float, float]
+) -> Aim:
+    """Bring the cube over a goal, down the more the better it is in line, and let go.
+
+    Args:
+        task: with the cube.
+        hand: as it is now.
+        goal: (3,) where the cube belongs [m].
+        yaw: of the gripper there [rad].
+        slack: how far aside is in line, and how far above it may fall, at scale 1 [m].
+    """
     s, cube = task.scale, task.world.pose(task.bodies["cube"])
+    in_line, drop = slack
     off = goal - cube[:3]
-    aside = float(np.linalg.norm(off[:2]))
-    there = aside < 0.012 * s and -off[2] < drop * s
-    if there:
+    aside = float(np.linalg.norm(off[:2])) / s
+    if aside < in_line + 0.007 and -off[2] < drop * s:
         released = hand.opening > 0.7 and not task.held("cube")
         return Aim(hand.position + [0, 0, 0.05 * s * released], yaw_of_hand(hand), 1.0)
     if not task.held("cube"):
         return grasp(cube, hand, s)
-    above = goal[2] + 0.05 * s
-    if aside > 0.008 * s:
-        # Up first, then across, so that nothing on the way is hit.
-        risen = cube[2] > above - 0.02 * s
-        to = np.array([*(off[:2] if risen or aside < 0.03 * s else 0 * off[:2]), above - cube[2]])
-        return Aim(hand.position + to, yaw, 0.0)
-    return Aim(hand.position + off, yaw, 0.0)
+    height = _CARRY * min(max((aside - in_line) / _OUT_OF_LINE[0], 0.0), 1.0)
+    # Up first, then across, so that nothing on the way is hit.
+    risen = -off[2] > (_CARRY - 0.02) * s or aside < 0.03
+    to = np.array([*(off[:2] if risen else 0 * off[:2]), off[2] + height * s])
+    return Aim(hand.position + to, yaw, 0.0)
 
 
 def insert(task: InsertTask, hand: Hand) -> Aim:
