@@ -167,12 +167,19 @@ class ResidualPolicy(ChunkPolicy):
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: Batch) -> Tensor:
-        """Return the next action alone, (B, 1, A): a correction needs the state of its own step."""
+        """Return the next actions (B, H, A) of an arm that cannot ask before every step.
+
+        The first `execute` are corrected, all of them for the state of now, and the rest are the
+        base's: an actor was never asked about older chunks. `act` corrects each in its own state.
+        """
         found = {name: x.float().cpu().numpy() for name, x in self.predict(batch).items()}
-        state = batch[STATE].cpu().numpy()
+        state, actions = batch[STATE].cpu().numpy(), found["action"].copy()
         place = imagined_position(state, found["delta_state"]) if self.imagines else None
-        age = np.zeros(len(state))
-        return self._corrected(self._seen(state, found["action"][:, 0], age, found, place))[:, None]
+        for age in range(self.execute):
+            ages = np.full(len(state), age)
+            seen = self._seen(state, actions[:, age], ages, found, place)
+            actions[:, age] = self._corrected(seen).cpu().numpy()
+        return torch.from_numpy(actions).to(self.device)
 
     def combine(self, base: Tensor, residual: Tensor) -> Tensor:
         """Return the actions (B, A) that are executed: the equation of this module.
