@@ -61,13 +61,6 @@ class HandLine(Line):
             except OSError as error:
                 self._failure = self._words(error)
 
-    def close(self) -> None:
-        """Let the process finish the motion it is in; it ends by itself then."""
-        with self._changed:
-            if self._process is not None and self._process.stdin is not None:
-                self._process.stdin.close()
-        super().close()
-
     def _serve(self) -> None:
         pipe = subprocess.PIPE
         with subprocess.Popen(  # noqa: S603 - a program of our own
@@ -81,6 +74,8 @@ class HandLine(Line):
                 with self._changed:
                     self._seen, self._opening = time.monotonic(), float(line)
                     self._changed.notify_all()
+                    if self._closing and process.stdin is not None:
+                        process.stdin.close()  # it finishes the motion it is in, and ends
         if not self._closing:
             raise RuntimeError("its process ended")
 
