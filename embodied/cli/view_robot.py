@@ -6,7 +6,7 @@ import argparse
 import multiprocessing
 import os
 import signal
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
             view(bridge, cell, args.port),
         ):
             print(f"{args.robot} connected, nobody in command; Ctrl-C ends this", flush=True)
-            threading.Event().wait()
+            while True:  # in slices: a signal just before an endless wait would not end it
+                time.sleep(0.5)
     except KeyboardInterrupt:
         print("disconnected")
     return 0

@@ -332,7 +332,10 @@ def test_the_command_shows_the_twin_until_it_is_interrupted() -> None:
                 assert answer.read(2) == b"\xff\xd8"
         finally:
             shown.send_signal(signal.SIGTERM)
-        assert shown.wait(30) == 0
+        try:
+            assert shown.wait(30) == 0
+        finally:
+            shown.kill()  # leaving this block waits for it
 
 
 class Browser:
