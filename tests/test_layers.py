@@ -97,6 +97,7 @@ ONLY_THIRD_PARTY: dict[str, set[str]] = {
     "robots.bullet_body": {"numpy", "pybullet"},
     "robots.feetech_bus": {"numpy", "scservo_sdk"},
     "robots.franka": {"numpy", "franky"},
+    "robots.franka_hand": {"franky"},
     "robots.ur_process": {"rtde_receive", "rtde_control"},
     "robots.ros2_types": {"numpy", "cyclonedds"},
     "robots.ros2_link": {"numpy", "cyclonedds", "zenoh"},
