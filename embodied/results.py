@@ -152,13 +152,10 @@ def seed_metric(
     Raises:
         ResultsError: another shape, no samples, or NaN or infinite ones.
     """
-    table = np.asarray(samples, np.float64)
-    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
-        raise ResultsError(f"samples {table.shape} must be (trainings, episodes) and finite")
-    seeds, episodes = _resampled_counts(*table.shape, resamples, seed)
-    means = ((seeds @ table) * episodes).sum(axis=1) / table.size
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Metric(float(table.mean()), table.size, (float(low), float(high)), command)
+    size = np.size(samples)
+    return seed_ratio(
+        (samples,), lambda total: total / size, command, resamples=resamples, seed=seed
+    )
 
 
 def seed_ratio(

@@ -18,15 +18,21 @@ def blocks(file: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def run_page(name: str, least: int) -> dict[str, object]:
+    """Run the Python blocks of a guide in one session, and return its variables."""
+    code = blocks(ROOT / "docs" / name, "python")
+    assert len(code) >= least
+    session: dict[str, object] = {}
+    for number, block in enumerate(code):
+        exec(compile(block, f"{name}, block {number + 1}", "exec"), session)  # noqa: S102
+    return session
+
+
 def test_the_simulator_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = blocks(ROOT / "docs" / "simulator.md", "python")
-    assert len(code) >= 8
-    session: dict[str, object] = {}
-    for number, block in enumerate(code):
-        exec(compile(block, f"simulator.md, block {number + 1}", "exec"), session)  # noqa: S102
+    session = run_page("simulator.md", least=8)
     text = capsys.readouterr().out
     assert "(12, 96, 96, 3)" in text
     assert session["views"]["rgb"].std() > 5  # type: ignore[index]
@@ -38,11 +44,7 @@ def test_the_manipulation_page_runs_from_top_to_bottom(
     for package in ("pybullet", "pyarrow", "ruckig"):
         pytest.importorskip(package, reason=f"{package} is absent; see the extras of setup.py")
     monkeypatch.chdir(tmp_path)
-    code = blocks(ROOT / "docs" / "manipulation.md", "python")
-    assert len(code) >= 7
-    session: dict[str, object] = {}
-    for number, block in enumerate(code):
-        exec(compile(block, f"manipulation.md, block {number + 1}", "exec"), session)  # noqa: S102
+    session = run_page("manipulation.md", least=7)
     text = capsys.readouterr().out
     assert "v3.0 6 " in text
     assert "time is up" in text
