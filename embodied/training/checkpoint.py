@@ -189,8 +189,8 @@ def find(path: str | Path, which: str = "latest") -> Path:
             f"{folder} itself, or train again."
         )
     raise CheckpointError(
-        f"no checkpoint in {given}: expected a run folder with checkpoints/latest, "
-        "or a folder with meta.json. Train one with: embodied train nav/pointnav_ppo"
+        f"no checkpoint in {given}: expected a run folder with checkpoints/latest, or a folder "
+        "with meta.json. Train one with: embodied train RECIPE --run FOLDER"
     )
 
 

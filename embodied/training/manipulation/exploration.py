@@ -42,6 +42,7 @@ class Explorer:
     Attributes:
         env: the environments; images are rendered only where the base replans.
         size: D, numbers of an observation: what the actor sees, and what critics see beside it.
+        guided: mean guidance of each step since this list was emptied, before its weight.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Explorer:
         self.size = policy.features_size + extra
         self._oracle = Oracle(task, horizon) if loop.guidance == "oracle" else None
         self._goals = np.zeros((loop.envs, 3))
+        self.guided: list[float] = []
 
     def begin(self, seed: int, draws: int) -> None:
         """Start new episodes everywhere.
@@ -84,6 +86,7 @@ class Explorer:
         for row in np.flatnonzero(done):
             last[row] = infos["final_obs"][row]["state"]
         guidance = self._guidance(before, last[:, :3])
+        self.guided.append(float(guidance.mean()))
         price = self._loop.violation * self._violations(infos, done)
         cut = np.flatnonzero(truncated & ~terminated)
         beyond = self._beyond(cut, infos["final_obs"][cut]) if len(cut) else None

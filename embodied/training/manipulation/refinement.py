@@ -134,7 +134,9 @@ class _Run(ValidatedRun):
         row: dict[str, Any] = {"phase": "refinement" if figures else "base",
                                "step": self.update * loop.log_every,
                                "amplitude": self.policy.amplitude,
-                               "guiding": self._weight}  # fmt: skip
+                               "guiding": self._weight,
+                               "guidance": float(np.mean(self.explorer.guided))}  # fmt: skip
+        self.explorer.guided.clear()
         row |= {f"base_{name}": value for name, value in of_base.items()} | outcome(episodes)
         if figures:
             names = sorted({name for f in figures for name in f})
