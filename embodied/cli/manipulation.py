@@ -11,6 +11,7 @@ from embodied.cli.evaluators import Episodes
 from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.residual import ResidualPolicy
+from embodied.policies.visuomotor import VisuomotorConfig, act_otherwise
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.manipulation.config import ManipulationTraining
 from embodied.training.manipulation.refinement_config import RefinementTraining
@@ -25,7 +26,7 @@ class ManipulationEvaluator:
     Args:
         what: folder of a trained policy.
         overrides: key.path=value; `evaluation.level`, `task.disturbance`, `task.robot` or
-            `policy.execute`, say.
+            `policy.execute` or `policy.sc_vla.temperature`, say.
         which: checkpoint of a run folder, "latest" or "best".
     """
 
@@ -45,6 +46,7 @@ class ManipulationEvaluator:
         source = f"{checkpoint.path}/config.yaml"
         trained: Any = configuration.build(self.configured, checkpoint.config(), source=source)
         self.settings = configuration.override(trained, overrides)
+        self._trained: VisuomotorConfig = trained.policy
         if not self.settings.tasks:
             raise ConfigError(
                 f"{what} learned from data sets of a robot that is not simulated here: name a task "
@@ -127,8 +129,9 @@ class ManipulationEvaluator:
                 f"{self._folder} holds the policy '{getattr(policy, 'name', '?')}', which does not "
                 "command an arm. Give a run of a recipe manip/..."
             )
-        trained = self.settings.policy
-        policy.execute = trained.execute
+        base = policy.base if isinstance(policy, ResidualPolicy) else policy
+        act_otherwise(base, self._trained, self.settings.policy)
+        policy.execute = base.execute
         for name in self.settings.tasks:
             require_fit(policy, self.settings.of(name))
         return policy

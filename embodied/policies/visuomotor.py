@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +19,11 @@ from embodied.policies.robot_inputs import RobotInputs
 from embodied.policies.sc_vla import ScVlaConfig, ScVlaPolicy
 
 METHODS = ("sc_vla", "act", "diffusion")
+
+ACTING: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"sc_vla": ("steps", "temperature"), "diffusion": ("steps",)}
+)
+"""Settings of the methods that no weight depends on."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,36 @@ def make_policy(inputs: RobotInputs, config: VisuomotorConfig, seed: int = 0) ->
         if config.method == "diffusion":
             return DiffusionPolicy(inputs, config.diffusion, *play)
         return ScVlaPolicy(inputs, config.sc_vla, *play)
+
+
+def act_otherwise(policy: ChunkPolicy, trained: VisuomotorConfig, wanted: VisuomotorConfig) -> None:
+    """Let a policy act with other settings than it was trained with.
+
+    Args:
+        policy: changed in place.
+        trained: what it was trained with.
+        wanted: the same but for `execute` and what `ACTING` names.
+
+    Raises:
+        ConfigError: something else differs, too.
+    """
+    back = {
+        method: replace(
+            getattr(wanted, method), **{n: getattr(getattr(trained, method), n) for n in names}
+        )
+        for method, names in ACTING.items()
+    }
+    if replace(wanted, execute=trained.execute, **back) != trained:
+        free = [f"policy.{method}.{name}" for method, names in ACTING.items() for name in names]
+        raise ConfigError(
+            "the policy was trained with other settings under policy: only policy.execute, "
+            f"{', '.join(free)} may change afterwards. Leave the others, or train anew"
+        )
+    policy.execute = wanted.execute
+    if isinstance(policy, ScVlaPolicy):
+        policy.config = wanted.sc_vla
+    if isinstance(policy, DiffusionPolicy):
+        policy.config = wanted.diffusion
 
 
 def restore(

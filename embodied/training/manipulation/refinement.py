@@ -23,6 +23,7 @@ from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.residual import ResidualPolicy, restore
+from embodied.policies.visuomotor import VisuomotorConfig, act_otherwise
 from embodied.training.checkpoint import Checkpoint, load_into, load_policy, open_checkpoint
 from embodied.training.loop import derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM
@@ -169,7 +170,8 @@ class _Run(ValidatedRun):
                 f"{config.base} holds the policy '{getattr(base, 'name', '?')}', which plays no "
                 "chunks of its own: give a run of manip/sc_vla_..., act_... or diffusion_..."
             )
-        base.execute = config.policy.execute
+        trained = open_checkpoint(config.base, config.which).config()["policy"]
+        act_otherwise(base, configuration.build(VisuomotorConfig, trained), config.policy)
         policy = ResidualPolicy(base, config.residual, config.seed)
         policy.network.eval()
         return policy

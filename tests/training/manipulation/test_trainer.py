@@ -144,6 +144,20 @@ def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Pa
     assert names == ["panda-reach-1-0", "panda-reach-1-1"]
 
 
+def test_eval_takes_over_how_a_policy_samples_and_refuses_what_its_weights_depend_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    returns = []
+    for number, change in enumerate(("temperature=0.0", "temperature=1.0", "steps=9")):
+        file = tmp_path / f"{number}.jsonl"
+        words = ["evaluation.episodes=2", f"policy.sc_vla.{change}", "--episodes", str(file)]
+        assert main(["eval", str(run), *words]) == 0
+        returns.append(json.loads(file.read_text().splitlines()[0])["return"])
+    assert len(set(returns)) == 3
+    assert main(["eval", str(run), "policy.sc_vla.width=64"]) == 2
+    assert "policy.sc_vla.temperature" in capsys.readouterr().err
+
+
 def test_eval_of_disturbances_and_of_another_arm(run: Path, tmp_path: Path) -> None:
     file, few = tmp_path / "figures.json", "evaluation.episodes=2"
     names = []
