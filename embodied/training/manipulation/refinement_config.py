@@ -19,11 +19,12 @@ class RefinementLoop:
     """What is rewarded, and how long a run is.
 
     Attributes:
-        guidance: one of `GUIDANCES`.
+        guidance: one of `GUIDANCES`. None of them was better than none in our measurements (docs/
+            results/sc_vla.md).
         weight: of the guidance at first, w.
         fades: steps after the warm-up in which that falls to 0; 0: it stays.
         violation: price of a control step in which a safety limit is violated.
-        reward: of the task, "dense" or "sparse".
+        reward: of the task, "dense" or "sparse"; one is taken from it in every step.
         privileged: critics see the true poses of the objects; the actor never does.
         steps: control steps of all environments together.
         envs: stepped as one batch.
@@ -37,19 +38,19 @@ class RefinementLoop:
         threads: of torch; 0 leaves its default.
     """
 
-    guidance: str = "imagined"
+    guidance: str = "none"
     weight: float = 0.6
     fades: int = 40_000
     violation: float = 1.0
-    reward: Literal["dense", "sparse"] = "dense"
+    reward: Literal["dense", "sparse"] = "sparse"
     privileged: bool = True
-    steps: int = 120_000
+    steps: int = 32_000
     envs: int = 16
     warmup: int = 6_000
     ramp: int = 24_000
     log_every: int = 2_000
-    validate_every: int = 20_000
-    validate_episodes: int = 40
+    validate_every: int = 8_000
+    validate_episodes: int = 80
     validate_envs: int = 20
     keep: int = 1
     threads: int = 1

@@ -95,7 +95,8 @@ def test_what_follows_a_cut_is_the_last_state_and_not_the_next_episode() -> None
 def test_success_ends_and_pays() -> None:
     base = residual(Scripted(execute=1))
     torch.manual_seed(0)
-    explorer = Explorer(base, replace(TASK, max_steps=0, level=1), LOOP, 5)
+    loop = replace(LOOP, reward="dense")
+    explorer = Explorer(base, replace(TASK, max_steps=0, level=1), loop, 5)
     expert = make_expert("reach")
     replay = Replay(200, COLUMNS | dict.fromkeys(("observation", "following"), explorer.size))
     explorer.begin(0, 0)
