@@ -91,14 +91,20 @@ def test_an_arm_is_compared_by_throughput_and_steps_to_success(tmp_path: Path) -
     assert metrics["own.throughput"]["value"] == pytest.approx(500 / 65)
     assert metrics["own.steps_to_success"]["value"] == pytest.approx(30)
     assert metrics["gain.throughput"]["value"] == pytest.approx(70 / 65 - 1)
-    assert metrics["gain.steps_to_success"]["value"] == pytest.approx(0.25)
+    assert metrics["gain.steps"]["value"] == pytest.approx(0.25)
     low, high = metrics["gain.throughput"]["ci95"]
     assert 0 < low < 70 / 65 - 1 < high
     never = [arm(f"c{n}.jsonl", half * 0, np.full(60, 100.0)) for n in range(2)]
     assert main(["compare", *never, "--against", *slow, "--json", str(out), "--key", "no"]) == 0
     metrics = read_results(out)["metrics"]
     assert metrics["no.throughput"]["value"] == pytest.approx(-1)
-    assert "no.steps_to_success" not in metrics
+    assert "no.steps" not in metrics
+    hard = np.where(half, 30.0, 90.0)  # what only the faster one solves says nothing about pace
+    more = [arm(f"d{n}.jsonl", np.ones(60), hard) for n in range(2)]
+    assert main(["compare", *more, "--against", *slow, "--json", str(out), "--key", "more"]) == 0
+    metrics = read_results(out)["metrics"]
+    assert metrics["more.steps"]["value"] == pytest.approx(0.25)
+    assert metrics["more.throughput"]["value"] == pytest.approx(60 * 70 / (30 * 60) - 1)
 
 
 def test_folders_of_an_ablation_compare_all_variants_they_share(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ episode by episode. Takes the files that `embodied eval --episodes FILE` writes,
 or the folders of `embodied ablate --episodes-to DIR`, which hold one file per variant. The 95 %
 intervals count both the luck of the seeds and that of the episodes. In the JSON file stand the
 figures, with --against and files the differences, with folders both. Of an arm's episodes:
-throughput, successes per 1,000 control steps, and the mean steps to success; their gains are the
-share by which the first is higher and the second lower.
+throughput, successes per 1,000 control steps, and the mean steps to success. The gain in throughput
+is the share by which it is higher, the gain in steps the share by which those of the episodes that
+both solve are fewer.
 
 examples:
   embodied compare meta_0.jsonl meta_1.jsonl meta_2.jsonl
@@ -27,7 +28,7 @@ SHOWN = (
     "success", "spl", "oracle_success", "ndtw", "rgs", "rgs_strict", "rgspl_strict",
     "throughput", "steps_to_success",
 )  # fmt: skip
-COMPARED = ("success", "spl", "throughput", "steps_to_success")
+COMPARED = ("success", "spl", "throughput", "steps")
 IDENTITIES = ("episode", "decisions")
 
 Table = Mapping[str, Mapping[str, float]]
@@ -153,7 +154,7 @@ def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[
 
     gains = {
         metric: seed_metric(_values(tables, metric) - _values(rivals, metric, tables[0]), line)
-        for metric in COMPARED
+        for metric in ("success", "spl")
         if metric in _metrics(tables)
     }
     if not (_has_steps(tables) and _has_steps(rivals)):
@@ -164,11 +165,9 @@ def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[
     if _often(others):
         sums = success, steps, others, longer
         gains["throughput"] = seed_ratio(sums, lambda s, t, o, u: s / t / (o / u) - 1, line)
-        if _often(success):
-            sums = success, success * steps, others, others * longer
-            gains["steps_to_success"] = seed_ratio(
-                sums, lambda s, t, o, u: 1 - t / s / (u / o), line
-            )
+    both = success * others
+    if _often(both):
+        gains["steps"] = seed_ratio((both * steps, both * longer), lambda t, u: 1 - t / u, line)
     return gains
 
 
