@@ -19,8 +19,7 @@ class RefinementLoop:
     """What is rewarded, and how long a run is.
 
     Attributes:
-        guidance: one of `GUIDANCES`. None of them was better than none in our measurements (docs/
-            results/sc_vla.md).
+        guidance: one of `GUIDANCES`.
         weight: of the guidance at first, w.
         fades: steps after the warm-up in which that falls to 0; 0: it stays.
         violation: price of a control step in which a safety limit is violated.
@@ -38,7 +37,7 @@ class RefinementLoop:
         threads: of torch; 0 leaves its default.
     """
 
-    guidance: str = "none"
+    guidance: str = "imagined"
     weight: float = 0.6
     fades: int = 40_000
     violation: float = 1.0
