@@ -152,7 +152,7 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
 def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[str, Any]:
     from embodied.results import seed_metric, seed_ratio
 
-    gains = {
+    gains: dict[str, Any] = {
         metric: seed_metric(_values(tables, metric) - _values(rivals, metric, tables[0]), line)
         for metric in ("success", "spl")
         if metric in _metrics(tables)
