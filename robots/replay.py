@@ -72,13 +72,14 @@ def recorded_paths(
 
 def _follow(bridge: Bridge, path: NDArray[np.float64], openings: NDArray[np.float64]) -> None:
     token = bridge.arm("replay")
-    here, joined, since = 0, False, time.monotonic()
+    here, joined, since, blocked = 0, False, time.monotonic(), ""
     while here < len(path) - 1:
         now, status = time.monotonic(), bridge.status()
+        blocked = status.blocked or blocked
         if joined and status.setpoint is not None:
             far = np.abs(path[here : here + AHEAD, 0] - status.setpoint.positions).max(axis=1)
             if far.min() <= ON_PATH and (ahead := int(far.argmin())):
-                here, since = here + ahead, now
+                here, since, blocked = here + ahead, now, ""
         kind, values = (
             (Kind.PATH, path[here : here + AHEAD]) if joined else (Kind.POSITION, path[0, 0])
         )
@@ -89,7 +90,7 @@ def _follow(bridge: Bridge, path: NDArray[np.float64], openings: NDArray[np.floa
             raise BridgeError(f"the replay ended: {status.fault or verdict.detail}")
         if now - since > PATIENCE:
             bridge.stop()
-            why = status.blocked or f"it does not get on from setpoint {here}"
+            why = blocked or f"it does not get on from setpoint {here}"
             raise BridgeError(f"the replay ended: {why}")
         time.sleep(1 / RATE)
         sent = bridge.status().setpoint

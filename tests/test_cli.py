@@ -20,11 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("demo", "train", "eval", "bench", "view", "data")
 
 
-def heed_ctrl_c() -> None:
-    """A shell starts its background jobs deaf to Ctrl-C, and their children inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -230,7 +225,7 @@ sys.exit(main.main(["eval", "nav/explore"]))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=60, check=False, preexec_fn=heed_ctrl_c,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 130
     assert "interrupted" in done.stderr
@@ -240,7 +235,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "embodied", "eval", "nav/explore", "evaluation.episodes=1000"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     time.sleep(8)
     process.send_signal(signal.SIGINT)
