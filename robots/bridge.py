@@ -169,6 +169,7 @@ class Bridge:
                 "reason": str(verdict.reason),
                 "detail": verdict.detail,
             },
+            now,  # before the loop can act on it: by now it may have
         )
         return verdict
 
