@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from websockets.sync.client import connect
 
 from embodied.errors import ConfigError
 from embodied.viz.robot_view import LARGEST_BODY, RobotView, status_json
@@ -33,6 +28,7 @@ from robots.commander import State
 from robots.intent import Command, Kind
 from robots.limits import SafetyConfig, Workspace
 from robots.model import ArmModel, load_model
+from tests.viz.browser import Browser, headless, until
 
 # Ages are generous: a busy test machine must not decide the outcome.
 SAFETY = SafetyConfig(
@@ -114,13 +110,6 @@ def driven(bridge: Bridge) -> Iterator[str]:
     finally:
         ending.set()
         thread.join()
-
-
-def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def ask(
@@ -338,78 +327,10 @@ def test_the_command_shows_the_twin_until_it_is_interrupted() -> None:
             shown.kill()  # leaving this block waits for it
 
 
-class Browser:
-    """Headless Chromium, spoken to by its DevTools protocol.
-
-    Source: https://chromedevtools.github.io/devtools-protocol/
-    """
-
-    def __init__(self, folder: str, stack: ExitStack) -> None:
-        file = Path(folder) / "DevToolsActivePort"
-        until(lambda: file.exists() and file.read_text().count("\n"), 60)
-        with urllib.request.urlopen(  # noqa: S310
-            f"http://127.0.0.1:{file.read_text().split()[0]}/json/list"
-        ) as answer:
-            page = next(tab for tab in json.load(answer) if tab["type"] == "page")
-        self._line = stack.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
-        self._asked = 0
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._asked += 1
-        self._line.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
-        while True:
-            answer = json.loads(self._line.recv(timeout=60))
-            if answer.get("id") == self._asked:
-                assert "error" not in answer, answer
-                found: dict[str, Any] = answer["result"]
-                return found
-
-    def value(self, expression: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return answer["result"].get("value")
-
-    def open(self, url: str, width: int = 1200, height: int = 900) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
-        )  # fmt: skip
-        self.call("Page.navigate", url=url)
-        until(lambda: self.value("document.querySelectorAll('.machine li.on').length") == 1)
-
-    def click(self, selector: str) -> None:
-        box = self.value(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
-            f"(document.querySelector('{selector}').getBoundingClientRect())"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent",
-                type=kind, x=box[0], y=box[1], button="left", clickCount=1,
-            )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no browser: apt-get install chromium")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        running = subprocess.Popen(
-            [
-                program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--disable-dev-shm-usage", "--remote-debugging-port=0",
-                f"--user-data-dir={folder}", "about:blank",
-            ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": folder},
-        )  # fmt: skip
-        try:
-            with ExitStack() as stack:
-                yield Browser(folder, stack)
-        finally:
-            running.terminate()
-            running.wait(30)
+    with headless() as found:
+        yield found
 
 
 def test_in_a_browser_a_click_on_hold_holds_and_the_space_bar_too(bridge, view, browser) -> None:
