@@ -34,8 +34,7 @@ from tests.training.manipulation.miniature import LOOP, POLICY, TASK, miniature 
 CLOCKS = ("cpu_seconds", "seconds", "learn_seconds", "validate_seconds")
 REFINEMENT = {
     "refinement": {"steps": 144, "envs": 2, "warmup": 24, "ramp": 40, "log_every": 12,
-                   "validate_every": 48, "validate_episodes": 2, "validate_envs": 2, "keep": 9,
-                   "guidance": "imagined"},
+                   "validate_every": 48, "validate_episodes": 2, "validate_envs": 2, "keep": 9},
     "sac": {"batch": 16, "width": 16, "capacity": 100, "actor_rate": 0.01},
     "residual": {"width": 16, "position": 0.5},
     "evaluation": {"episodes": 3, "envs": 2},
@@ -252,7 +251,7 @@ def test_the_actor_is_let_in_little_by_little() -> None:
 
 
 def test_the_guidance_fades_in_the_course_of_the_training() -> None:
-    loop = RefinementLoop(guidance="imagined", warmup=1000, fades=4000, weight=0.6)
+    loop = RefinementLoop(warmup=1000, fades=4000, weight=0.6)
     found = [loop.guiding(step) for step in (0, 1000, 3000, 5000, 9000)]
     assert found == pytest.approx([0.6, 0.6, 0.3, 0, 0])
     assert replace(loop, fades=0).guiding(9000) == 0.6
