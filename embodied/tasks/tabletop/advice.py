@@ -49,7 +49,11 @@ def pick(task: Pick, hand: Hand) -> Aim:
 
 
 def push(task: Push, hand: Hand) -> Aim:
-    """Stand behind the cube with fingers a little open, which keep it from turning, and push."""
+    """Come down behind the cube with fingers a little open, which keep it from turning, and push.
+
+    As with `grasp`, where to aim changes smoothly with where the hand is: how far it is from
+    behind the cube says how high it goes, and how low and how well in line how much it pushes.
+    """
     s, cube = task.scale, task.position("cube")
     if cube[2] > 1.3 * HALF * s:  # it hangs between the fingers all the same
         return Aim(hand.position, yaw_of_hand(hand), 1.0)
@@ -57,23 +61,25 @@ def push(task: Push, hand: Hand) -> Aim:
     far = float(np.linalg.norm(way))
     ahead = way / max(far, 1e-6)
     aside = np.array([-ahead[1], ahead[0]])
-    off = hand.position[:2] - cube[:2]
+    off, height = (hand.position[:2] - cube[:2]) / s, float(hand.position[2]) / s
     along, lateral = float(off @ ahead), float(off @ aside)
-    yaw, low = float(np.arctan2(ahead[1], ahead[0])), 0.02 * s
-    behind = -0.075 * s < along < -0.02 * s and abs(lateral) < 0.012 * s
-    if behind and hand.position[2] < 0.035 * s:
-        if far < 0.006 * s:
-            return Aim(hand.position, yaw_of_hand(hand), _PUSHING)
-        to = hand.position[:2] + way - lateral * aside
-        return Aim(np.array([*to, low]), yaw, _PUSHING)
-    stand = cube[:2] - 0.055 * s * ahead
-    there = float(np.linalg.norm(hand.position[:2] - stand)) < 0.01 * s
-    clear = float(np.linalg.norm(off)) > 0.048 * s
-    if there:
-        return Aim(np.array([*stand, low]), yaw, _PUSHING)
-    if hand.position[2] < 0.08 * s and not clear:
-        return Aim(np.array([*hand.position[:2], 0.12 * s]), yaw, _PUSHING)
-    return Aim(np.array([*stand, 0.1 * s]), yaw, _PUSHING)
+    # Low, it may touch the cube; from above, it comes down clear of it.
+    front = -0.045 + 0.025 * _share(0.06 - height, 0.03)
+    astray = float(
+        np.hypot(max(along - front, -0.075 - along, 0.0), max(abs(lateral) - 0.008, 0.0))
+    )
+    stand = (-0.055 - along) * ahead - lateral * aside
+    # Across it goes only where the cube is not in the way.
+    free = max(
+        _share(height - 0.05, 0.02),
+        _share(float(np.linalg.norm(off)) - 0.038, 0.01),
+        _share(-0.02 - along, 0.01),
+    )
+    pushes = (1 - _share(astray, 0.01)) * (1 - _share(height - 0.035, 0.02))
+    onward = way / s - lateral * aside if far > 0.006 * s else 0 * way
+    to = pushes * onward + (1 - pushes) * free * stand
+    aim = np.array([*(hand.position[:2] + to * s), (0.028 + 0.072 * _share(astray, 0.02)) * s])
+    return Aim(aim, float(np.arctan2(ahead[1], ahead[0])), _PUSHING)
 
 
 def stack(task: Stack, hand: Hand) -> Aim:
@@ -110,7 +116,7 @@ def set_down(
         return Aim(hand.position + [0, 0, 0.05 * s * released], yaw_of_hand(hand), 1.0)
     if not task.held("cube"):
         return grasp(cube, hand, s)
-    height = _CARRY * min(max((aside - in_line) / _OUT_OF_LINE[0], 0.0), 1.0)
+    height = _CARRY * _share(aside - in_line, _OUT_OF_LINE[0])
     # Up first, then across, so that nothing on the way is hit.
     risen = -off[2] > (_CARRY - 0.02) * s or aside < 0.03
     to = np.array([*(off[:2] if risen else 0 * off[:2]), off[2] + height * s])
@@ -173,7 +179,7 @@ def grasp(
     aside = float(np.linalg.norm(error[:2])) / scale
     turned = abs(_nearest(yaw_of_hand(hand) - yaw, turns))
     off = max((aside - _IN_LINE[0]) / _OUT_OF_LINE[0], (turned - _IN_LINE[1]) / _OUT_OF_LINE[1])
-    height = _HOVER * scale * min(max(off, 0.0), 1.0)
+    height = _HOVER * scale * _share(off, 1.0)
     closing = error[2] < 0.006 * scale and aside < 0.014
     return Aim(thing[:3] + np.array([0, 0, height]), yaw, 0.0 if closing else 1.0)
 
@@ -191,6 +197,11 @@ def pitch_of_hand(hand: Hand) -> float:
 def quarter(angle: float) -> float:
     """Return an angle less whole quarter turns: a cube looks the same after one."""
     return _nearest(angle, np.pi / 2)
+
+
+def _share(value: float, full: float) -> float:
+    """Return how much of `full` a value is, within [0, 1]."""
+    return min(max(value / full, 0.0), 1.0)
 
 
 def _half(angle: float) -> float:
