@@ -67,11 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
-    with _own_hooks():
-        return _run(list(sys.argv[1:] if argv is None else argv))
-
-
-def _run(arguments: list[str]) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
     top = parser()
     try:
         args, rest = top.parse_known_args(arguments)
@@ -80,7 +76,8 @@ def _run(arguments: list[str]) -> int:
             return 0
         _take_overrides(args, rest)
         args.line = arguments
-        return int(args.run_command(args))
+        with _own_hooks():
+            return int(args.run_command(args))
     except EmbodiedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -102,30 +99,37 @@ def _run(arguments: list[str]) -> int:
 
 @contextmanager
 def _own_hooks() -> Iterator[None]:
-    """Show warnings and dropped exceptions our way while a command runs, and only then."""
+    """Show warnings our way and lose no Ctrl-C while a command runs, and only then.
+
+    Python drops an exception that falls into a destructor or a callback from C. Compiling spends
+    seconds in such code, so a Ctrl-C does end there: it is sent once more. If what it fell into
+    breaks before that, Ctrl-C is still the reason.
+    """
+    again: list[threading.Timer] = []
+
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            return sys.__unraisablehook__(what)
+        again.append(threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)))
+        again[-1].start()
+
     before = warnings.formatwarning, sys.unraisablehook
-    warnings.formatwarning = _as_sentence
-    sys.unraisablehook = _interrupt_again
+    warnings.formatwarning, sys.unraisablehook = _as_sentence, dropped
     try:
         yield
+    except Exception as error:
+        if any(timer.is_alive() for timer in again):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         warnings.formatwarning, sys.unraisablehook = before
+        for timer in again:
+            timer.cancel()
 
 
 def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
     """Write a warning as a sentence, without the line of code that gave it."""
     return f"warning: {message}\n"
-
-
-def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
-    """Send a Ctrl-C once more that fell into a destructor, where Python drops exceptions.
-
-    Compiling spends seconds in code with destructors, so that would otherwise happen.
-    """
-    if isinstance(dropped.exc_value, KeyboardInterrupt):
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    else:
-        sys.__unraisablehook__(dropped)
 
 
 def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
