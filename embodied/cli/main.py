@@ -108,10 +108,11 @@ def _own_hooks() -> Iterator[None]:
     again: list[threading.Timer] = []
 
     def dropped(what: sys.UnraisableHookArgs) -> None:
-        if not isinstance(what.exc_value, KeyboardInterrupt):
-            return sys.__unraisablehook__(what)
-        again.append(threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)))
-        again[-1].start()
+        if isinstance(what.exc_value, KeyboardInterrupt):
+            again.append(threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)))
+            again[-1].start()
+        else:
+            sys.__unraisablehook__(what)
 
     before = warnings.formatwarning, sys.unraisablehook
     warnings.formatwarning, sys.unraisablehook = _as_sentence, dropped
