@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ class Browser:
     def __init__(self, folder: str, stack: ExitStack) -> None:
         file = Path(folder) / "DevToolsActivePort"
         until(lambda: file.exists() and file.read_text().count("\n"), 60)
-        with urllib.request.urlopen(  # noqa: S310
-            f"http://127.0.0.1:{file.read_text().split()[0]}/json/list"
-        ) as answer:
-            page = next(tab for tab in json.load(answer) if tab["type"] == "page")
+        port = int(file.read_text().split()[0])
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as asked:
+            asked.request("GET", "/json/list")
+            tabs = json.load(asked.getresponse())
+        page = next(tab for tab in tabs if tab["type"] == "page")
         self._line = stack.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
         self._asked = 0
 
