@@ -82,11 +82,12 @@ class RecorderOptions:
 class _Ring(Generic[Item]):
     """Bounded; the oldest gives way. Any number of threads put, one takes; none ever waits.
 
-    Appending to and taking from a deque, and counting, are single steps of the interpreter.
+    Putting, which numbers an item and appends it, is one step of the interpreter, and so is taking:
+    numbers in the ring rise, and one is missing only where an item gave way.
     """
 
     def __init__(self, size: int) -> None:
-        self._items: deque[tuple[int, Item]] = deque(maxlen=size)
+        self._items: deque[tuple[Item, int]] = deque(maxlen=size)
         self._numbers = itertools.count()
         self._next = 0
         self.missed = 0
@@ -95,20 +96,20 @@ class _Ring(Generic[Item]):
         return len(self._items)
 
     def put(self, item: Item) -> None:
-        self._items.append((next(self._numbers), item))
+        # One call into C. In two steps another thread's item could come between them.
+        self._items.extend(zip((item,), self._numbers, strict=False))
 
     def take(self) -> Item:
         """Return the oldest; raises IndexError when empty."""
-        number, item = self._items.popleft()
-        # Two threads may have appended out of turn: then the lower number was not lost after all.
-        self.missed += number - self._next if number >= self._next else -1
-        self._next = max(self._next, number + 1)
+        item, number = self._items.popleft()
+        self.missed += number - self._next
+        self._next = number + 1
         return item
 
     def lost(self, ended: bool) -> int:
         """Return how many gave way; after the end, also those that still wait."""
         try:
-            upto = self._items[-1][0] + 1 if ended else self._items[0][0]
+            upto = self._items[-1][1] + 1 if ended else self._items[0][1]
         except IndexError:
             return self.missed
         return self.missed + max(0, upto - self._next)

@@ -22,7 +22,7 @@ pytest.importorskip("mcap", reason="recording needs mcap")
 from mcap.reader import make_reader
 
 from robots.episode import CAMERA, GAP, EpisodeError, Origin, read_episode
-from robots.recorder import Recorder, RecorderOptions
+from robots.recorder import Recorder, RecorderOptions, _Ring
 from tests.robots.recordings import ORIGIN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,6 +241,35 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert recorder.dropped == 0
     assert episode.lost == ()
     assert sorted(episode["state"].array("number")) == list(range(4 * each))
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can, so that they meet between any two steps."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_ring_that_is_not_full_misses_nothing_even_for_a_moment() -> None:
+    each, ring = 100_000, _Ring[int](400_000)
+
+    def put() -> None:
+        for number in range(each):
+            ring.put(number)
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    taken, missed = 0, 0
+    while taken < 4 * each and (ring or any(thread.is_alive() for thread in threads)):
+        if ring:
+            ring.take()
+            taken += 1
+            missed = max(missed, ring.missed)
+    assert (taken, missed) == (4 * each, 0)
 
 
 def test_the_recording_gets_its_name_when_it_is_closed(tmp_path: Path) -> None:
