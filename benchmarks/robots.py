@@ -14,7 +14,6 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -265,19 +264,13 @@ def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
 
 def bare_jitter(seconds: float) -> NDArray[np.float64]:
     """Return the same of a loop that does nothing: what this machine's scheduler can do [ms]."""
-    hurry(PERIOD)
     pace = Pace(PERIOD, time.monotonic, time.sleep)
     late = np.empty(int(seconds / PERIOD))
-    for tick in range(len(late)):
-        pace.wait()
-        late[tick] = pace.late * 1e3
+    with hurry(PERIOD):
+        for tick in range(len(late)):
+            pace.wait()
+            late[tick] = pace.late * 1e3
     return late[50:]
-
-
-def _bare(seconds: float) -> NDArray[np.float64]:
-    # A thread of its own, as the bridge's loop is; and its scheduling ends with it.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(bare_jitter, seconds).result()
 
 
 def _burn() -> None:
@@ -301,7 +294,7 @@ def run(quick: bool = False) -> dict[str, float]:
     ):
         found[f"{start}.p50_us"], found[f"{start}.p99_us"] = np.percentile(times, [50, 99]).tolist()
     seconds = 5.0 if quick else 40.0
-    late = _bare(seconds)
+    late = bare_jitter(seconds)
     found["bridge.bare_loop.jitter_p99_ms"] = float(np.percentile(late, 99))
     found["bridge.bare_loop.jitter_max_ms"] = float(late.max())
     for start, busy in (("bridge", 0), ("bridge.busy", 1)):

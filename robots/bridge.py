@@ -242,14 +242,14 @@ class Bridge:
 
     def run(self) -> None:
         """Loop until `close`: one tick a period, on absolute deadlines."""
-        hurry(self.period)
-        while not self._ending.is_set():
-            self._pulse(True)
-            try:
-                self.tick()
-            except Exception as error:  # whatever it is: nobody else watches the arm
-                self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
-            self._pace.wait()
+        with hurry(self.period):
+            while not self._ending.is_set():
+                self._pulse(True)
+                try:
+                    self.tick()
+                except Exception as error:  # whatever it is: nobody else watches the arm
+                    self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
+                self._pace.wait()
         self._pulse(False)
 
     def tick(self) -> None:

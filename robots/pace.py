@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class Pace:
@@ -37,15 +37,26 @@ class Pace:
         self.late = max(0.0, self._clock() - self._due)
 
 
-def hurry(period: float) -> None:
-    """Let the calling thread run when it is due, as far as the system allows.
+@contextlib.contextmanager
+def hurry(period: float) -> Iterator[None]:
+    """Let the calling thread run when it is due, as far as the system allows; not what it starts.
 
     Python lets a busy thread keep the interpreter for 5 ms, half a period at 100 Hz; and Linux lets
     other programs go first unless we may ask for real-time scheduling (root, or `ulimit -r`).
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), period / 50))
+    if not hasattr(os, "sched_setscheduler"):  # not on Linux
+        yield
+        return
+    # A thread or process started by the loop would else push others aside, the loop among them.
+    alone = os.SCHED_RESET_ON_FORK
+    before = os.sched_getscheduler(0) | alone, os.sched_getparam(0)
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO | alone, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def spare() -> None:
