@@ -282,8 +282,8 @@ def test_lerobots_so101_moves_as_our_arm(follower: tuple[Any, LeRobotOptions]) -
     arm = LeRobotArm(SO101, options)
     patiently(arm.connect)
     try:
-        # LeRobot cuts the torque while it configures the servos, and the arm sags.
-        assert 0 < np.abs(arm.state().positions).max() < 0.2
+        # LeRobot cuts the torque while it configures the servos, and the arm may sag.
+        assert np.abs(arm.state().positions).max() < 0.2
         target = np.array([0.2, -0.2, 0.3, 0.1, -0.4])
         deadline = time.monotonic() + 20
         while np.abs(arm.state().positions - target).max() > 0.02:
