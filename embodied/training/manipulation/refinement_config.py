@@ -43,12 +43,12 @@ class RefinementLoop:
     violation: float = 1.0
     reward: Literal["dense", "sparse"] = "sparse"
     privileged: bool = True
-    steps: int = 32_000
+    steps: int = 96_000
     envs: int = 16
     warmup: int = 6_000
     ramp: int = 24_000
     log_every: int = 2_000
-    validate_every: int = 8_000
+    validate_every: int = 16_000
     validate_episodes: int = 80
     validate_envs: int = 20
     keep: int = 1
