@@ -86,7 +86,7 @@ def stack(task: Stack, hand: Hand) -> Aim:
     """Grasp one cube, set it down on the other, let go and rise."""
     base = task.world.pose(task.bodies["base"])
     goal = base[:3] + np.array([0, 0, 2 * HALF * task.scale])
-    return set_down(task, hand, goal, quarter(yaw_of(base)), (0.005, 0.004))
+    return set_down(task, hand, goal, quarter(yaw_of(base)), (0.010, 0.008))
 
 
 def place_tray(task: PlaceTray, hand: Hand) -> Aim:
