@@ -99,6 +99,7 @@ def merge_films(folder: Path) -> None:
     for camera in CAMERAS:
         table[f"videos/{camera}/file_index"] = [0] * len(LENGTHS)
         table[f"videos/{camera}/from_timestamp"] = [begin / FPS for begin in begins[:-1]]
+        table[f"videos/{camera}/to_timestamp"] = [end / FPS for end in begins[1:]]
     parquet.write_table(arrow.table(table), file)
 
 
@@ -229,6 +230,33 @@ def test_a_video_with_fewer_images_than_rows_is_refused(copy: Path) -> None:
     assert len(found.frames(CAMERAS[0], 2)) == LENGTHS[2]
 
 
+def test_a_film_of_one_episode_with_more_images_than_rows_is_refused(copy: Path) -> None:
+    rewrite_as_v2(copy)
+    films = copy / "videos/chunk-000" / CAMERAS[0]
+    shutil.copy(films / "episode_000000.mp4", films / "episode_000001.mp4")
+    found = read_set(copy)
+    with pytest.raises(LayoutError, match=r"more than 5 images, and its episode 1 has 5 rows"):
+        found.frames(CAMERAS[0], 1)
+
+
+def rewrite_table(file: Path, **columns: object) -> None:
+    """Put other columns into a table; None takes one away."""
+    import pyarrow as arrow
+
+    table = parquet.read_table(file).to_pydict() | columns
+    kept = {name: values for name, values in table.items() if values is not None}
+    parquet.write_table(arrow.table(kept), file)
+
+
+def test_times_of_films_and_rows_must_agree(copy: Path) -> None:
+    column = f"videos/{CAMERAS[1]}/to_timestamp"
+    times = [length / FPS for length in LENGTHS]
+    times[1] = 1 / FPS
+    rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: times})
+    with pytest.raises(LayoutError, match=r"episode 1 has 5 rows, and the index gives it 1 image"):
+        read_set(copy)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_truncated_video_is_refused(copy: Path, share: float) -> None:
     cut(copy / "videos" / CAMERAS[0] / "chunk-000/file-000.mp4", share)
@@ -239,7 +267,7 @@ def test_a_truncated_video_is_refused(copy: Path, share: float) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("meta/info.json", "the one that holds meta/info.json"),
+        ("meta/info.json", "the folder that holds"),
         ("meta/tasks.parquet", "tasks.jsonl"),
         ("meta/episodes/chunk-000/file-000.parquet", "holds no table"),
         ("data/chunk-000/file-000.parquet", "cannot read"),
@@ -251,10 +279,49 @@ def test_missing_files_are_named(copy: Path, name: str, message: str) -> None:
         read_set(copy)
 
 
-@pytest.mark.parametrize("name", ["meta/info.json", "data/chunk-000/file-000.parquet"])
+@pytest.mark.parametrize(
+    "name", ["meta/info.json", "meta/stats.json", "data/chunk-000/file-000.parquet"]
+)
 def test_truncated_files_are_named(copy: Path, name: str) -> None:
     cut(copy / name, 0.6)
     with pytest.raises(LayoutError, match="cannot read"):
+        read_set(copy)
+
+
+def test_tables_without_a_column_are_named(copy: Path) -> None:
+    rewrite_table(copy / "meta/tasks.parquet", task_index=None)
+    with pytest.raises(LayoutError, match=r"tasks\.parquet lacks 'task_index'"):
+        read_set(copy)
+    rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", length=None)
+    with pytest.raises(LayoutError, match=r"file-000\.parquet lacks 'length'"):
+        read_set(copy)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"episode_index": 0}', r"episodes\.jsonl lacks 'length'"),
+        ('{"episode_index": 0, "length": "seven"}', r"episodes\.jsonl holds something else"),
+        ("[0, 7]", r"episodes\.jsonl holds something else"),
+    ],
+)
+def test_lines_without_what_they_should_hold_are_named(
+    copy: Path, line: str, message: str
+) -> None:
+    rewrite_as_v2(copy)
+    (copy / "meta/episodes.jsonl").write_text(line)
+    with pytest.raises(LayoutError, match=message):
+        read_set(copy)
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_films_need_to_be_found(copy: Path, version: str) -> None:
+    if version == "v2.1":
+        rewrite_as_v2(copy)
+    info = json.loads((copy / "meta/info.json").read_text())
+    del info["video_path"]
+    (copy / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(LayoutError, match=r"info\.json lacks 'video_path'"):
         read_set(copy)
 
 

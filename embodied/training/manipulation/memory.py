@@ -133,11 +133,16 @@ def load(folders: Sequence[Path]) -> Demonstrations:
     sets = [read_set(folder) for folder in folders]
     for one in sets:
         one.require(STATE, ACTION)
-        _require_numbers(one)
-        if _kind(one) != _kind(sets[0]):
+    states, actions = ([_vectors(one, name) for one in sets] for name in (STATE, ACTION))
+    kinds = [
+        (one.cameras, state.shape[1], action.shape[1], one.fps)
+        for one, state, action in zip(sets, states, actions, strict=True)
+    ]
+    for one, kind in zip(sets, kinds, strict=True):
+        if kind != kinds[0]:
             raise ConfigError(
                 f"{sets[0].folder} and {one.folder} do not fit together: cameras, sizes of state "
-                f"and action, frames per second are {_kind(sets[0])} and {_kind(one)}"
+                f"and action, frames per second are {kinds[0]} and {kind}"
             )
     cameras = [key for key in sets[0].cameras if key.startswith(IMAGES)]
     if not cameras:
@@ -150,8 +155,8 @@ def load(folders: Sequence[Path]) -> Demonstrations:
     ends = np.cumsum(lengths)
     return Demonstrations(
         images=images,
-        state=np.concatenate([np.asarray(one.columns[STATE], np.float32) for one in sets]),
-        action=np.concatenate([np.asarray(one.columns[ACTION], np.float32) for one in sets]),
+        state=np.concatenate(states),
+        action=np.concatenate(actions),
         frame=np.concatenate([np.arange(n) for n in lengths]),
         end=np.repeat(ends, lengths),
         episode=np.repeat(np.arange(len(lengths)), lengths),
@@ -163,20 +168,24 @@ def load(folders: Sequence[Path]) -> Demonstrations:
     )
 
 
-def _require_numbers(one: LeRobotSet) -> None:
-    for name in (STATE, ACTION):
-        finite = np.isfinite(np.asarray(one.columns[name], np.float32)).all(axis=1)
-        if not finite.all():
-            episode = int(np.searchsorted(one.offsets, np.argmin(finite), side="right")) - 1
-            raise LayoutError(
-                f"{one.folder}: '{name}' of episode {one.episodes[episode].number} holds NaN or "
-                "infinity: leave that episode out, or record it again"
-            )
-
-
-def _kind(one: LeRobotSet) -> tuple[Any, ...]:
-    sizes = (np.shape(one.columns[name])[1:] for name in (STATE, ACTION))
-    return (one.cameras, *sizes, one.fps)
+def _vectors(one: LeRobotSet, name: str) -> NDArray[np.float32]:
+    """Return a column as (N, D); single numbers, which LeRobot keeps bare, have D = 1."""
+    try:
+        values = np.asarray(one.columns[name], np.float32)
+    except (TypeError, ValueError) as error:
+        raise LayoutError(
+            f"{one.folder}: '{name}' must have equally many numbers in every row ({error}): leave "
+            "out the episodes that have not, or record them again"
+        ) from error
+    vectors = values.reshape(len(values), -1)
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        episode = int(np.searchsorted(one.offsets, np.argmin(finite), side="right")) - 1
+        raise LayoutError(
+            f"{one.folder}: '{name}' of episode {one.episodes[episode].number} holds NaN or "
+            "infinity: leave that episode out, or record it again"
+        )
+    return vectors
 
 
 def _film(sets: Sequence[LeRobotSet], key: str) -> NDArray[np.uint8]:

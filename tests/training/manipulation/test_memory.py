@@ -133,6 +133,39 @@ def test_sets_without_states_or_cameras_are_refused(folder: Path, tmp_path: Path
         load([copy])
 
 
+def with_actions(folder: Path, target: Path, values: list[object]) -> Path:
+    """Copy a set and put others in place of its actions."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    copy = Path(shutil.copytree(folder, target))
+    file = copy / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(file)
+    place = table.column_names.index("action")
+    parquet.write_table(table.set_column(place, "action", arrow.array(values)), file)
+    return copy
+
+
+def test_bare_numbers_are_vectors_of_one(folder: Path, tmp_path: Path) -> None:
+    rows = sum(LENGTHS)
+    made = load([with_actions(folder, tmp_path / "copy", [0.5] * rows)])
+    assert made.action.shape == (rows, 1)
+    assert made.inputs("").action == 1
+
+
+@pytest.mark.parametrize("bad", [[0.0], ["left"], [None] * 7])
+def test_rows_of_other_sizes_or_kinds_are_refused(
+    folder: Path, tmp_path: Path, bad: list[object]
+) -> None:
+    rows: list[object] = [[0.0] * 7 for _ in range(sum(LENGTHS))]
+    if bad == ["left"]:
+        rows = [bad] * len(rows)
+    else:
+        rows[3] = bad
+    with pytest.raises(LayoutError, match="'action'"):
+        load([with_actions(folder, tmp_path / "copy", rows)])
+
+
 def test_joint_states_have_no_orientation(tmp_path: Path) -> None:
     names = {**NAMES, "observation.state": [f"joint_{k}" for k in range(8)]}
     made = write_set(tmp_path / "set", [recorded(0, 5, "x")], FPS, "arm", names, CAMERAS)

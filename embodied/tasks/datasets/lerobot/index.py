@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ class Film:
     Attributes:
         file: the video.
         start: number of the episode's first image in it.
+        alone: no other episode is in it.
     """
 
     file: Path
     start: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         LayoutError: absent, damaged or of a version that is not read.
     """
     file = folder / INFO
-    info = _json(file)
+    info = read_json(file)
     version = str(info.get("codebase_version", ""))
     if not version.startswith(("v3.", "v2.")):
         raise LayoutError(
@@ -60,6 +63,9 @@ def read_info(folder: Path) -> dict[str, Any]:
     for name in ("fps", "features", "data_path"):
         if name not in info:
             raise LayoutError(f"{file} lacks '{name}': copy the data set again")
+    with _complete(file):
+        if _filmed(info) and not info["video_path"]:
+            raise KeyError("video_path")
     return info
 
 
@@ -71,9 +77,11 @@ def read_tasks(folder: Path) -> dict[int, str]:
         texts = columns.get(TASK_TEXTS, columns.get("task"))
         if texts is None:
             raise LayoutError(f"{table} lacks the column of words: copy the data set again")
-        numbers = columns["task_index"]
-        return {int(n): str(text) for n, text in zip(numbers, texts, strict=True)}
-    return {int(row["task_index"]): str(row["task"]) for row in _lines(lines)}
+        with _complete(table):
+            numbers = columns["task_index"]
+            return {int(n): str(text) for n, text in zip(numbers, texts, strict=True)}
+    with _complete(lines):
+        return {int(row["task_index"]): str(row["task"]) for row in _lines(lines)}
 
 
 def read_index(folder: Path, info: Mapping[str, Any]) -> list[EpisodeIndex]:
@@ -82,7 +90,7 @@ def read_index(folder: Path, info: Mapping[str, Any]) -> list[EpisodeIndex]:
     Raises:
         LayoutError: a file is absent or damaged.
     """
-    keys = [k for k, f in info["features"].items() if f.get("dtype") == "video"]
+    keys = _filmed(info)
     if str(info["codebase_version"]).startswith("v3."):
         return _tables(folder, info, keys)
     return _files(folder, info, keys)
@@ -128,18 +136,14 @@ def _tables(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[Epis
     episodes = []
     for file in files:
         columns = read_columns(file)
-        try:
+        with _complete(file):
             for row in range(len(columns["episode_index"])):
                 data = {name: int(columns[f"data/{name}"][row])
                         for name in ("chunk_index", "file_index")}  # fmt: skip
-                films = {key: _film(folder, info, columns, key, row) for key in keys}
                 number, length = (int(columns[n][row]) for n in ("episode_index", "length"))
+                films = {key: _film(folder, info, columns, key, row) for key in keys}
                 path = folder / str(info["data_path"]).format(**data)
                 episodes.append(EpisodeIndex(number, length, path, films))
-        except KeyError as error:
-            raise LayoutError(
-                f"{file} lacks the column {error}: copy the data set again"
-            ) from error
     return sorted(episodes, key=lambda episode: episode.number)
 
 
@@ -149,17 +153,31 @@ def _film(
     names = ("chunk_index", "file_index")
     place = {name: int(columns[f"videos/{key}/{name}"][row]) for name in names}
     file = folder / str(info["video_path"]).format(video_key=key, **place)
-    begin = float(columns[f"videos/{key}/from_timestamp"][row])
-    return Film(file, int(np.rint(begin * float(info["fps"]))))
+    begin, end = (
+        int(np.rint(float(columns[f"videos/{key}/{name}_timestamp"][row]) * float(info["fps"])))
+        for name in ("from", "to")
+    )
+    length = int(columns["length"][row])
+    if end - begin != length:
+        raise LayoutError(
+            f"{folder}: episode {int(columns['episode_index'][row])} has {length} rows, and the "
+            f"index gives it {end - begin} images of '{key}'; copy the set again"
+        )
+    return Film(file, begin)
 
 
 def _files(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[EpisodeIndex]:
+    file = folder / "meta/episodes.jsonl"
     episodes = []
-    for row in _lines(folder / "meta/episodes.jsonl"):
-        number = int(row["episode_index"])
-        data = _locate(folder, info, "data_path", number)
-        films = {key: Film(_locate(folder, info, "video_path", number, key), 0) for key in keys}
-        episodes.append(EpisodeIndex(number, int(row["length"]), data, films))
+    with _complete(file):
+        for row in _lines(file):
+            number = int(row["episode_index"])
+            data = _locate(folder, info, "data_path", number)
+            films = {
+                key: Film(_locate(folder, info, "video_path", number, key), 0, alone=True)
+                for key in keys
+            }
+            episodes.append(EpisodeIndex(number, int(row["length"]), data, films))
     return sorted(episodes, key=lambda episode: episode.number)
 
 
@@ -173,13 +191,30 @@ def _locate(folder: Path, info: Mapping[str, Any], kind: str, number: int, key: 
     return folder / stated
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _filmed(info: Mapping[str, Any]) -> list[str]:
+    return [key for key, feature in info["features"].items() if feature.get("dtype") == "video"]
+
+
+@contextmanager
+def _complete(file: Path) -> Iterator[None]:
+    """Say of what is absent, or of another kind, in which file."""
+    try:
+        yield
+    except KeyError as error:
+        raise LayoutError(f"{file} lacks {error}: copy the data set again") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise LayoutError(
+            f"{file} holds something else than it should ({error}): copy the data set again"
+        ) from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LayoutError(
-            f"cannot read {file}: {error}. Give the folder of a LeRobot data set, the one that "
-            "holds meta/info.json"
+            f"cannot read {file}: {error}. Give the folder that holds a LeRobot data set's "
+            "meta/info.json, or copy the set again"
         ) from error
     if not isinstance(tree, dict):
         raise LayoutError(f"{file} must hold a JSON object: copy the data set again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from embodied.tasks.datasets.lerobot.index import (
     read_columns,
     read_index,
     read_info,
+    read_json,
     read_tasks,
 )
 from robots.errors import RobotError
@@ -144,7 +144,7 @@ def read_set(folder: str | Path) -> LeRobotSet:
         episodes=episodes,
         offsets=offsets,
         tasks=read_tasks(root),
-        statistics=json.loads(statistics.read_text("utf-8")) if statistics.is_file() else {},
+        statistics=read_json(statistics) if statistics.is_file() else {},
     )
 
 
@@ -216,5 +216,10 @@ class _Reel:
             raise LayoutError(
                 f"{film.file} ends after {self._at} images; episode {episode} needs {length} from "
                 f"number {film.start} on. The file was cut short: copy it again"
+            )
+        if film.alone and next(self._images, None) is not None:
+            raise LayoutError(
+                f"{film.file} has more than {length} images, and its episode {episode} has {length} "
+                "rows: which belong together cannot be told. Copy the set again"
             )
         return np.stack(images[-length:])
