@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from embodied.cli.evaluation import summarise
 from embodied.results import ResultsError, paired_bootstrap, paired_metric, summarize
 
 
@@ -42,3 +43,12 @@ def test_a_metric_carries_the_interval_and_the_command() -> None:
 def test_what_cannot_be_paired_is_refused(a: list[float], b: list[float]) -> None:
     with pytest.raises(ResultsError, match="paired comparison"):
         paired_bootstrap(a, b)
+
+
+def test_one_gain_of_a_hundred_is_no_certain_gain() -> None:
+    gains = [{"success": float(number == 0)} for number in range(100)]
+    gained = summarise(gains, "", "gain", differences=True)["gain.success"]
+    assert gained.value == pytest.approx(0.01)
+    assert gained.ci95[0] == 0
+    flags = summarise(gains, "")["success"]
+    assert flags.ci95[0] > 0  # Wilson: one success is one

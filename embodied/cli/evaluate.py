@@ -28,7 +28,8 @@ examples:
   embodied eval nav/objectnav_frontier task.scene.rooms='[3, 6]'
   embodied eval runs/reverie --json reverie.json --episodes reverie.jsonl   language-guided
   embodied eval runs/reverie policy=meta_explore evaluation.split=val_seen --explain traces
-  embodied eval runs/sc_vla_pick evaluation.level=2 --video pick.mp4        an arm"""
+  embodied eval runs/sc_vla_pick evaluation.level=2 --video pick.mp4        an arm
+  embodied eval runs/sc_vla_pick --explain report                           at every level"""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +47,8 @@ def add_parser(commands: Any) -> None:
         "--explain",
         type=Path,
         metavar="DIR",
-        help="also save why each decision was made: a page and files",
+        help="also write a page: why each decision was made; of an arm, a film and success at "
+        "every level of randomisation",
     )
     parser.add_argument(
         "--video", type=Path, metavar="FILE", help="also film some episodes (arms only), as MP4"
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
     from embodied.cli.evaluation import summarise
-    from embodied.cli.evaluators import Filmed, open_evaluator, write_episodes
+    from embodied.cli.evaluators import GAIN, Filmed, open_evaluator, write_episodes
     from embodied.errors import ConfigError
     from embodied.files import require_writable
     from embodied.results import write_results
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     line = command_line(args, "--json", "--episodes", "--explain", "--video")
     metrics = summarise(episodes, line)
     for part, some in evaluator.parts().items() if isinstance(evaluator, Filmed) else ():
-        metrics |= summarise(some, line, part)
+        metrics |= summarise(some, line, part, differences=part == GAIN)
     shown = [
         name for name in metrics if name in evaluator.shown or name.endswith((".success", ".steps"))
     ]

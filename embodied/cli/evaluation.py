@@ -19,7 +19,7 @@ from embodied.policies.frontier import FrontierConfig
 from embodied.policies.map_planner import MapPlannerConfig
 from embodied.policies.mapper import BodyConfig
 from embodied.policies.object_frontier import ObjectFrontierConfig
-from embodied.results import Metric, metric
+from embodied.results import Metric, metric, paired_metric
 from embodied.tasks.config import NavigationConfig
 from embodied.training.evaluation import EvaluationConfig, evaluate
 
@@ -230,13 +230,27 @@ def play(settings: EvalConfig, policy: Policy) -> Episodes:
         env.close()
 
 
-def summarise(episodes: Episodes, command: str, prefix: str = "") -> dict[str, Metric]:
-    """Average every metric over the episodes; those undefined in some episode are left out."""
+def summarise(
+    episodes: Episodes, command: str, prefix: str = "", differences: bool = False
+) -> dict[str, Metric]:
+    """Average every metric over the episodes; those undefined in some episode are left out.
+
+    Args:
+        episodes: figures of each.
+        command: the command line that makes them again.
+        prefix: of the names.
+        differences: between two agents in the same episodes: a gain of 0 or 1 is no success flag.
+    """
     found: dict[str, Metric] = {}
     for name in sorted(episodes[0]):
         values = np.array([e.get(name, np.nan) for e in episodes])
         if name not in ("episode", "collided") and np.isfinite(values).all():
-            found[f"{prefix}.{name}" if prefix else name] = metric(values, command)
+            of = (
+                paired_metric(values, 0 * values, command)
+                if differences
+                else metric(values, command)
+            )
+            found[f"{prefix}.{name}" if prefix else name] = of
     return found
 
 

@@ -56,6 +56,10 @@ class Evaluator(Protocol):
         ...
 
 
+GAIN = "gain"
+"""The part of an evaluation that holds what each episode gained over another agent's."""
+
+
 @runtime_checkable
 class Filmed(Protocol):
     """What evaluations of arms offer beside that."""

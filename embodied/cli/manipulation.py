@@ -1,13 +1,16 @@
-"""`embodied eval` of manipulation policies: success by task, and a film of some episodes."""
+"""`embodied eval` of manipulation policies: success by task and level, a film, a page."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from embodied import config as configuration
-from embodied.cli.evaluators import Episodes
+from embodied.cli import level_page, pages
+from embodied.cli.evaluators import GAIN, Episodes
+from embodied.cli.level_page import LEVELS, joined
 from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunked import ChunkPolicy
 from embodied.policies.residual import ResidualPolicy
@@ -16,6 +19,7 @@ from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.manipulation.config import ManipulationTraining
 from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.training.manipulation.validation import play, require_fit
+from embodied.viz import report
 
 FILMED = 9
 
@@ -53,8 +57,8 @@ class ManipulationEvaluator:
                 "it can play, e.g. tasks=[pick], or run it on the robot"
             )
         self._folder, self._which = what, which
-        self._names: list[str] = []
-        self._parts: dict[str, Episodes] = {}
+        self._levels: dict[int, dict[str, Episodes]] = {}
+        self._begun = 0.0
 
     @property
     def key(self) -> str:
@@ -78,34 +82,50 @@ class ManipulationEvaluator:
 
     def identities(self, count: int) -> Sequence[str]:
         """Name the episodes by task, level and number: the same for every policy."""
-        return self._names[:count]
+        first, each = self.settings.evaluation.seed, self.settings.evaluation.episodes
+        task = self.settings.task
+        return [
+            f"{task.robot}-{name}-{self._level}-{number}"
+            for name in self.settings.tasks
+            for number in range(first, first + each)
+        ][:count]
 
     def play(self, explain: Path | None = None) -> Episodes:
-        """Play the episodes of every task.
+        """Play the episodes of every task; to explain them, at all levels of randomisation.
 
         Raises:
-            ConfigError: explanations are asked for.
             CheckpointError: the policy was made for other observations or actions.
         """
+        self._begun = time.monotonic()
+        policy, chosen = self._policy(), self._level
+        self._levels = {chosen: self._at(policy, chosen)}
         if explain:
-            raise ConfigError(
-                f"--explain {explain}: use --video FILE to see what a policy imagines"
+            others = {level: self._at(policy, level) for level in LEVELS if level != chosen}
+            self._levels = dict(sorted((self._levels | others).items()))
+        return joined(self._levels[chosen])
+
+    @property
+    def _level(self) -> int:
+        return self.settings.of(self.settings.tasks[0], self.settings.evaluation.level).level
+
+    def _at(self, policy: ChunkPolicy, level: int) -> dict[str, Episodes]:
+        """Play every task at a level."""
+        wanted, tasks = self.settings.evaluation, self.settings.tasks
+        return {
+            name: play(
+                policy, self.settings.of(name, level), wanted.episodes, wanted.envs, wanted.seed
             )
-        policy, wanted = self._policy(), self.settings.evaluation
-        self._names, self._parts = [], {}
-        for name in self.settings.tasks:
-            task = self.settings.of(name, wanted.level)
-            episodes = play(policy, task, wanted.episodes, wanted.envs, wanted.seed)
-            self._parts[name] = episodes
-            self._names += [
-                f"{task.robot}-{name}-{task.level}-{wanted.seed + number}"
-                for number in range(len(episodes))
-            ]
-        return [episode for episodes in self._parts.values() for episode in episodes]
+            for name in tasks
+        }
 
     def parts(self) -> Mapping[str, Episodes]:
-        """Return the episodes of each task, where there are several."""
-        return self._parts if len(self._parts) > 1 else {}
+        """Return the episodes of each task, where there are several, and of each level."""
+        tasks = self._levels[self._level]
+        levels = {f"level_{level}": joined(played) for level, played in self._levels.items()}
+        return {
+            **(tasks if len(tasks) > 1 else {}),
+            **(levels if len(levels) > 1 else {}),
+        }
 
     def film(self, path: Path) -> int:
         """Film episodes of all tasks in a grid; return the number of frames."""
@@ -116,8 +136,15 @@ class ManipulationEvaluator:
         return film(path, policy, tasks, min(FILMED, wanted.episodes), wanted.seed)
 
     def write_page(self, folder: Path, line: str) -> Path:
-        """Draw explanations: never reached, for `play` makes none."""
-        raise ConfigError(f"--explain {folder}: no explanations of manipulation policies ({line})")
+        """Show a film, and success by level, on a page of its own."""
+        film = folder / "film.mp4"
+        self.film(film)
+        minutes = (time.monotonic() - self._begun) / 60
+        configuration.save(self.settings, folder / "config.yaml")
+        facts = pages.facts(self.settings, line, minutes, str(self.seed))
+        title = Path(self._folder).name
+        page = level_page.build(title, self._level, self._levels, film, facts)
+        return report.write(page, folder / "report.html")
 
     def _policy(self) -> ChunkPolicy:
         import torch
@@ -147,24 +174,25 @@ class RefinementEvaluator(ManipulationEvaluator):
         """Play the episodes with the refined policy and, if that is wanted, with its base.
 
         Raises:
-            ConfigError: explanations are asked for.
             CheckpointError: the policy was made for other observations or actions.
         """
         refined = super().play(explain)
+        self._base: Episodes = []
         if self.settings.evaluation.base:
             self._amplitude = 0.0
-            base = super().play(explain)
+            self._base = joined(self._at(self._policy(), self._level))
             self._amplitude = 1.0
-            gains = [
-                {name: one[name] - other[name] for name in ("success", "steps")}
-                for one, other in zip(refined, base, strict=True)
-            ]
-            self._parts = {"base": base, "gain": gains}
         return refined
 
     def parts(self) -> Mapping[str, Episodes]:
-        """Return the base's episodes, and what was gained in each."""
-        return self._parts if self.settings.evaluation.base else {}
+        """Return in addition the base's episodes, and what was gained in each."""
+        if not self._base:
+            return super().parts()
+        gains = [
+            {name: one[name] - other[name] for name in ("success", "steps")}
+            for one, other in zip(joined(self._levels[self._level]), self._base, strict=True)
+        ]
+        return {**super().parts(), "base": self._base, GAIN: gains}
 
     def _policy(self) -> ChunkPolicy:
         policy = super()._policy()

@@ -305,9 +305,7 @@ def test_tables_without_a_column_are_named(copy: Path) -> None:
         ("[0, 7]", r"episodes\.jsonl holds something else"),
     ],
 )
-def test_lines_without_what_they_should_hold_are_named(
-    copy: Path, line: str, message: str
-) -> None:
+def test_lines_without_what_they_should_hold_are_named(copy: Path, line: str, message: str) -> None:
     rewrite_as_v2(copy)
     (copy / "meta/episodes.jsonl").write_text(line)
     with pytest.raises(LayoutError, match=message):

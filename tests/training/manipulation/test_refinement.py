@@ -167,6 +167,7 @@ def test_eval_judges_it_beside_its_base(run: Path, base: Path, tmp_path: Path, c
     assert value["reach.gain.steps"] == pytest.approx(
         value["reach.steps"] - value["reach.base.steps"]
     )
+    assert "reach.gain.success" in figures
     assert files[2].stat().st_size > 1000
     of_base = tmp_path / "base.jsonl"
     assert main(["eval", str(base), "--episodes", str(of_base)]) == 0

@@ -144,6 +144,22 @@ def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Pa
     assert names == ["panda-reach-1-0", "panda-reach-1-1"]
 
 
+def test_eval_explains_on_a_page_with_a_film_and_every_level(run: Path, tmp_path: Path) -> None:
+    figures, folder = tmp_path / "figures.json", tmp_path / "page"
+    command = ["eval", str(run), "evaluation.episodes=2", "evaluation.level=2"]
+    assert main([*command, "--json", str(figures), "--explain", str(folder)]) == 0
+    found = json.loads(figures.read_text())["metrics"]
+    levels = [found[f"reach.level_{level}.steps"] for level in range(4)]
+    assert [level["n"] for level in levels] == [2] * 4
+    assert levels[2]["value"] == found["reach.steps"]["value"]
+    assert len({level["value"] for level in levels}) > 1 or found["reach.success"]["value"] == 0
+    page = (folder / "report.html").read_text()
+    assert "data:video/mp4" in page
+    assert all(f"level {level}" in page for level in range(4))
+    for name in ("film.mp4", "config.yaml"):
+        assert (folder / name).is_file()
+
+
 def test_eval_takes_over_how_a_policy_samples_and_refuses_what_its_weights_depend_on(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +222,18 @@ def test_a_policy_learns_from_a_robot_that_is_not_simulated(tmp_path: Path, caps
             folder=str(folder_of(made, tmp_path)))), tmp_path / "other", quiet=True)  # fmt: skip
 
 
+def test_a_policy_that_learned_from_sets_alone_is_judged_at_a_task_of_its_kind(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = DemonstrationConfig(sets=(str(run / "demonstrations" / "panda_reach"),))
+    settings = miniature(tasks=(), demonstrations=recorded,
+                         train=replace(LOOP, steps=2, validate_every=2))  # fmt: skip
+    train(settings, tmp_path / "run", quiet=True)
+    assert "tasks=[pick]" in refused(capsys, str(tmp_path / "run"))
+    assert main(["eval", str(tmp_path / "run"), "tasks=[reach]", "evaluation.episodes=2"]) == 0
+    assert "success" in capsys.readouterr().out
+
+
 def folder_of(made: Path, root: Path) -> Path:
     """A folder of demonstrations that holds a set as that of the task."""
     shutil.copytree(made, root / "demonstrations" / "panda_reach")
@@ -221,7 +249,6 @@ def test_what_cannot_be_judged_is_refused(run: Path, tmp_path: Path, capsys) -> 
     said = refused(capsys, str(run), "task.control=joint_position")
     assert "leave task.observation=rgb and task.control=ee_delta" in said
     assert "policy was made for" in refused(capsys, str(run), "task.width=48")
-    assert "use --video" in refused(capsys, str(run), "--explain", str(tmp_path / "x"))
     assert "nothing to evaluate yet" in refused(capsys, "manip/sc_vla_pick")
     assert "only policies of arms" in refused(capsys, "nav/explore", "--video", "x.mp4")
     assert not list(tmp_path.iterdir())

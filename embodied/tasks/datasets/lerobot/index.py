@@ -209,6 +209,7 @@ def _complete(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; absent or damaged ones are a LayoutError."""
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

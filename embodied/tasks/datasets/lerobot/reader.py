@@ -219,7 +219,7 @@ class _Reel:
             )
         if film.alone and next(self._images, None) is not None:
             raise LayoutError(
-                f"{film.file} has more than {length} images, and its episode {episode} has {length} "
-                "rows: which belong together cannot be told. Copy the set again"
+                f"{film.file} has more than {length} images, and its episode {episode} has "
+                f"{length} rows: which belong together cannot be told. Copy the set again"
             )
         return np.stack(images[-length:])

@@ -1,0 +1,91 @@
+"""The page of an arm's evaluation: a film, and success by task and randomisation level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+
+from embodied.cli import pages
+from embodied.cli.evaluation import summarise
+from embodied.cli.evaluators import Episodes
+from embodied.results import Metric
+from embodied.viz.charts import Bar, bar_chart
+from embodied.viz.report import Figure, Report, Section, Table
+
+LEVELS = {
+    0: "hardly anything differs",
+    1: "poses and goals",
+    2: "colours, wording, friction, masses, things that distract",
+    3: "cameras, light and the arm's posture",
+}
+"""What differs between episodes at each level, in addition to the levels before."""
+
+
+def joined(tasks: Mapping[str, Episodes]) -> Episodes:
+    """Return the episodes of all tasks in a row."""
+    return list(chain.from_iterable(tasks.values()))
+
+
+def build(
+    name: str, level: int, levels: Mapping[int, Mapping[str, Episodes]], film: Path,
+    facts: list[tuple[str, str]],
+) -> Report:  # fmt: skip
+    """Lay out the page.
+
+    Args:
+        name: of the policy, for the title.
+        level: that of the film.
+        levels: level -> task -> figures of each episode.
+        film: an MP4, which is laid into the page.
+        facts: how to make the page again.
+    """
+    all_tasks = {at: summarise(joined(tasks), "") for at, tasks in levels.items()}
+    bars = [
+        Bar(f"level {at}", one.value, *one.ci95, strong=at == level)
+        for at, one in ((at, figures["success"]) for at, figures in all_tasks.items())
+    ]
+    caption = "Share of the episodes that end in success, with 95 % intervals."
+    tables = [_table("success", levels, all_tasks), _table("steps", levels, all_tasks)]
+    shown = all_tasks[level]
+    return Report(
+        title=f"{name} at the table",
+        lead="Every level adds to what differs between episodes at the levels before it; none of "
+        "these episodes was seen in training.",
+        tiles=[
+            (f"{100 * shown['success'].value:.0f} %", f"success at level {level}"),
+            (f"{shown['steps'].value:.0f}", "control steps, 20 Hz"),
+        ],
+        sections=[
+            Section(
+                f"Level {level}",
+                film=film,
+                film_caption="Yellow: where the actions to come lead. Of policies that imagine, "
+                "blue circle: the gripper a quarter of a second later; blue bar: progress.",
+            ),
+            Section(
+                "Success by level",
+                figures=[Figure(caption, svg=bar_chart(bars, "success"), wide=True)],
+                tables=tables,
+            ),
+        ],
+        facts=facts,
+    )
+
+
+def _table(
+    name: str, levels: Mapping[int, Mapping[str, Episodes]],
+    all_tasks: Mapping[int, Mapping[str, Metric]],
+) -> Table:  # fmt: skip
+    tasks = list(next(iter(levels.values())))
+    several = ("all",) if len(tasks) > 1 else ()
+    rows = [
+        (
+            f"level {at}: {LEVELS[at]}",
+            *(pages.interval(summarise(of[task], "")[name]) for task in tasks),
+            *(pages.interval(all_tasks[at][name]) for _ in several),
+        )
+        for at, of in levels.items()
+    ]
+    title = {"success": "Success", "steps": "Control steps until success or the end"}[name]
+    return Table(("", *tasks, *several), rows, f"{title}, with 95 % intervals.")
