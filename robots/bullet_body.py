@@ -19,6 +19,7 @@ from robots.model import ArmModel, Vector
 from robots.urdf import read_urdf, urdf_file
 
 _FINGER_FORCE = 20.0  # where the URDF gives none [N]
+_EMPTY = 0.007  # a mesh without triangles has 4 mm of margin, up to 6.9 mm when turned [m]
 
 
 def load_pybullet(purpose: str) -> Any:
@@ -90,14 +91,26 @@ class ArmUrdf:
 
         Returns:
             Number of the body, of the arm's joints and of the fingers' joints.
+
+        Raises:
+            ModelError: a collision mesh holds no shape.
         """
         body = bullet.loadURDF(
             str(self.file), xyz, rotation, useFixedBase=True, flags=flags, physicsClientId=client
         )
-        index = {
-            bullet.getJointInfo(body, joint, physicsClientId=client)[1].decode(): joint
+        infos = [
+            bullet.getJointInfo(body, joint, physicsClientId=client)
             for joint in range(bullet.getNumJoints(body, physicsClientId=client))
-        }
+        ]
+        index = {info[1].decode(): joint for joint, info in enumerate(infos)}
+        links = {info[12].decode(): joint for joint, info in enumerate(infos)}
+        for name, mesh in self._collisions().items():
+            low, high = bullet.getAABB(body, links.get(name, -1), physicsClientId=client)
+            if max(np.subtract(high, low)) < _EMPTY:
+                raise ModelError(
+                    f"{self.file}: the collision mesh {mesh} of link '{name}' holds no shape, and "
+                    "nothing would touch that link. The file was cut short: copy it again"
+                )
         return body, [index[n] for n in self.names], [index[f.name] for f in self.fingers]
 
     def travels(self, opening: float) -> list[float]:
@@ -111,6 +124,15 @@ class ArmUrdf:
             for travel, f in zip(travels, self.fingers, strict=True)
         ]
         return min(1.0, max(0.0, float(np.mean(shares))))
+
+    def _collisions(self) -> dict[str, str]:
+        """Return the collision mesh of each link that has one."""
+        found = {}
+        for link in _read(self.file).findall("link"):
+            mesh = link.find("collision/geometry/mesh")
+            if mesh is not None:
+                found[str(link.get("name"))] = str(mesh.get("filename"))
+        return found
 
     def missing_meshes(self) -> str:
         """Name the meshes that are not there; PyBullet looks in all folders above the file."""
@@ -151,10 +173,12 @@ def _fingers(file: Path, last: str) -> list[Finger]:
         limit = joint.find("limit")
         if limit is None or _link(joint, "parent") not in reached:
             continue
-        closed, opened = float(limit.get("lower", 0)), float(limit.get("upper", 0))
+        try:
+            closed, opened, force = (float(limit.get(n, 0)) for n in ("lower", "upper", "effort"))
+        except ValueError as error:
+            raise ModelError(f"{file}: a limit of joint '{name}' is no number: {error}") from error
         if joint.get("type") in ("prismatic", "revolute") and closed < opened:
-            force = float(limit.get("effort", 0)) or _FINGER_FORCE
-            found.append(Finger(name, closed, opened, force))
+            found.append(Finger(name, closed, opened, force or _FINGER_FORCE))
     return found
 
 

@@ -168,6 +168,10 @@ class SetWriter:
                 raise LayoutError(f"'{key}' has images of {image.shape} and {self._shapes[key]}")
             if film is None:
                 height, width = image.shape[:2]
+                if height % 2 or width % 2:
+                    raise LayoutError(
+                        f"'{key}' has images of {width} x {height}: films need even numbers"
+                    )
                 tick = Fraction(1, self._fps)
                 film = VideoWriter(file, height, width, tick, self._fps, self._codec, {})
             film.add(image, written - 1)

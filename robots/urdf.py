@@ -77,7 +77,10 @@ def read_urdf(
         chain.append(element)
     if base and link != base:
         raise ModelError(f"{file}: link '{tool}' does not hang on '{base}'")
-    return _model(Path(file), chain[::-1], accelerations, jerks)
+    try:
+        return _model(Path(file), chain[::-1], accelerations, jerks)
+    except ValueError as error:
+        raise ModelError(f"{file}: what should be numbers of a joint is not: {error}") from error
 
 
 def _model(

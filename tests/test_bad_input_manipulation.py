@@ -145,12 +145,13 @@ def test_after_diverged_physics_the_environment_can_be_used_again(what: str) -> 
     env.close()
 
 
-def test_a_thing_that_falls_off_the_table_ends_nothing() -> None:
+@pytest.mark.parametrize("away", [1.5, 40.0])
+def test_a_thing_that_falls_off_the_table_or_is_thrown_ends_nothing(away: float) -> None:
     env = TabletopVectorEnv(1, task="pick", privileged=True)
     env.reset(seed=0)
     cell = env.batch.cells[0]
     pose = cell.world.pose(cell.task.bodies["cube"])
-    cell.world.place(cell.task.bodies["cube"], pose + np.array([1.5, 0, 0, 0, 0, 0, 0]))
+    cell.world.place(cell.task.bodies["cube"], pose + np.array([away, 0, 0, 0, 0, 0, 0]))
     ended = False
     while not ended:
         seen, _, done, cut, infos = env.step(np.zeros((1, 7)))
@@ -189,7 +190,7 @@ def dropped(folder: Path, name: str) -> None:
 
 
 SETS: tuple[tuple[str, Callable[[Path], object], str], ...] = (
-    ("none", lambda f: shutil.rmtree(f / "meta"), "the one that holds meta/info.json"),
+    ("none", lambda f: shutil.rmtree(f / "meta"), "the folder that holds"),
     ("action", lambda f: dropped(f, "action"), "lack the columns action"),
     ("owner", lambda f: dropped(f, "episode_index"), "no column 'episode_index'"),
     ("rows", lambda f: rewritten(f, lambda t: t.slice(0, 10)), "has 3 rows in the data and 5 in"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from embodied.simulators.bullet import (  # noqa: E402
 )
 from embodied.simulators.bullet.world import TIMESTEP  # noqa: E402
 from robots.errors import ModelError  # noqa: E402
-from robots.urdf import urdf_file  # noqa: E402
+from robots.urdf import read_urdf, urdf_file  # noqa: E402
 
 CUBE = (Block((0.02, 0.02, 0.02)),)
 
@@ -148,7 +149,9 @@ def test_pressing_on_the_table_is_felt() -> None:
 def test_diverged_physics_says_so() -> None:
     world = BulletWorld()
     cube = world.add(CUBE, mass=0.1)
-    world.place(cube, bullet_pose(0, 0, 50))
+    world.place(cube, bullet_pose(0, 20, 5))
+    assert world.pose(cube) == pytest.approx(bullet_pose(0, 10, 5))  # thrown, and lost
+    world.place(cube, bullet_pose(0, 0, 5000))
     with pytest.raises(SimulationError, match="diverged"):
         world.pose(cube)
 
@@ -178,3 +181,24 @@ def test_missing_meshes_are_named(tmp_path: Path) -> None:
     copied.write_text(text)
     with pytest.raises(SimulationError, match=r"Missing beside or above it: .*link0\.obj"):
         TableArm(BulletWorld(), Rig("panda", str(copied)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_collision_mesh_that_was_cut_short_is_named(tmp_path: Path, share: float) -> None:
+    whole = urdf_file("pybullet_data:franka_panda/panda.urdf").parents[1]
+    copied = shutil.copytree(whole / "franka_panda", tmp_path / "franka_panda")
+    mesh = copied / "meshes" / "collision" / "hand.obj"
+    mesh.write_bytes(mesh.read_bytes()[: int(share * mesh.stat().st_size)])
+    with pytest.raises(ModelError, match=r"hand\.obj of link 'panda_hand' holds no shape"):
+        TableArm(BulletWorld(), Rig("panda", str(copied / "panda.urdf")))
+
+
+def test_limits_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    text = urdf_file("pybullet_data:franka_panda/panda.urdf").read_text()
+    odd = tmp_path / "panda.urdf"
+    odd.write_text(text.replace('upper="0.04"', 'upper="far"', 1))
+    with pytest.raises(ModelError, match="limit of joint 'panda_finger_joint1' is no number"):
+        Rig("panda", str(odd))
+    odd.write_text(text.replace('xyz="', 'xyz="far '))
+    with pytest.raises(ModelError, match="what should be numbers of a joint is not"):
+        read_urdf(odd, "panda_link8", accelerations=1.0, jerks=1.0)

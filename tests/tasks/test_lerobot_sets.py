@@ -353,6 +353,15 @@ def test_episodes_that_do_not_fit_leave_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+def test_films_of_odd_sizes_are_refused(tmp_path: Path) -> None:
+    whole = recorded(0, 5, "x")
+    films = {name: film[:, :33] for name, film in whole.films.items()}
+    with pytest.raises(LayoutError, match="64 x 33: films need even numbers"):
+        write_set(tmp_path / "set", [Recorded(whole.columns, films, "x")], FPS, "panda", NAMES,
+                  CAMERAS)  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_overwritten_and_nothing_is_no_set(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="at least one episode"):
         write_set(tmp_path / "set", [], FPS, "panda", NAMES, CAMERAS)

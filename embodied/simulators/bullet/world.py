@@ -29,7 +29,8 @@ TIMESTEP = 1 / 240
 _SOLVER_ITERATIONS = 50
 _POST = 0.25  # radius of the post below a marker, in radii of the marker
 _POST_COLOR = (0.12, 0.12, 0.13)  # unlike the marker's, which shall stand out from its post
-_FARTHEST = 10.0  # a body beyond has left the table for good, or physics has diverged [m]
+_FARTHEST = 10.0  # a body beyond has left the table for good [m]
+_NOWHERE = 1000.0  # nothing is thrown so far: physics has diverged [m]
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class BulletWorld:
         self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
 
     def pose(self, body: int) -> Array:
-        """Return where a body is, (7,): position [m] and quaternion.
+        """Return where a body is, (7,): position [m], at most 10 m off, and quaternion.
 
         Raises:
             SimulationError: physics has diverged.
@@ -242,13 +243,13 @@ class BulletWorld:
             body, physicsClientId=self.client
         )
         pose = np.array((*position, *rotation))
-        if not np.abs(pose).max() < _FARTHEST:  # catches NaN as well
+        if not np.abs(pose).max() < _NOWHERE:  # catches NaN as well
             self.diverged = True
             raise SimulationError(
-                f"body {body} is at {position}: physics has diverged, or it was thrown off the "
-                "table. Reset the environment; if it happens again, command smaller steps or less "
-                "force"
+                f"body {body} is at {position}: physics has diverged. Reset the environment; if it "
+                "happens again, command smaller steps or less force"
             )
+        pose[:3] = np.clip(pose[:3], -_FARTHEST, _FARTHEST)
         return pose
 
     def speed(self, body: int) -> float:

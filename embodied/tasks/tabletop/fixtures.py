@@ -73,9 +73,10 @@ class InsertTask(CubeTask):
         """Judge depth, aside and how far along the part is."""
         tip, held = self.tip_in_mouth(), self.held("part")
         sideways = float(np.linalg.norm(tip[1:]))
-        if tip[0] > self.depth * self.scale and sideways < self.aside * self.scale:
+        in_line = sideways < self.aside * self.scale
+        if tip[0] > self.depth * self.scale and in_line:
             return Verdict(True, 1.0)
-        inside = np.clip(tip[0] / (self.depth * self.scale), 0, 1) * (sideways < self.aside)
+        inside = np.clip(tip[0] / (self.depth * self.scale), 0, 1) * in_line
         close = near(float(np.linalg.norm(tip)), self.scale)
         reward = self.reached(hand, "part") + held * (1 + close + float(inside))
         return Verdict(False, reward / 4)

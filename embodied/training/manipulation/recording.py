@@ -2,12 +2,15 @@
 
 Finished episodes are kept one by one beside the data set to be, so that a recording that was
 stopped goes on where it was; the data set itself appears as a whole. Every episode follows from its
-own number alone: batches of any size, and any number of interruptions, record the same.
+own number alone: batches of any size, and any number of interruptions, record the same. Settings
+that decide what comes out are kept with it, and others are not mixed in.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from embodied.errors import EmbodiedError
-from embodied.files import atomic_write, ensure_folder
+from embodied.files import atomic_write, ensure_folder, write_text
 from embodied.policies.robot_inputs import IMAGES
 from embodied.tasks.datasets.lerobot import INFO, Recorded, write_set
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
@@ -43,12 +46,14 @@ NAMES: dict[str, tuple[str, ...] | None] = {
     "next.success": None,
 }
 
+SETTINGS = "recording.json"
+"""File that says how a set was recorded; among the episodes, then in the set's folder "meta"."""
 SWITCH = 0.05
 """Chance per step that the noise begins or pauses."""
 
 
 class RecordingError(EmbodiedError):
-    """An expert that does not succeed often enough."""
+    """An expert that does not succeed often enough, or demonstrations of other settings."""
 
 
 class Disturbance:
@@ -98,15 +103,28 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
         folder: of the data set.
 
     Raises:
-        RecordingError: too few episodes succeed.
+        RecordingError: too few episodes succeed, there are demonstrations of other settings, or no
+            film can be made of such images.
         UnwritableError: the folder cannot be written to.
     """
+    # Through JSON, where tuples are lists.
+    wanted = json.loads(json.dumps(_settings(task, config)))
     if (folder / INFO).is_file():
+        _require(folder / "meta" / SETTINGS, wanted, folder)
         return folder
+    if task.width % 2 or task.height % 2:
+        raise RecordingError(
+            f"task.width = {task.width} and task.height = {task.height} must be even: "
+            "demonstrations are kept as films"
+        )
     spool = Spool(folder.parent / f".{folder.name}.episodes")
+    # More of the same may be wanted than when it was stopped.
+    alike = {name: value for name, value in wanted.items() if name != "demonstrations.episodes"}
+    _require(spool.folder / SETTINGS, alike, spool.folder)
     limit = int(config.attempts * config.episodes)
     env = TabletopVectorEnv(config.envs, task)
     try:
+        write_text(spool.folder / SETTINGS, json.dumps(wanted, indent=2))
         _play(env, spool, config, limit)
     finally:
         env.close()
@@ -114,12 +132,40 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
     if len(kept) < config.episodes:
         raise RecordingError(
             f"the expert of '{task.task}' succeeded in {len(kept)} of {limit} episodes, "
-            f"{config.episodes} are wanted: less demonstrations.noise or push, or more attempts"
+            f"{config.episodes} are wanted: more demonstrations.attempts, or less noise or push in "
+            "another folder"
         )
     cameras = [IMAGES + name for name in CAMERAS]
     write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras)
+    write_text(folder / "meta" / SETTINGS, json.dumps(wanted, indent=2))
     rmtree(spool.folder)
     return folder
+
+
+def _settings(task: TabletopConfig, config: DemonstrationConfig) -> dict[str, Any]:
+    """Return what decides which demonstrations come out."""
+    names = ("episodes", "noise", "push", "push_steps")
+    return {f"task.{name}": value for name, value in asdict(task).items()} | {
+        f"demonstrations.{name}": getattr(config, name) for name in names
+    }
+
+
+def _require(file: Path, wanted: dict[str, Any], folder: Path) -> None:
+    """Refuse demonstrations of other settings than those wanted; older ones do not say theirs."""
+    if not file.is_file():
+        return
+    try:
+        made = json.loads(file.read_text(encoding="utf-8"))
+        other = {n: made[n] for n in wanted if n in made and made[n] != wanted[n]}
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordingError(f"cannot read {file}: {error}. Remove {folder}") from error
+    if other:
+        now = ", ".join(f"{name} = {value}" for name, value in other.items())
+        instead = ", ".join(str(wanted[name]) for name in other)
+        raise RecordingError(
+            f"{folder} holds demonstrations with {now}, and wanted are {instead}: set these as "
+            "they were, give another demonstrations.folder, or remove that one"
+        )
 
 
 class Spool:

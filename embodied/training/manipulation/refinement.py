@@ -6,7 +6,8 @@ arXiv 2602.21633, section 3.3, for reward and inputs). The base is asked once pe
 are rendered only then.
 
 A checkpoint holds base, actor, critics and replay. After each one all environments begin new
-episodes, so that a run killed at any point and resumed repeats the same curve.
+episodes, so that a run killed at any point and resumed repeats the same curve. One that is stopped
+by a signal saves where it is, and goes on there with new episodes.
 """
 
 from __future__ import annotations

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embodied.tasks.datasets.lerobot import read_set
+from embodied.training.manipulation import recording
 from embodied.training.manipulation.config import DemonstrationConfig
-from embodied.training.manipulation.recording import Disturbance, RecordingError, Spool, record
+from embodied.training.manipulation.recording import (
+    SETTINGS,
+    Disturbance,
+    RecordingError,
+    Spool,
+    record,
+)
 from tests.training.manipulation.miniature import DEMONSTRATIONS, TASK
 
 pytest.importorskip("pyarrow", reason="data sets need pyarrow")
@@ -63,7 +72,7 @@ def test_a_recording_that_was_stopped_goes_on(
     with pytest.raises(KeyboardInterrupt):
         record(TASK, DEMONSTRATIONS, tmp_path / "set")
     assert not (tmp_path / "set").exists()
-    finished = {file.name for file in (tmp_path / ".set.episodes").iterdir()}
+    finished = list((tmp_path / ".set.episodes").glob("0*"))
     assert len(finished) == 2
     monkeypatch.setattr(Spool, "keep", keep)
     record(TASK, DEMONSTRATIONS, tmp_path / "set")
@@ -72,8 +81,57 @@ def test_a_recording_that_was_stopped_goes_on(
 
 def test_what_is_there_is_left_alone(made: Path) -> None:
     before = (made / "meta/info.json").stat().st_mtime_ns
-    assert record(TASK, replace(DEMONSTRATIONS, episodes=99), made) == made
+    assert record(TASK, replace(DEMONSTRATIONS, envs=5, attempts=9), made) == made
     assert (made / "meta/info.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "message"),
+    [
+        ({}, {"episodes": 99}, r"demonstrations\.episodes = \d+, and wanted are 99"),
+        ({"level": 2, "position_step": 0.01}, {}, r"task\.level = 0, task\.position_step = 0\.02"),
+        ({}, {"noise": 0.0}, r"demonstrations\.noise = "),
+    ],
+)
+def test_demonstrations_of_other_settings_are_refused(
+    made: Path, task: dict[str, Any], config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecordingError, match=message):
+        record(replace(TASK, **task), replace(DEMONSTRATIONS, **config), made)
+
+
+def test_sets_that_do_not_say_how_they_were_made_are_taken(made: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    (copy / "meta" / SETTINGS).unlink()
+    assert record(TASK, replace(DEMONSTRATIONS, episodes=99), copy) == copy
+    (copy / "meta" / SETTINGS).write_text("{")
+    with pytest.raises(RecordingError, match=r"cannot read .*recording\.json"):
+        record(TASK, DEMONSTRATIONS, copy)
+
+
+def test_what_was_begun_with_other_settings_is_not_mixed(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "write_set", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(TASK, replace(DEMONSTRATIONS, episodes=1), tmp_path / "set")
+    monkeypatch.undo()
+    with pytest.raises(RecordingError, match=r"\.set\.episodes holds .*demonstrations\.noise"):
+        record(TASK, replace(DEMONSTRATIONS, noise=0.0), tmp_path / "set")
+    record(TASK, DEMONSTRATIONS, tmp_path / "set")  # more of the same
+    assert same(made, tmp_path / "set")
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_images_that_no_film_can_hold_are_refused_before_anything_is_played(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RecordingError, match=r"task\.width = 33 .*must be even"):
+        record(replace(TASK, width=33), DEMONSTRATIONS, tmp_path / "set")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_expert_that_fails_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
