@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from embodied.errors import ConfigError
 from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
 from robots.bullet_body import ArmUrdf, load_pybullet
-from robots.errors import DeviceError
+from robots.errors import DeviceError, ModelError
 from robots.model import ArmModel, Vector
 
 RATE = 100.0
@@ -122,6 +122,7 @@ class BulletArm(Connected):
             MissingExtraError: PyBullet is not installed.
             DeviceError: no display for the window, or the URDF cannot be loaded; names the meshes
                 that are missing.
+            ModelError: a collision mesh holds no shape.
         """
         self.disconnect()
         self._bullet = load_pybullet("The digital twin")
@@ -134,6 +135,9 @@ class BulletArm(Connected):
             raise DeviceError("PyBullet takes no further world: close others, or leave out gui")
         try:
             self._load()
+        except ModelError:
+            self.disconnect()
+            raise
         except self._bullet.error as error:
             self.disconnect()
             raise DeviceError(

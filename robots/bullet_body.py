@@ -109,7 +109,7 @@ class ArmUrdf:
             if max(np.subtract(high, low)) < _EMPTY:
                 raise ModelError(
                     f"{self.file}: the collision mesh {mesh} of link '{name}' holds no shape, and "
-                    "nothing would touch that link. The file was cut short: copy it again"
+                    "nothing would touch that link. It is empty or was cut short: copy it again"
                 )
         return body, [index[n] for n in self.names], [index[f.name] for f in self.fingers]
 

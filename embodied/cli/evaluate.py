@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     line = command_line(args, "--json", "--episodes", "--explain", "--video")
     metrics = summarise(episodes, line)
     for part, some in evaluator.parts().items() if isinstance(evaluator, Filmed) else ():
-        metrics |= summarise(some, line, part, differences=part == GAIN)
+        # Other levels are played to explain only.
+        made_by = command_line(args, "--json", "--episodes", "--video") if args.explain else line
+        metrics |= summarise(some, made_by, part, differences=part == GAIN)
     shown = [
         name for name in metrics if name in evaluator.shown or name.endswith((".success", ".steps"))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +245,20 @@ def test_a_missing_mesh_is_named(tmp_path: Path) -> None:
     copy.write_text(text)
     with pytest.raises(DeviceError, match=r"meshes/link_0\.(obj|stl)"):
         BulletArm(load_model("kuka_iiwa"), BulletOptions(urdf=str(copy))).connect()
+
+
+def test_a_mesh_without_shape_leaves_no_world_behind(tmp_path: Path) -> None:
+    import pybullet_data
+
+    whole = Path(pybullet_data.getDataPath()) / "kuka_iiwa"
+    folder = Path(shutil.copytree(whole, tmp_path / "kuka_iiwa"))
+    for mesh in (folder / "meshes").glob("link_3.*"):
+        mesh.write_bytes(b"")
+    arm = BulletArm(load_model("kuka_iiwa"), BulletOptions(urdf=str(folder / "model.urdf")))
+    with pytest.raises(ModelError, match="link_3.* holds no shape"):
+        arm.connect()
+    with pytest.raises(DeviceError, match="[Cc]onnect"):
+        arm.state()
 
 
 def test_a_window_without_display_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,9 +234,11 @@ def test_a_film_of_one_episode_with_more_images_than_rows_is_refused(copy: Path)
     rewrite_as_v2(copy)
     films = copy / "videos/chunk-000" / CAMERAS[0]
     shutil.copy(films / "episode_000000.mp4", films / "episode_000001.mp4")
-    found = read_set(copy)
+    assert len(read_set(copy).frames(CAMERAS[0], 1)) == 5  # the rows' times say which
+    rows = copy / "data/chunk-000/episode_000001.parquet"
+    rewrite_table(rows, timestamp=[(2 + row) / FPS for row in range(5)])
     with pytest.raises(LayoutError, match=r"more than 5 images, and its episode 1 has 5 rows"):
-        found.frames(CAMERAS[0], 1)
+        read_set(copy).frames(CAMERAS[0], 1)
 
 
 def rewrite_table(file: Path, **columns: object) -> None:
@@ -255,6 +257,11 @@ def test_times_of_films_and_rows_must_agree(copy: Path) -> None:
     rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: times})
     with pytest.raises(LayoutError, match=r"episode 1 has 5 rows, and the index gives it 1 image"):
         read_set(copy)
+    times[1] = 6 / FPS  # a film may be longer, as conversions from v2.1 may leave it
+    rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: times})
+    assert len(read_set(copy).frames(CAMERAS[1], 1)) == 5
+    rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: None})
+    assert len(read_set(copy).frames(CAMERAS[1], 1)) == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -309,6 +316,18 @@ def test_lines_without_what_they_should_hold_are_named(copy: Path, line: str, me
     rewrite_as_v2(copy)
     (copy / "meta/episodes.jsonl").write_text(line)
     with pytest.raises(LayoutError, match=message):
+        read_set(copy)
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_places_that_cannot_be_filled_in_are_named(copy: Path, version: str) -> None:
+    if version == "v2.1":
+        rewrite_as_v2(copy)
+    info = json.loads((copy / "meta/info.json").read_text()) | {
+        "data_path": "data/{number}.parquet"
+    }
+    (copy / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(LayoutError, match=r"info\.json lacks 'number'"):
         read_set(copy)
 
 

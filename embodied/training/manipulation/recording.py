@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -136,16 +136,18 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
             "another folder"
         )
     cameras = [IMAGES + name for name in CAMERAS]
-    write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras)
-    write_text(folder / "meta" / SETTINGS, json.dumps(wanted, indent=2))
+    notes = {f"meta/{SETTINGS}": json.dumps(wanted, indent=2)}
+    write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras, notes)
     rmtree(spool.folder)
     return folder
 
 
 def _settings(task: TabletopConfig, config: DemonstrationConfig) -> dict[str, Any]:
     """Return what decides which demonstrations come out."""
+    seen = asdict(replace(task, privileged=False))
+    del seen["safety"]["force"]  # is counted, no more
     names = ("episodes", "noise", "push", "push_steps")
-    return {f"task.{name}": value for name, value in asdict(task).items()} | {
+    return {f"task.{name}": value for name, value in seen.items()} | {
         f"demonstrations.{name}": getattr(config, name) for name in names
     }
 

@@ -18,8 +18,9 @@ from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.evaluation import evaluate
 from embodied.training.manipulation.memory import Demonstrations
 
-TOOL = (8, 7)
-"""Sizes of a state and an action of the tool: its pose or its motion, and the gripper."""
+TOOL = (8, 7, 3)
+"""Sizes of a state and an action of a tool (its pose or motion, and the gripper), and where the
+state's quaternion begins."""
 FRAMES = 256
 """Held-out frames that imagination is measured on."""
 
@@ -55,9 +56,9 @@ def require_fit(policy: ChunkPolicy, task: TabletopConfig) -> None:
         CheckpointError: it does not.
     """
     inputs = policy.inputs
-    # Data sets do not say what an action means: of these sizes, it may be one here.
-    unsaid = not inputs.control and (inputs.state, inputs.action) == TOOL
-    control = task.control if unsaid else inputs.control
+    # Data sets do not say what an action means; of such a kind it moves a tool.
+    unsaid = not inputs.control and (inputs.state, inputs.action, inputs.orientation) == TOOL
+    control = "ee_delta" if unsaid else inputs.control
     made = (control, inputs.fps, inputs.cameras, inputs.image)
     given = (task.control, RATE, CAMERAS, (task.height, task.width))
     if made != given:

@@ -149,10 +149,12 @@ def test_eval_explains_on_a_page_with_a_film_and_every_level(run: Path, tmp_path
     command = ["eval", str(run), "evaluation.episodes=2", "evaluation.level=2"]
     assert main([*command, "--json", str(figures), "--explain", str(folder)]) == 0
     found = json.loads(figures.read_text())["metrics"]
-    levels = [found[f"reach.level_{level}.steps"] for level in range(4)]
+    levels = [found[f"reach.level_{level}.return"] for level in range(4)]
     assert [level["n"] for level in levels] == [2] * 4
-    assert levels[2]["value"] == found["reach.steps"]["value"]
-    assert len({level["value"] for level in levels}) > 1 or found["reach.success"]["value"] == 0
+    assert levels[2]["value"] == found["reach.return"]["value"]
+    assert len({level["value"] for level in levels}) == 4
+    assert "--explain" in levels[0]["command"]
+    assert "--explain" not in found["reach.return"]["command"]
     page = (folder / "report.html").read_text()
     assert "data:video/mp4" in page
     assert all(f"level {level}" in page for level in range(4))

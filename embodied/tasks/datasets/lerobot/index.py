@@ -142,7 +142,7 @@ def _tables(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[Epis
                         for name in ("chunk_index", "file_index")}  # fmt: skip
                 number, length = (int(columns[n][row]) for n in ("episode_index", "length"))
                 films = {key: _film(folder, info, columns, key, row) for key in keys}
-                path = folder / str(info["data_path"]).format(**data)
+                path = _file(folder, info, "data_path", **data)
                 episodes.append(EpisodeIndex(number, length, path, films))
     return sorted(episodes, key=lambda episode: episode.number)
 
@@ -152,18 +152,16 @@ def _film(
 ) -> Film:
     names = ("chunk_index", "file_index")
     place = {name: int(columns[f"videos/{key}/{name}"][row]) for name in names}
-    file = folder / str(info["video_path"]).format(video_key=key, **place)
-    begin, end = (
-        int(np.rint(float(columns[f"videos/{key}/{name}_timestamp"][row]) * float(info["fps"])))
-        for name in ("from", "to")
-    )
+    begin = float(columns[f"videos/{key}/from_timestamp"][row]) * float(info["fps"])
+    end = float(columns.get(f"videos/{key}/to_timestamp", {row: np.nan})[row]) * float(info["fps"])
     length = int(columns["length"][row])
-    if end - begin != length:
+    if np.rint(end - begin) < length:  # what converted films have too much is never looked at
         raise LayoutError(
             f"{folder}: episode {int(columns['episode_index'][row])} has {length} rows, and the "
-            f"index gives it {end - begin} images of '{key}'; copy the set again"
+            f"index gives it {end - begin:.0f} images of '{key}': leave it out, or copy the set "
+            "again"
         )
-    return Film(file, begin)
+    return Film(_file(folder, info, "video_path", video_key=key, **place), int(np.rint(begin)))
 
 
 def _files(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[EpisodeIndex]:
@@ -184,11 +182,18 @@ def _files(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[Episo
 def _locate(folder: Path, info: Mapping[str, Any], kind: str, number: int, key: str = "") -> Path:
     """Return the file of an episode; where the stated folder is wrong, the one of that name."""
     chunk = number // int(info.get("chunks_size", 1000))
-    stated = Path(str(info[kind]).format(episode_chunk=chunk, episode_index=number, video_key=key))
-    if not (folder / stated).exists():
-        parts = [part if "chunk" not in part else "*" for part in stated.parts]
-        return next(iter(sorted(folder.glob("/".join(parts)))), folder / stated)
-    return folder / stated
+    stated = _file(folder, info, kind, episode_chunk=chunk, episode_index=number, video_key=key)
+    if not stated.exists():
+        parts = stated.relative_to(folder).parts
+        pattern = "/".join(part if "chunk" not in part else "*" for part in parts)
+        return next(iter(sorted(folder.glob(pattern))), stated)
+    return stated
+
+
+def _file(folder: Path, info: Mapping[str, Any], kind: str, **names: Any) -> Path:
+    """Return what a path of info.json stands for."""
+    with _complete(folder / INFO):
+        return folder / str(info[kind]).format(**names)
 
 
 def _filmed(info: Mapping[str, Any]) -> list[str]:

@@ -94,6 +94,12 @@ class LeRobotSet:
             raise LayoutError(f"{self.folder}: task {number} of episode {episode} has no words")
         return self.tasks[number]
 
+    def _on_time(self, episode: int) -> bool:
+        """Tell whether an episode's rows lie at the times of its first images."""
+        times = np.asarray(self.columns.get("timestamp", []))[self.rows(episode)]
+        images = np.arange(self.episodes[episode].length) / self.fps
+        return len(times) == len(images) and bool((np.abs(times - images) * self.fps < 0.5).all())
+
     def frames(self, camera: str, episode: int) -> Image:
         """Return an episode's images (T, H, W, 3).
 
@@ -111,7 +117,15 @@ class LeRobotSet:
             if camera in self.columns:
                 yield _stills(self.columns[camera][self.rows(number)], self.folder, number)
                 continue
-            yield reel.take(self.episodes[number].films[camera], length, number)
+            film = self.episodes[number].films[camera]
+            images = reel.take(film, length, number)
+            if film.alone and reel.goes_on() and not self._on_time(number):
+                raise LayoutError(
+                    f"{film.file} has more than {length} images, and its episode {number} has "
+                    f"{length} rows, whose times do not tell which: leave it out, or copy the set "
+                    "again"
+                )
+            yield images
 
 
 def read_set(folder: str | Path) -> LeRobotSet:
@@ -217,9 +231,9 @@ class _Reel:
                 f"{film.file} ends after {self._at} images; episode {episode} needs {length} from "
                 f"number {film.start} on. The file was cut short: copy it again"
             )
-        if film.alone and next(self._images, None) is not None:
-            raise LayoutError(
-                f"{film.file} has more than {length} images, and its episode {episode} has "
-                f"{length} rows: which belong together cannot be told. Copy the set again"
-            )
         return np.stack(images[-length:])
+
+    def goes_on(self) -> bool:
+        """Tell whether the video has images beyond what was taken; nothing can be taken then."""
+        self._file = Path()
+        return next(self._images, None) is not None

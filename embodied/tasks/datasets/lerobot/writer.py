@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.files import atomic_directory
+from embodied.files import atomic_directory, write_text
 from robots.lerobot_layout import CODEC, LayoutError, SetWriter
 
 FINE = {**CODEC, "crf": "10"}
@@ -39,6 +39,7 @@ def write_set(
     robot: str,
     names: Mapping[str, Sequence[str] | None],
     cameras: Sequence[str],
+    notes: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a data set; it appears as a whole or not at all.
 
@@ -49,6 +50,7 @@ def write_set(
         robot: what made them, e.g. "panda".
         names: of the numbers of each column; None for columns of single values.
         cameras: keys of the films.
+        notes: further text files, by their place in the set ("meta/notes.txt").
 
     Raises:
         LayoutError: the folder is not empty, there is no episode, or one does not fit the others.
@@ -63,4 +65,6 @@ def write_set(
         for episode in episodes:
             writer.add(episode.columns, episode.task, episode.films)
         writer.finish()
+        for name, text in (notes or {}).items():
+            write_text(root / name, text)
     return target
