@@ -10,7 +10,7 @@ import pytest
 
 from embodied.cli.evaluators import write_episodes
 from embodied.cli.main import main
-from embodied.results import ResultsError, read_results, seed_metric
+from embodied.results import ResultsError, read_results, seed_metric, summarize
 
 NAMES = [f"e{number}" for number in range(60)]
 
@@ -71,6 +71,16 @@ def test_differences_are_paired_by_name_whatever_the_order(
     metrics = read_results(out)["metrics"]
     assert metrics["mine.success"]["value"] == pytest.approx(better.mean())
     assert metrics["mine.success.training_1"]["n"] == 60
+
+
+def test_one_training_that_never_fails_is_not_certain(tmp_path: Path) -> None:
+    write_episodes(tmp_path / "a.jsonl", NAMES, [{"success": 1.0}] * len(NAMES))
+    out = tmp_path / "figures.json"
+    assert main(["compare", str(tmp_path / "a.jsonl"), "--json", str(out), "--key", "own"]) == 0
+    success = read_results(out)["metrics"]["own.success"]
+    assert success["value"] == 1
+    assert success["ci95"][0] == pytest.approx(summarize(np.ones(len(NAMES)))[1][0])
+    assert success["ci95"][0] < 1
 
 
 def test_an_arm_is_compared_by_throughput_and_steps_to_success(tmp_path: Path) -> None:

@@ -131,15 +131,15 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
     """Average every metric that is defined in all episodes of all trainings; and of each."""
     import numpy as np
 
-    from embodied.results import seed_metric, seed_ratio
+    from embodied.results import seed_ratio
 
     found = {}
     for metric in _metrics(tables):
         values = _values(tables, metric)
         if np.isfinite(values).all():
-            found[metric] = seed_metric(values, line)
+            found[metric] = _mean(values, line)
             for number, row in enumerate(values if each else ()):
-                found[f"{metric}.training_{number}"] = seed_metric(row[None], line)
+                found[f"{metric}.training_{number}"] = _mean(row[None], line)
     if _has_steps(tables):
         success, steps = (_values(tables, name) for name in ("success", "steps"))
         found["throughput"] = seed_ratio((success, steps), lambda s, t: 1000 * s / t, line)
@@ -147,6 +147,13 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
             sums = success, success * steps
             found["steps_to_success"] = seed_ratio(sums, lambda s, t: t / s, line)
     return found
+
+
+def _mean(values: Any, line: str) -> Any:
+    """Average (S, N) over trainings and episodes; one training's as `embodied eval` does it."""
+    from embodied.results import metric, seed_metric
+
+    return metric(values[0], line) if len(values) == 1 else seed_metric(values, line)
 
 
 def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[str, Any]:
