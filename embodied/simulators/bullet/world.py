@@ -243,13 +243,15 @@ class BulletWorld:
             body, physicsClientId=self.client
         )
         pose = np.array((*position, *rotation))
-        if not np.abs(pose).max() < _NOWHERE:  # catches NaN as well
+        farthest = np.abs(pose).max()
+        if not farthest < _NOWHERE:  # catches NaN as well
             self.diverged = True
             raise SimulationError(
                 f"body {body} is at {position}: physics has diverged. Reset the environment; if it "
                 "happens again, command smaller steps or less force"
             )
-        pose[:3] = np.clip(pose[:3], -_FARTHEST, _FARTHEST)
+        if farthest > _FARTHEST:
+            pose = np.clip(pose, -_FARTHEST, _FARTHEST)
         return pose
 
     def speed(self, body: int) -> float:
