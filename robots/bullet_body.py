@@ -76,6 +76,7 @@ class ArmUrdf:
         self.file = urdf_file(reference)
         self.names = _arm_joints(self.file, model)
         self.fingers = _fingers(self.file, self.names[-1])
+        self._collisions = _collision_meshes(self.file)
 
     def load(
         self, bullet: Any, client: int, xyz: Vector, rotation: Sequence[float], flags: int = 0
@@ -104,7 +105,7 @@ class ArmUrdf:
         ]
         index = {info[1].decode(): joint for joint, info in enumerate(infos)}
         links = {info[12].decode(): joint for joint, info in enumerate(infos)}
-        for name, mesh in self._collisions().items():
+        for name, mesh in self._collisions.items():
             low, high = bullet.getAABB(body, links.get(name, -1), physicsClientId=client)
             if max(np.subtract(high, low)) < _EMPTY:
                 raise ModelError(
@@ -124,15 +125,6 @@ class ArmUrdf:
             for travel, f in zip(travels, self.fingers, strict=True)
         ]
         return min(1.0, max(0.0, float(np.mean(shares))))
-
-    def _collisions(self) -> dict[str, str]:
-        """Return the collision mesh of each link that has one."""
-        found = {}
-        for link in _read(self.file).findall("link"):
-            mesh = link.find("collision/geometry/mesh")
-            if mesh is not None:
-                found[str(link.get("name"))] = str(mesh.get("filename"))
-        return found
 
     def missing_meshes(self) -> str:
         """Name the meshes that are not there; PyBullet looks in all folders above the file."""
@@ -179,6 +171,16 @@ def _fingers(file: Path, last: str) -> list[Finger]:
             raise ModelError(f"{file}: a limit of joint '{name}' is no number: {error}") from error
         if joint.get("type") in ("prismatic", "revolute") and closed < opened:
             found.append(Finger(name, closed, opened, force or _FINGER_FORCE))
+    return found
+
+
+def _collision_meshes(file: Path) -> dict[str, str]:
+    """Return the collision mesh of each link that has one."""
+    found = {}
+    for link in _read(file).findall("link"):
+        mesh = link.find("collision/geometry/mesh")
+        if mesh is not None:
+            found[str(link.get("name"))] = str(mesh.get("filename"))
     return found
 
 

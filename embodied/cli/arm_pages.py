@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embodied.cli import pages
 from embodied.results import Metric
 from embodied.viz.charts import Series, line_chart
+from embodied.viz.manipulation import CAPTION
 from embodied.viz.report import Figure, Report, Section, Table
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def _before(out: Path) -> Section:
         "Before",
         "The policy has only imitated.",
         film=out / f"{BEFORE}.mp4",
-        film_caption="Yellow: where the actions to come lead. Blue circle: where the policy "
-        "imagines the gripper a quarter of a second later. Blue bar: the progress it imagines.",
+        film_caption=CAPTION,
     )
 
 

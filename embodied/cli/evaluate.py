@@ -84,10 +84,9 @@ def run(args: argparse.Namespace) -> int:
     episodes = evaluator.play(args.explain)
     line = command_line(args, "--json", "--episodes", "--explain", "--video")
     metrics = summarise(episodes, line)
+    parts_line = command_line(args, "--json", "--episodes", "--video")  # --explain plays some
     for part, some in evaluator.parts().items() if isinstance(evaluator, Filmed) else ():
-        # Other levels are played to explain only.
-        made_by = command_line(args, "--json", "--episodes", "--video") if args.explain else line
-        metrics |= summarise(some, made_by, part, differences=part == GAIN)
+        metrics |= summarise(some, parts_line, part, differences=part == GAIN)
     shown = [
         name for name in metrics if name in evaluator.shown or name.endswith((".success", ".steps"))
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from embodied.cli.evaluation import summarise
 from embodied.cli.evaluators import Episodes
 from embodied.results import Metric
 from embodied.viz.charts import Bar, bar_chart
+from embodied.viz.manipulation import CAPTION
 from embodied.viz.report import Figure, Report, Section, Table
 
 LEVELS = {
@@ -20,6 +21,8 @@ LEVELS = {
     3: "cameras, light and the arm's posture",
 }
 """What differs between episodes at each level, in addition to the levels before."""
+ALL = "all"
+"""Column of all tasks together."""
 
 
 def joined(tasks: Mapping[str, Episodes]) -> Episodes:
@@ -40,14 +43,19 @@ def build(
         film: an MP4, which is laid into the page.
         facts: how to make the page again.
     """
-    all_tasks = {at: summarise(joined(tasks), "") for at, tasks in levels.items()}
+    figures = {
+        at: {name: summarise(played, "") for name, played in {**tasks, ALL: joined(tasks)}.items()}
+        for at, tasks in levels.items()
+    }
+    tasks = list(levels[level])
+    columns = [*tasks, ALL] if len(tasks) > 1 else tasks
+    successes = {at: of[ALL]["success"] for at, of in figures.items()}
     bars = [
         Bar(f"level {at}", one.value, *one.ci95, strong=at == level)
-        for at, one in ((at, figures["success"]) for at, figures in all_tasks.items())
+        for at, one in successes.items()
     ]
     caption = "Share of the episodes that end in success, with 95 % intervals."
-    tables = [_table("success", levels, all_tasks), _table("steps", levels, all_tasks)]
-    shown = all_tasks[level]
+    shown = figures[level][ALL]
     return Report(
         title=f"{name} at the table",
         lead="Every level adds to what differs between episodes at the levels before it; none of "
@@ -60,13 +68,15 @@ def build(
             Section(
                 f"Level {level}",
                 film=film,
-                film_caption="Yellow: where the actions to come lead. Of policies that imagine, "
-                "blue circle: the gripper a quarter of a second later; blue bar: progress.",
+                film_caption=CAPTION,
             ),
             Section(
                 "Success by level",
                 figures=[Figure(caption, svg=bar_chart(bars, "success"), wide=True)],
-                tables=tables,
+                tables=[
+                    _table("Success", "success", figures, columns),
+                    _table("Control steps until success or the end", "steps", figures, columns),
+                ],
             ),
         ],
         facts=facts,
@@ -74,18 +84,11 @@ def build(
 
 
 def _table(
-    name: str, levels: Mapping[int, Mapping[str, Episodes]],
-    all_tasks: Mapping[int, Mapping[str, Metric]],
+    title: str, name: str, figures: Mapping[int, Mapping[str, Mapping[str, Metric]]],
+    columns: Sequence[str],
 ) -> Table:  # fmt: skip
-    tasks = list(next(iter(levels.values())))
-    several = ("all",) if len(tasks) > 1 else ()
     rows = [
-        (
-            f"level {at}: {LEVELS[at]}",
-            *(pages.interval(summarise(of[task], "")[name]) for task in tasks),
-            *(pages.interval(all_tasks[at][name]) for _ in several),
-        )
-        for at, of in levels.items()
+        (f"level {at}: {LEVELS[at]}", *(pages.interval(of[column][name]) for column in columns))
+        for at, of in figures.items()
     ]
-    title = {"success": "Success", "steps": "Control steps until success or the end"}[name]
-    return Table(("", *tasks, *several), rows, f"{title}, with 95 % intervals.")
+    return Table(("", *columns), rows, f"{title}, with 95 % intervals.")

@@ -14,6 +14,11 @@ from embodied.viz.video import BACKGROUND, INK, SOFT, Image, letter
 TILE, STRIP, GAP, HEAD = 320, 44, 8, 56
 PLAN, AIM, DONE = (255, 206, 84), (94, 214, 255), (92, 200, 120)
 """Colours of the actions to come, of the imagined place, and of success."""
+CAPTION = (
+    "Yellow: where the actions to come lead. Blue circle: where the policy imagines the gripper a "
+    "quarter of a second later. Blue bar: the progress it imagines."
+)
+"""Says what the films show."""
 _FINE = 4  # bits after the point of OpenCV's coordinates
 
 

@@ -107,8 +107,8 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
             film can be made of such images.
         UnwritableError: the folder cannot be written to.
     """
-    # Through JSON, where tuples are lists.
-    wanted = json.loads(json.dumps(_settings(task, config)))
+    settings = json.dumps(_settings(task, config), indent=2)
+    wanted = json.loads(settings)  # where tuples are lists, as in what was kept
     if (folder / INFO).is_file():
         _require(folder / "meta" / SETTINGS, wanted, folder)
         return folder
@@ -124,7 +124,7 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
     limit = int(config.attempts * config.episodes)
     env = TabletopVectorEnv(config.envs, task)
     try:
-        write_text(spool.folder / SETTINGS, json.dumps(wanted, indent=2))
+        write_text(spool.folder / SETTINGS, settings)
         _play(env, spool, config, limit)
     finally:
         env.close()
@@ -136,7 +136,7 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
             "another folder"
         )
     cameras = [IMAGES + name for name in CAMERAS]
-    notes = {f"meta/{SETTINGS}": json.dumps(wanted, indent=2)}
+    notes = {f"meta/{SETTINGS}": settings}
     write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras, notes)
     rmtree(spool.folder)
     return folder

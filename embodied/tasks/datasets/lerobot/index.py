@@ -60,12 +60,10 @@ def read_info(folder: Path) -> dict[str, Any]:
             f"{file}: format '{version}' is not read; v2.0, v2.1 and v3.0 are. Convert the set "
             "with LeRobot's own scripts"
         )
-    for name in ("fps", "features", "data_path"):
-        if name not in info:
-            raise LayoutError(f"{file} lacks '{name}': copy the data set again")
     with _complete(file):
-        if _filmed(info) and not info["video_path"]:
-            raise KeyError("video_path")
+        for name in ("fps", "data_path", *(["video_path"] if _filmed(info) else [])):
+            if info.get(name) in (None, ""):
+                raise KeyError(name)
     return info
 
 
@@ -153,14 +151,15 @@ def _film(
     names = ("chunk_index", "file_index")
     place = {name: int(columns[f"videos/{key}/{name}"][row]) for name in names}
     begin = float(columns[f"videos/{key}/from_timestamp"][row]) * float(info["fps"])
-    end = float(columns.get(f"videos/{key}/to_timestamp", {row: np.nan})[row]) * float(info["fps"])
-    length = int(columns["length"][row])
-    if np.rint(end - begin) < length:  # what converted films have too much is never looked at
-        raise LayoutError(
-            f"{folder}: episode {int(columns['episode_index'][row])} has {length} rows, and the "
-            f"index gives it {end - begin:.0f} images of '{key}': leave it out, or copy the set "
-            "again"
-        )
+    ends, length = columns.get(f"videos/{key}/to_timestamp"), int(columns["length"][row])
+    if ends is not None:
+        images = np.rint(float(ends[row]) * float(info["fps"]) - begin)
+        if images < length:  # what converted films have too much is never looked at
+            raise LayoutError(
+                f"{folder}: episode {int(columns['episode_index'][row])} has {length} rows, and "
+                f"the index gives it {images:.0f} images of '{key}': leave it out, or copy the "
+                "set again"
+            )
     return Film(_file(folder, info, "video_path", video_key=key, **place), int(np.rint(begin)))
 
 
