@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._rigs import ROOT, Rig
-from embodied.policies.reach import ReachPolicy
+from embodied.policies.chunk.reach import ReachPolicy
 from robots.arm import ArmState
 from robots.bridge import Bridge
-from robots.cell import open_cell
-from robots.runner import RunConfig, run_policy
+from robots.robot_config import open_cell
+from robots.rollout import RunConfig, run_policy
 
 
 class Lines:

@@ -24,21 +24,21 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from embodied.policies.reach import ReachPolicy
+from embodied.policies.chunk.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
 from robots.arm import ArmState, Setpoint
 from robots.audit import TOLERANCE, shares
 from robots.bridge import Bridge, Log
 from robots.calibration import ServoCalibration, save_calibration
-from robots.cell import Cell, open_cell
-from robots.commander import State
 from robots.emulators.franka import FrankaSimulator
 from robots.emulators.proxy import Proxy
 from robots.emulators.servo_bus import ServoBus
 from robots.errors import RobotError
 from robots.intent import Kind
 from robots.model import load_model
-from robots.runner import RunConfig, run_policy
+from robots.robot_config import Cell, open_cell
+from robots.rollout import RunConfig, run_policy
+from robots.state_machine import State
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING, STILL = 0.1, 0.02  # joint speeds [rad/s]

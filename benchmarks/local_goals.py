@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from embodied.perception.sos import References
-from embodied.policies.local_goals import (
+from embodied.policies.vln.local_goals import (
     FEATURES,
     FrontierContext,
     FrontierRanker,
@@ -27,11 +27,11 @@ from embodied.policies.local_goals import (
     frontier_context,
     score,
 )
-from embodied.policies.scene_memory import SceneMemory, Words
+from embodied.policies.vln.seen_spectra import SceneMemory, Words
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
 from embodied.tasks.vln.source import Source, load
-from maps.viewgraph import ViewGraph
+from maps.graph.viewgraph import ViewGraph
 
 TASKS = {
     "reverie": {"dataset": "reverie"},

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maps.frontiers import FrontierTracker, extract
-from maps.occupancy import OccupancyMap
-from maps.planning import cost_field, weights
+from maps.grid.frontiers import FrontierTracker, extract
+from maps.grid.occupancy import OccupancyMap
+from maps.paths.planning import cost_field, weights
 
 TARGETS = {
     "bench.occupancy_256.ms": 2.0,

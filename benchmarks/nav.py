@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from embodied.simulators.houses import generate_house
 from embodied.simulators.pathfinder import PathFinder
-from maps.cells import neighbours
-from maps.visibility import exact_distances
+from maps.paths.cells import neighbours
+from maps.paths.visibility import exact_distances
 
 HOUSES = {"20k": 20_000, "200k": 200_000, "1M": 1_000_000}
 TARGETS = {

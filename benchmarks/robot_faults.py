@@ -46,11 +46,11 @@ from benchmarks._rigs import (
     Servos,
     broken,
 )
-from robots.cell import open_cell
-from robots.commander import State
 from robots.errors import BridgeError, RobotError
 from robots.guard import Reason
 from robots.intent import Command, Kind
+from robots.robot_config import open_cell
+from robots.state_machine import State
 
 SETTLED = 0.1  # so long it must have been in the promised state for a trial to be over [s]
 ASLEEP = 0.3  # how long a bridge is suspended [s]

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from robots.audit import TOLERANCE, shares
 from robots.bridge import Bridge
-from robots.cell import open_cell
 from robots.guard import judge
 from robots.intent import Command, Kind
 from robots.kinematics import Kinematics
 from robots.limits import SafetyConfig, Workspace, limits_of
 from robots.model import ArmModel, load_model
 from robots.pace import Pace, hurry, spare
+from robots.robot_config import open_cell
 from robots.shaper import Shaper
 from robots.urdf import urdf_file
 

@@ -16,13 +16,13 @@ import torch
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.perception.sos import References, spectrum
-from embodied.policies.local_goals import frontier_context, score
-from embodied.policies.scene_memory import SceneMemory, Words
+from embodied.policies.vln.local_goals import frontier_context, score
+from embodied.policies.vln.seen_spectra import SceneMemory, Words
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import Simulator
 from embodied.simulators.houses import generate_house
-from maps.panorama import boxes_to_canvas, semantic_to_canvas
-from maps.viewgraph import ViewGraph
+from maps.graph.viewgraph import ViewGraph
+from maps.panorama.canvas import boxes_to_canvas, semantic_to_canvas
 
 BATCH, COUNT = 64, len(SOS_CATEGORIES)
 TARGETS = {

@@ -15,8 +15,8 @@ import numpy as np
 
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.raycast import camera_poses, render_many
-from embodied.tasks.config import SceneSource
-from embodied.tasks.vector import NavigationVectorEnv
+from embodied.tasks.navigation.config import SceneSource
+from embodied.tasks.navigation.vector import NavigationVectorEnv
 
 CASES: Mapping[str, tuple[str, int, tuple[str, ...], bool]] = {
     "pointnav.64.depth": ("pointnav", 64, ("depth",), False),

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from embodied.perception.vocabulary import Vocabulary
-from embodied.policies.robot_inputs import ACTION, STATE, RobotInputs
-from embodied.policies.visuomotor import METHODS, VisuomotorConfig, make_policy
+from embodied.policies.chunk.factory import METHODS, VisuomotorConfig, make_policy
+from embodied.policies.chunk.robot_inputs import ACTION, STATE, RobotInputs
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.bullet import Rig
 from embodied.simulators.bullet.cameras import BulletCameras, look_at

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.frontiers import Frontier
-from maps.occupancy import OccupancyMap
+from maps.grid.frontiers import Frontier
+from maps.grid.occupancy import OccupancyMap
 
 Color = tuple[int, int, int]
 Image = NDArray[np.uint8]

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.layers import realign
-from maps.occupancy import OccupancyMap
+from maps.grid.layers import realign
+from maps.grid.occupancy import OccupancyMap
 
 
 class ClassMap:

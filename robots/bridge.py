@@ -3,7 +3,7 @@
 A loop of fixed rate reads the arm, checks that all is well, takes one checked step towards the
 newest target and sends it. Whatever asks for motion goes through `submit`, and `submit` through the
 guard. Anybody may call `hold` and `stop`; only the one who armed the bridge may command it.
-`robots.commander` has the states.
+`robots.state_machine` has the states.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from robots.arm import Arm, ArmState, Setpoint, StopCategory
-from robots.commander import Commander, State
 from robots.errors import BridgeError, DeviceError, RobotError
 from robots.guard import Reason, Verdict, judge, refuse
 from robots.intent import Command, Kind
@@ -27,6 +26,7 @@ from robots.limits import SafetyConfig, limits_of
 from robots.model import ArmModel
 from robots.pace import Pace, hurry, spare
 from robots.shaper import Shaper
+from robots.state_machine import Commander, State
 
 
 class Log(Protocol):

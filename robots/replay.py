@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.bridge import Bridge
-from robots.commander import State
 from robots.episode import Episode, EpisodeError
 from robots.errors import BridgeError
 from robots.guard import Outcome
 from robots.intent import Command, Kind
-from robots.runner import go_to
+from robots.rollout import go_to
 from robots.shaper import ON_PATH
+from robots.state_machine import State
 
 AHEAD = 200  # setpoints that are given at once, two seconds' worth
 RATE = 20.0  # of commands [Hz]

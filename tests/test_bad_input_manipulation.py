@@ -27,7 +27,7 @@ from embodied.tasks.tabletop import TabletopVectorEnv  # noqa: E402
 from embodied.training.checkpoint import find, load_policy  # noqa: E402
 from embodied.training.manipulation.trainer import train  # noqa: E402
 from robots.urdf import urdf_file  # noqa: E402
-from tests.tasks.lerobot_sets import CAMERAS, make_set  # noqa: E402
+from tests.tasks.datasets.lerobot_sets import CAMERAS, make_set  # noqa: E402
 from tests.test_bad_input import refused  # noqa: E402
 from tests.training.manipulation.miniature import miniature  # noqa: E402
 

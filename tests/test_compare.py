@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodied.cli.evaluators import write_episodes
 from embodied.cli.main import main
+from embodied.evaluation.base import write_episodes
 from embodied.results import ResultsError, read_results, seed_metric, summarize
 
 NAMES = [f"e{number}" for number in range(60)]

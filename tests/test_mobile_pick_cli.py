@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
 from embodied.cli.main import main  # noqa: E402
-from embodied.cli.mobile_pick import MobilePickEvaluator  # noqa: E402
 from embodied.errors import ConfigError  # noqa: E402
+from embodied.evaluation.mobile_pick import MobilePickEvaluator  # noqa: E402
 
 RECIPE = ["manip/mobile_pick", "task.navigation.scene.rooms=[2, 2]"]
 
@@ -59,10 +59,10 @@ def test_names_that_do_not_exist_are_refused(tmp_path: Path) -> None:
 def test_a_trained_arm_is_taken_from_its_run(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from embodied.perception.vocabulary import Vocabulary
-    from embodied.policies.backbones import BackboneConfig
-    from embodied.policies.backbones.base import TinyConfig
-    from embodied.policies.robot_inputs import RobotInputs
-    from embodied.policies.visuomotor import VisuomotorConfig, make_policy
+    from embodied.policies.chunk.backbones import BackboneConfig
+    from embodied.policies.chunk.backbones.base import TinyConfig
+    from embodied.policies.chunk.factory import VisuomotorConfig, make_policy
+    from embodied.policies.chunk.robot_inputs import RobotInputs
     from embodied.training.checkpoint import CheckpointStore
     from embodied.training.manipulation.config import ManipulationTraining
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embodied.cli.evaluation import summarise
+from embodied.evaluation.navigation import summarise
 from embodied.results import ResultsError, paired_bootstrap, paired_metric, summarize
 
 

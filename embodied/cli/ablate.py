@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from embodied import config as configuration
-    from embodied.cli.evaluators import write_episodes
+    from embodied.evaluation.base import write_episodes
     from embodied.files import require_writable
     from embodied.results import write_results
     from embodied.tasks.vln.source import load
@@ -103,7 +103,7 @@ def _open(args: argparse.Namespace) -> tuple[Any, Any]:
     """Load the network of a run and its settings with the overrides laid over them."""
     from embodied import config as configuration
     from embodied.errors import ConfigError
-    from embodied.policies.dual_scale import DualScaleNetwork
+    from embodied.policies.vln.dual_scale import DualScaleNetwork
     from embodied.training.checkpoint import load_policy, open_checkpoint
     from embodied.training.vln.config import VLNTrainConfig
 

@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from embodied.errors import ConfigError
     from embodied.files import require_writable
     from robots.calibration import calibrate, install, load_calibration, save_calibration
-    from robots.cell import open_cell
     from robots.feetech import FeetechArm
+    from robots.robot_config import open_cell
 
     cell = open_cell(args.robot, args.overrides)
     with cell.arm() as arm:
@@ -73,7 +73,7 @@ def _rest(cell: Any, arm: Any) -> int:
     from embodied.errors import ConfigError
     from robots.bridge import Bridge
     from robots.calibration import rest
-    from robots.runner import go_to
+    from robots.rollout import go_to
 
     if not arm.options.rest:
         raise ConfigError(

@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(paths: Sequence[Path]) -> dict[str, list[Table]]:
     """Return the episodes of each training by agent; "" where files are given."""
-    from embodied.cli.evaluators import read_episodes
     from embodied.errors import ConfigError
+    from embodied.evaluation.base import read_episodes
 
     folders = [path.is_dir() for path in paths]
     if not any(folders):
@@ -110,8 +110,8 @@ def _read(paths: Sequence[Path]) -> dict[str, list[Table]]:
 
 
 def _rivals(args: argparse.Namespace, agents: Mapping[str, list[Table]]) -> list[Table]:
-    from embodied.cli.evaluators import read_episodes
     from embodied.errors import ConfigError, nearest
+    from embodied.evaluation.base import read_episodes
 
     if not args.against:
         return []

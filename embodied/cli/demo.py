@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
     recipe = f"{ARM if arm else 'nav'}/demo{'_quick' if args.quick else ''}"
 
     if arm:
-        from embodied.cli import showcase_arm
+        from embodied.demo import manipulation as showcase_arm
 
         report = showcase_arm.run(showcase_arm.load_settings(recipe, overrides), out,
                                   command_line(args))  # fmt: skip
         print(f"\nreport: {report}\nfilms:  {out / 'before.mp4'}, {out / 'after.mp4'}")
         return 0
 
-    from embodied.cli import showcase
+    from embodied.demo import navigation as showcase
 
     settings = showcase.load_settings(recipe, overrides)
     report = showcase.run(settings, out, args.scene, command_line(args))

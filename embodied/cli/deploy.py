@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open everything, run in a supervised child, say how it went."""
     from embodied.files import require_writable
-    from robots.cell import open_cell
+    from robots.robot_config import open_cell
     from robots.supervisor import supervise
 
     cell = open_cell(args.robot, args.overrides)  # errors in the recipe before anything is started
@@ -92,7 +92,7 @@ def _guarded(work: Callable[[], int]) -> int:
 
 def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) -> int:
     from robots.bridge import Bridge
-    from robots.commander import State
+    from robots.state_machine import State
 
     with ExitStack() as stack:
         drive = stack.enter_context(_driver(args))
@@ -122,7 +122,7 @@ def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
         episode = read_episode(args.replay)
         yield lambda bridge, _: f"{replay(bridge, episode)} setpoints of {args.replay} made again"
         return
-    from robots.runner import go_to, run_policy
+    from robots.rollout import go_to, run_policy
 
     def drive(bridge: Any, sensors: Any) -> str:
         require_arm(metadata, bridge.device.features.model)
@@ -203,7 +203,7 @@ def require_arm(metadata: Mapping[str, Any], model: str) -> None:
 
 def _config(args: argparse.Namespace, metadata: Mapping[str, Any]) -> Any:
     """Take from a policy's metadata what it says; a server of openpi's says nothing of this."""
-    from robots.runner import RunConfig
+    from robots.rollout import RunConfig
 
     usual = RunConfig()
     return RunConfig(

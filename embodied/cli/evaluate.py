@@ -63,9 +63,9 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
-    from embodied.cli.evaluation import summarise
-    from embodied.cli.evaluators import GAIN, Filmed, open_evaluator, write_episodes
     from embodied.errors import ConfigError
+    from embodied.evaluation.base import GAIN, Filmed, open_evaluator, write_episodes
+    from embodied.evaluation.navigation import summarise
     from embodied.files import require_writable
     from embodied.results import write_results
 

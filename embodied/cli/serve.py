@@ -89,13 +89,13 @@ def open_served(what: str, robot: str | None) -> Any:
     from embodied.errors import ConfigError
 
     if what == "reach":
-        from embodied.policies.reach import ReachPolicy
-        from robots.cell import open_cell
+        from embodied.policies.chunk.reach import ReachPolicy
+        from robots.robot_config import open_cell
 
         if not robot:
             raise ConfigError("serve reach: say for which arm, e.g. --robot fr3_twin")
         return ReachPolicy(open_cell(robot).model.home)
-    from embodied.policies.chunked import ChunkPolicy
+    from embodied.policies.chunk.base import ChunkPolicy
     from embodied.serving.arm_policy import ServedArmPolicy
     from embodied.serving.checkpoint import ServedCheckpoint
     from embodied.training.checkpoint import load_policy, open_checkpoint
@@ -117,7 +117,7 @@ def _tool_space(tree: Mapping[str, Any], robot: str | None) -> tuple[Any, str]:
     from embodied.simulators.bullet import RIGS, Rig
     from embodied.simulators.bullet.tool_space import ToolSpace
     from embodied.tasks.tabletop import TabletopConfig
-    from robots.cell import open_cell
+    from robots.robot_config import open_cell
 
     task = config.build(TabletopConfig, tree.get("task", {}), source="config.yaml")
     rigs = {spec.model: name for name, spec in RIGS.items()}

@@ -21,8 +21,8 @@ from embodied.errors import ConfigError, EmbodiedError
 if TYPE_CHECKING:
     from embodied.viz.robot_view import RobotView
     from robots.bridge import Bridge
-    from robots.cell import Cell
     from robots.model import ArmModel
+    from robots.robot_config import Cell
 
 HELP = """
 An arm's readings within its limits, in your browser, with nobody in command (Ctrl-C ends it). Look
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Connect and serve the page until Ctrl-C."""
     from robots.bridge import Bridge
-    from robots.cell import open_cell
+    from robots.robot_config import open_cell
 
     if not args.robot:
         raise ConfigError("view robot: which one? E.g. embodied view robot fr3_twin")

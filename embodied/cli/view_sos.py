@@ -96,7 +96,7 @@ def _rendered(
     from embodied.categories import SOS_CATEGORIES, SOS_INDEX
     from embodied.simulators.base import CameraSpec
     from embodied.simulators.embedded import Simulator
-    from maps.panorama import semantic_to_canvas
+    from maps.panorama.canvas import semantic_to_canvas
 
     scene = _scene(args)
     camera = CameraSpec(

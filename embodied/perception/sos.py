@@ -22,7 +22,7 @@ from torch import Tensor
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import ConfigError, nearest
 from embodied.files import write_text
-from maps.panorama import HEIGHT, TOP, WIDTH
+from maps.panorama.canvas import HEIGHT, TOP, WIDTH
 
 Scale = Literal["lin", "log1p"]
 SCALES = ("lin", "log1p")

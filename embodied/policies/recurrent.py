@@ -19,8 +19,8 @@ from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
-from embodied.policies.features import Arrays, FeatureConfig, Featurizer, Inputs
-from maps.egocentric import window_cells
+from embodied.policies.recurrent_features import Arrays, FeatureConfig, Featurizer, Inputs
+from maps.grid.egocentric import window_cells
 
 VECTOR_WIDTH = 128
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 class ChunkedPolicy(Protocol):
-    """What is served; see `embodied.policies.chunked.ChunkPolicy`."""
+    """What is served; see `embodied.policies.chunk.base.ChunkPolicy`."""
 
     inputs: Any
     name: str

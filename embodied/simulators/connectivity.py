@@ -24,8 +24,8 @@ from embodied.errors import SceneError, nearest
 from embodied.simulators.annotations import find, read_json
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from maps.boxes import percept_from_boxes
-from maps.percept import Percept
+from maps.panorama.from_boxes import percept_from_boxes
+from maps.panorama.observation import Percept
 
 SUFFIX = "_connectivity.json"
 FOLDERS = ("mp3d_connectivity", "connectivity", "Matterport3DSimulator/connectivity", ".")

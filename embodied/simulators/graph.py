@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from embodied.errors import NavigationError, SceneError
-from maps.percept import Percept
+from maps.panorama.observation import Percept
 
 Array = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from embodied.simulators.raycast import camera_poses
 from embodied.simulators.scenes.labels import words
 from embodied.simulators.segments import Segment, perceive_predicted
 from embodied.simulators.waypoints import WaypointSpec, room_of, sample_waypoints
-from maps.perceive import MIN_AREA, REACH, perceive
-from maps.percept import Percept
-from maps.views import WIDTH
+from maps.panorama.from_images import MIN_AREA, REACH, perceive
+from maps.panorama.observation import Percept
+from maps.panorama.views import WIDTH
 
 UNLISTED = STRUCTURE - {"objects"}
 """Classes nobody would point at. Small things of no class of their own ("objects") are listed."""

@@ -23,8 +23,9 @@ CODE = (
     "embodied/simulators/houses", "embodied/simulators/navmesh", "embodied/simulators/raycast",
     "embodied/simulators/scenes", "embodied/simulators/waypoints.py",
     "embodied/simulators/house_builder.py", "embodied/simulators/house_graph.py",
-    "embodied/simulators/segments.py", "embodied/categories.py", "maps/perceive.py",
-    "maps/panorama.py", "maps/percept.py", "maps/views.py", "maps/geodesic.py",
+    "embodied/simulators/segments.py", "embodied/categories.py", "maps/panorama/from_images.py",
+    "maps/panorama/canvas.py", "maps/panorama/observation.py", "maps/panorama/views.py",
+    "maps/paths/geodesic.py",
 )  # fmt: skip
 """Sources that decide what a world holds: after a change in them kept worlds are made anew."""
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.simulators.graph import GraphWorld
-from maps.percept import VIEW_EXTRAS, Percept
-from maps.views import HEIGHT, WIDTH
+from maps.panorama.observation import VIEW_EXTRAS, Percept
+from maps.panorama.views import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
 

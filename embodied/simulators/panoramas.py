@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from embodied.categories import MPCAT40, SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import SceneError, nearest
 from embodied.simulators.annotations import find, read_json
-from maps.panorama import join_boxes, view_boxes_to_canvas
-from maps.percept import VIEWS
+from maps.panorama.canvas import join_boxes, view_boxes_to_canvas
+from maps.panorama.observation import VIEWS
 
 BOX_NAMES = (
     "reverie/bboxes_v1.json.gz", "reverie/BBoxes.json", "reverie/BBox", "REVERIE/BBox",

@@ -19,7 +19,7 @@ from embodied.simulators.base import AgentSpec
 from embodied.simulators.navmesh import motion, voxels
 from embodied.simulators.navmesh.field import DistanceField
 from embodied.simulators.navmesh.surface import SAME_FLOOR, Points, Surface, check_points
-from maps.geodesic import Wayfinder
+from maps.paths.geodesic import Wayfinder
 
 STOREY = 1.0  # floors closer than this count as one [m]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40, SOS_CATEGORIES, SOS_INDEX, STRUCTURE
 from embodied.errors import SensorError
-from maps.perceive import perceive
-from maps.percept import Percept
+from maps.panorama.from_images import perceive
+from maps.panorama.observation import Percept
 
 Segment = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.integer]]
 """rgb (N, H, W, 3) and depth (N, H, W) [m], whole equirectangular images with north in the middle

@@ -11,8 +11,8 @@ from embodied.categories import MPCAT40
 from embodied.errors import ConfigError
 from embodied.simulators.base import AgentSpec, CameraSpec
 from embodied.simulators.raycast import camera_poses
-from embodied.tasks.config import SceneSource
-from embodied.tasks.sources import SceneList
+from embodied.tasks.navigation.config import SceneSource
+from embodied.tasks.navigation.sources import SceneList
 
 
 @dataclass(frozen=True)

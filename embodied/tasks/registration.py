@@ -44,8 +44,8 @@ def register_environments() -> None:
         if name not in registry:
             register(
                 id=name,
-                entry_point=f"embodied.tasks.navigation:{entry}",
-                vector_entry_point="embodied.tasks.vector:NavigationVectorEnv",
+                entry_point=f"embodied.tasks.navigation.envs:{entry}",
+                vector_entry_point="embodied.tasks.navigation.vector:NavigationVectorEnv",
                 kwargs=settings,
             )
     for name, (entry, dataset) in VLN_ENVIRONMENTS.items():

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.features import Arrays
+from embodied.policies.recurrent_features import Arrays
 
 
 @dataclass(frozen=True)

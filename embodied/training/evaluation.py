@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from embodied.errors import ConfigError, nearest
 from embodied.policies.base import Policy
-from embodied.tasks.config import SPLITS
+from embodied.tasks.navigation.config import SPLITS
 from embodied.training.rollout import Episode, EpisodeMeter
 
 

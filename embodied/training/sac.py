@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.errors import ConfigError
-from embodied.policies.gaussian import SquashedGaussian
+from embodied.policies.chunk.gaussian import SquashedGaussian
 from embodied.training.replay import Replay
 
 Effect = Callable[[Tensor, Tensor], Tensor]

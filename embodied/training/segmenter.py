@@ -15,7 +15,7 @@ from torch.nn import functional
 from embodied.categories import MPCAT40, SOS_INDEX
 from embodied.errors import ConfigError
 from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, prepare
-from embodied.tasks.config import SPLITS
+from embodied.tasks.navigation.config import SPLITS
 from embodied.tasks.panoramas import PanoramaConfig, Panoramas, PanoramaSource
 from embodied.training.checkpoint import Checkpoint, load_into
 from embodied.training.loop import ResumableRun, derive_seed

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embodied.policies.trace import EXPLOIT, EXPLORE, JUMP, RETURN
+from embodied.policies.vln.trace import EXPLOIT, EXPLORE, JUMP, RETURN
 from embodied.viz.topdown import FloorPlan
 from embodied.viz.traces import Choice, Explanation
 from maps.drawing import Canvas, Color, Image

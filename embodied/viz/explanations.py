@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.trace import END, EXPLOIT, EXPLORE, JUMP, RETURN, START
+from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, JUMP, RETURN, START
 from embodied.viz.decisions import COLORS, NODE, draw_choice, draw_spectra, draw_way, short
 from embodied.viz.report import Figure, Report, Section, Table
 from embodied.viz.topdown import FloorPlan

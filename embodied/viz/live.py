@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from embodied.policies.base import Policy
 from embodied.simulators.embedded import World
 from embodied.simulators.raycast import camera_poses
-from embodied.tasks.navigation import NavigationEnv
+from embodied.tasks.navigation.envs import NavigationEnv
 from embodied.viz.recorder import Recorder
 from embodied.viz.video import PANEL, VideoWriter, compose
 from maps.drawing import Image, draw_map
-from maps.frontiers import extract
-from maps.occupancy import OccupancyMap
+from maps.grid.frontiers import extract
+from maps.grid.occupancy import OccupancyMap
 
 MIN_INFORMATION = 0.15
 """Frontiers that promise less unknown floor are not drawn [m2]."""

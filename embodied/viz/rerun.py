@@ -11,7 +11,7 @@ from embodied.errors import MissingExtraError
 from embodied.files import atomic_write
 from embodied.viz.recorder import Recording
 from maps.drawing import draw_map
-from maps.occupancy import OccupancyMap
+from maps.grid.occupancy import OccupancyMap
 
 MAP_EVERY = 5
 

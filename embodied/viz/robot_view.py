@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, EmbodiedError
 from robots.bridge import Bridge, Status
-from robots.commander import State
 from robots.errors import RobotError
+from robots.state_machine import State
 
 Camera = Callable[[], NDArray[np.uint8]]
 

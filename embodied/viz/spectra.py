@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.panorama import TOP
+from maps.panorama.canvas import TOP
 
 Image = NDArray[np.uint8]
 

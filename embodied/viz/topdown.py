@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from embodied.simulators.base import CameraSpec, Scene
 from embodied.simulators.raycast import RayCaster
 from maps.drawing import Canvas, Palette
-from maps.occupancy import OccupancyMap
+from maps.grid.occupancy import OccupancyMap
 
 Image = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import NavigationError
-from embodied.policies.trace import EXPLOIT
+from embodied.policies.vln.trace import EXPLOIT
 
 STOP = -1
 """Stands among the candidates of a decision for stopping."""
@@ -21,7 +21,7 @@ STOP = -1
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision; see `embodied.policies.trace.DecisionRecord` for the fields."""
+    """One decision; see `embodied.policies.vln.trace.DecisionRecord` for the fields."""
 
     place: int
     mode: str

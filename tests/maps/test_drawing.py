@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from maps.drawing import Canvas, Palette, draw_map, draw_truth, tile
-from maps.frontiers import extract
-from maps.occupancy import OccupancyMap
+from maps.grid.frontiers import extract
+from maps.grid.occupancy import OccupancyMap
 from tests.box_world import BoxWorld, camera
 
 COLORS = Palette()

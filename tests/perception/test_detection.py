@@ -9,13 +9,13 @@ import torch
 from embodied.categories import SOS_INDEX
 from embodied.errors import ConfigError, SensorError
 from embodied.perception.detection import Detections, Detector, true_detections
-from embodied.perception.percepts import (
+from embodied.perception.panorama import (
     label_row,
     percept_from_panorama,
     percept_from_views,
     same_objects,
 )
-from maps.views import IMAGE_HEIGHT, IMAGE_WIDTH, angle_pixels, view_angles
+from maps.panorama.views import IMAGE_HEIGHT, IMAGE_WIDTH, angle_pixels, view_angles
 from tests.perception.tiny_models import save_contrastive, save_grounding_dino, save_owlv2
 
 LABELS = ["red chair", "table"]

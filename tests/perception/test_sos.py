@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import ConfigError
 from embodied.perception.sos import SCALES, References, cosine, s_nav, sector, spectrum
-from maps.panorama import boxes_to_canvas
+from maps.panorama.canvas import boxes_to_canvas
 
 MASKS = arrays(bool, (3, 8, 12), elements=st.booleans(), fill=st.just(False))
 

@@ -9,8 +9,8 @@ import torch
 
 from embodied.errors import ConfigError
 from embodied.policies.base import Policy
-from embodied.policies.features import FeatureConfig, Featurizer, Inputs
 from embodied.policies.recurrent import GoalPlane, RecurrentConfig, RecurrentPolicy
+from embodied.policies.recurrent_features import FeatureConfig, Featurizer, Inputs
 
 DEPTH = Inputs({"depth": (24, 32), "pose": (4,), "goal": (2,)}, {}, 4)
 FULL = RecurrentConfig(

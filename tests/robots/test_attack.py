@@ -18,7 +18,7 @@ from robots.audit import TOLERANCE, shares
 from robots.bridge import Bridge
 from robots.limits import SafetyConfig
 from robots.model import load_model
-from robots.runner import RunConfig, run_policy
+from robots.rollout import RunConfig, run_policy
 from tests.robots.conftest import CELL, ExactArm
 
 # A busy test machine must not decide the outcome.

@@ -12,12 +12,12 @@ import pytest
 
 from robots.arm import StopCategory
 from robots.bridge import Bridge
-from robots.commander import State
 from robots.errors import BridgeError, DeviceError, RobotError
 from robots.guard import Outcome, Reason, violation
 from robots.intent import Command, Kind
 from robots.limits import SafetyConfig, Workspace
 from robots.model import load_model
+from robots.state_machine import State
 
 
 class Notes:

@@ -21,13 +21,13 @@ import pytest
 import yaml
 
 from benchmarks._rigs import MOVING, STILL, Servos
-from embodied.policies.reach import ReachPolicy
+from embodied.policies.chunk.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
 from robots.arm import StopCategory
 from robots.bridge import Bridge
-from robots.cell import Cell, open_cell
-from robots.commander import State
-from robots.runner import RunConfig, run_policy
+from robots.robot_config import Cell, open_cell
+from robots.rollout import RunConfig, run_policy
+from robots.state_machine import State
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from robots.audit import audit
-from robots.cell import open_cell
 from robots.episode import Channel, read_episode
+from robots.robot_config import open_cell
 
 pytest.importorskip("mcap", reason="recording: pip install 'embodied-stack[record]'")
 

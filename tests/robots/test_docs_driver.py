@@ -16,11 +16,11 @@ import pytest
 
 from robots.arm import StopCategory
 from robots.bridge import Bridge
-from robots.cell import make_arm
 from robots.errors import DeviceError
 from robots.intent import Command, Kind
 from robots.limits import SafetyConfig, Workspace
 from robots.model import load_model
+from robots.robot_config import make_arm
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "robots.md"
 MODEL = load_model("ur5e")

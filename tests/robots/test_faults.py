@@ -25,14 +25,14 @@ from benchmarks._rigs import MOVING, ROOT, STILL, Franka, Run, Server, Servos, b
 from benchmarks.robot_faults import FAULTS, Trial, figures, strike, suspended
 from robots.arm import ArmState, StopCategory
 from robots.bridge import Bridge
-from robots.cell import open_cell
-from robots.commander import State
 from robots.episode import Origin
 from robots.errors import DeviceError
 from robots.intent import Command, Kind
 from robots.model import load_model
 from robots.recorder import Recorder
+from robots.robot_config import open_cell
 from robots.shaper import Motion
+from robots.state_machine import State
 
 pytest.importorskip("scservo_sdk", reason="the servos' SDK: pip install feetech-servo-sdk")
 

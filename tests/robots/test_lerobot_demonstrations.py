@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tasks.lerobot_sets import (
+from tests.tasks.datasets.lerobot_sets import (
     CAMERAS,
     FPS,
     LENGTHS,

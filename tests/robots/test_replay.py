@@ -15,8 +15,6 @@ import pytest
 from benchmarks.robots import swing
 from robots.audit import audit
 from robots.bridge import Bridge
-from robots.cell import Cell, open_cell
-from robots.commander import State
 from robots.episode import Episode, EpisodeError, Origin, read_episode
 from robots.errors import BridgeError
 from robots.guard import violation
@@ -26,8 +24,10 @@ from robots.limits import SafetyConfig, limits_of
 from robots.model import ArmModel, load_model
 from robots.recorder import Recorder
 from robots.replay import replay
-from robots.runner import RunConfig, run_policy
+from robots.robot_config import Cell, open_cell
+from robots.rollout import RunConfig, run_policy
 from robots.shaper import Shaper
+from robots.state_machine import State
 
 PERIOD = 0.01
 CALM = ["safety.state_age=3.0", "safety.command_age=3.0", "safety.observation_age=3.0"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
-from embodied.policies.robot_inputs import RobotInputs
+from embodied.policies.chunk.robot_inputs import RobotInputs
 from embodied.serving.arm_policy import ServedArmPolicy
 from embodied.serving.protocol import ServedPolicy
 

@@ -18,8 +18,8 @@ from embodied.simulators.annotations import read_json
 from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld, Graph
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from maps.boxes import percept_from_boxes
-from maps.percept import Percept
+from maps.panorama.from_boxes import percept_from_boxes
+from maps.panorama.observation import Percept
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = "oLBMNvg9in8"

@@ -21,7 +21,7 @@ from embodied.simulators.houses import generate_house
 from embodied.simulators.raycast import camera_poses
 from embodied.simulators.segments import STRIDE, components
 from embodied.simulators.waypoints import WaypointSpec, room_of
-from maps.views import wrap
+from maps.panorama.views import wrap
 
 
 @pytest.fixture(scope="module")

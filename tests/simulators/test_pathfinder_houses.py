@@ -9,7 +9,7 @@ import pytest
 
 from embodied.simulators.houses import generate_house
 from embodied.simulators.pathfinder import PathFinder
-from maps.visibility import exact_distances
+from maps.paths.visibility import exact_distances
 
 
 @pytest.fixture(scope="module")

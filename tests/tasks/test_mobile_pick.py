@@ -19,7 +19,6 @@ from embodied.errors import ConfigError, NavigationError  # noqa: E402
 from embodied.simulators.base import AgentSpec, CameraSpec  # noqa: E402
 from embodied.simulators.bullet import SimulationError  # noqa: E402
 from embodied.simulators.embedded import FORWARD, LEFT, STOP  # noqa: E402
-from embodied.tasks.config import SceneSource  # noqa: E402
 from embodied.tasks.mobile_pick import (  # noqa: E402
     ARM,
     CATEGORIES,
@@ -29,6 +28,7 @@ from embodied.tasks.mobile_pick import (  # noqa: E402
 )
 from embodied.tasks.mobile_pick.config import HEIGHT, STAND, DrivingConfig  # noqa: E402
 from embodied.tasks.mobile_pick.frames import as_matrix, as_pose, standing  # noqa: E402
+from embodied.tasks.navigation.config import SceneSource  # noqa: E402
 from embodied.tasks.tabletop import TabletopConfig  # noqa: E402
 
 IDLE = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)

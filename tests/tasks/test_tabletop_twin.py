@@ -34,10 +34,10 @@ from embodied.tasks.tabletop.twin import TabletopTwin, TwinOptions  # noqa: E402
 from embodied.training.manipulation.trainer import train  # noqa: E402
 from robots.arm import Setpoint, StopCategory  # noqa: E402
 from robots.bridge import Bridge  # noqa: E402
-from robots.cell import open_cell  # noqa: E402
 from robots.errors import DeviceError  # noqa: E402
 from robots.model import load_model  # noqa: E402
-from robots.runner import RunConfig, run_policy  # noqa: E402
+from robots.robot_config import open_cell  # noqa: E402
+from robots.rollout import RunConfig, run_policy  # noqa: E402
 from tests.training.manipulation.miniature import miniature  # noqa: E402
 
 # A busy test machine must not decide the outcome.

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from toy import planes  # noqa: E402
 
 from embodied.policies.recurrent import RecurrentConfig  # noqa: E402
-from embodied.training.trainer import (  # noqa: E402
+from embodied.training.navigation.trainer import (  # noqa: E402
     LoopConfig,
     TrainConfig,
     TrainingInterrupted,

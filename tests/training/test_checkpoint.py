@@ -10,10 +10,10 @@ from toy import planes
 
 from embodied.errors import CheckpointError
 from embodied.files import UnwritableError
-from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from embodied.policies.recurrent_features import Inputs
 from embodied.training.checkpoint import CheckpointStore, find, load_policy, open_checkpoint
-from embodied.training.trainer import LoopConfig, TrainConfig
+from embodied.training.navigation.trainer import LoopConfig, TrainConfig
 
 CONFIG = TrainConfig(policy=RecurrentConfig(width=16, hidden=16), train=LoopConfig(envs=3))
 

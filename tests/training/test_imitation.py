@@ -10,7 +10,7 @@ from embodied.training.checkpoint import load_policy
 from embodied.training.evaluation import evaluate
 from embodied.training.imitation import ImitationConfig
 from embodied.training.log import read_metrics
-from embodied.training.trainer import LoopConfig, TrainConfig, train
+from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
 
 LOOP = LoopConfig(
     steps=8_000, imitation_steps=6_000, envs=8, rollout=32, ppo_rollout=32, checkpoint_every=50

@@ -8,14 +8,14 @@ import torch
 from toy import cart_poles
 
 from embodied.errors import ConfigError
-from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from embodied.policies.recurrent_features import Inputs
 from embodied.training.buffers import advantages, minibatches
 from embodied.training.checkpoint import load_policy
 from embodied.training.evaluation import evaluate
+from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
 from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
 from embodied.training.rollout import Collector
-from embodied.training.trainer import LoopConfig, TrainConfig, train
 
 LOOP = LoopConfig(
     steps=14_000, imitation_steps=0, envs=16, ppo_rollout=32, checkpoint_every=100, score="return"

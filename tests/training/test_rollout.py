@@ -7,11 +7,11 @@ from gymnasium.vector import AutoresetMode
 from toy import cart_poles, planes
 
 from embodied.errors import ConfigError
-from embodied.policies.features import Inputs
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from embodied.policies.recurrent_features import Inputs
 from embodied.training.evaluation import evaluate
+from embodied.training.navigation.trainer import LoopConfig, TrainConfig
 from embodied.training.rollout import Collector, final_metrics
-from embodied.training.trainer import LoopConfig, TrainConfig
 
 SMALL = RecurrentConfig(width=16, hidden=16)
 CONFIG = TrainConfig(policy=SMALL, train=LoopConfig(envs=4))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
-from embodied.policies.gaussian import SquashedGaussian, log_density
+from embodied.policies.chunk.gaussian import SquashedGaussian, log_density
 from embodied.training.replay import Replay
 from embodied.training.sac import Sac, SacConfig
 

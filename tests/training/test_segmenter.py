@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from embodied.categories import MPCAT40
 from embodied.errors import CheckpointError, ConfigError
 from embodied.perception.segmenter import Segmenter, SegmenterConfig
-from embodied.tasks.config import SceneSource
+from embodied.tasks.navigation.config import SceneSource
 from embodied.tasks.panoramas import PanoramaConfig, Panoramas, PanoramaSource
 from embodied.training import segmenter as training
 from embodied.training.log import read_metrics

@@ -9,7 +9,7 @@ import pytest
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import NavigationError
-from embodied.policies.trace import END, EXPLOIT, EXPLORE, START, DecisionRecord, EpisodeTrace
+from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, START, DecisionRecord, EpisodeTrace
 from embodied.viz.decisions import COLORS, draw_choice, draw_spectra, draw_way
 from embodied.viz.explanations import build
 from embodied.viz.report import render

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
-from embodied.cli import language_pages
-from embodied.cli.language import COMPARED, LanguageConfig, LanguageOutcome, choose, reference
-from embodied.policies.trace import EXPLOIT, EXPLORE
+from embodied.demo import language_page as language_pages
+from embodied.demo.language import COMPARED, LanguageConfig, LanguageOutcome, choose, reference
+from embodied.policies.vln.trace import EXPLOIT, EXPLORE
 from embodied.results import metric
 from embodied.viz.report import Report, render
 from embodied.viz.traces import Explanation, from_json

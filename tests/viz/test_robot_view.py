@@ -24,10 +24,10 @@ from embodied.errors import ConfigError
 from embodied.viz.robot_view import LARGEST_BODY, RobotView, status_json
 from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
 from robots.bridge import Bridge
-from robots.commander import State
 from robots.intent import Command, Kind
 from robots.limits import SafetyConfig, Workspace
 from robots.model import ArmModel, load_model
+from robots.state_machine import State
 from tests.viz.browser import Browser, headless, until
 
 # Ages are generous: a busy test machine must not decide the outcome.

@@ -12,7 +12,7 @@ import torch
 from embodied.cli.main import main
 from embodied.perception.sos import spectrum
 from embodied.viz.spectra import category_colors, draw_spectrum, paint_canvas
-from maps.panorama import boxes_to_canvas
+from maps.panorama.canvas import boxes_to_canvas
 
 NAMES = ("chair", "table", "sofa")
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embodied.simulators.navmesh import motion
 from embodied.simulators.navmesh.surface import SAME_FLOOR, Points, Surface, check_points
-from maps.geodesic import Field, corner_points
+from maps.paths.geodesic import Field, corner_points
 
 
 class DistanceField:

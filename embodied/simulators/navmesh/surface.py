@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
 from embodied.simulators.navmesh import motion, regions, voxels
-from maps.geodesic import CellGraph
+from maps.paths.geodesic import CellGraph
 
 MIN_ISLAND_CELLS = 400  # Recast drops islands below regionMinSize^2 = 20^2 cells
 SNAP_REACH = (2.0, 4.0, 2.0)  # half extents of Habitat's search box for the nearest surface [m]

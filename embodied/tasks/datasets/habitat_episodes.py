@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40
 from embodied.errors import NavigationError, SceneError
-from embodied.tasks.episodes import Episode
+from embodied.tasks.navigation.episodes import Episode
 from embodied.types import Pose
 
 SYNONYMS = {"couch": "sofa", "tv": "tv_monitor", "potted plant": "plant"}

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embodied.errors import NavigationError
-from embodied.tasks.metrics import path_length, spl
+from embodied.tasks.navigation.metrics import path_length, spl
 from embodied.tasks.vln.metrics import cls, ndtw
 from embodied.types import Pose
 

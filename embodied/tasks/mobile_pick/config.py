@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from embodied.categories import MPCAT40
 from embodied.errors import ConfigError, nearest
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.tasks.config import NavigationConfig, SceneSource
+from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 from embodied.tasks.tabletop.config import TabletopConfig
 
 HEIGHT = 0.45

@@ -41,14 +41,12 @@ from embodied.errors import ConfigError, NavigationError, nearest
 from embodied.simulators.bullet import SimulationError
 from embodied.simulators.embedded import FORWARD, STOP, act
 from embodied.simulators.raycast import apply_noise, camera_poses
-from embodied.tasks import metrics
-from embodied.tasks.mobile_pick.cell import CUBES, HIDDEN, MobileCell
 from embodied.tasks.mobile_pick.config import (
     HEIGHT,
     MobilePickConfig,
     cube_class,
 )
-from embodied.tasks.mobile_pick.errands import Errand, draw_errand
+from embodied.tasks.mobile_pick.episode_specs import Errand, draw_errand
 from embodied.tasks.mobile_pick.frames import as_pose, standing
 from embodied.tasks.mobile_pick.interface import (
     ARM,
@@ -59,9 +57,11 @@ from embodied.tasks.mobile_pick.interface import (
     observation_space,
 )
 from embodied.tasks.mobile_pick.views import MobileBatch, MobileViews
-from embodied.tasks.observations import relative_pose
-from embodied.tasks.sources import SceneList
-from embodied.tasks.stream import SCENE_TRIALS
+from embodied.tasks.mobile_pick.workcell import CUBES, HIDDEN, MobileCell
+from embodied.tasks.navigation import metrics
+from embodied.tasks.navigation.observations import relative_pose
+from embodied.tasks.navigation.sources import SceneList
+from embodied.tasks.navigation.stream import SCENE_TRIALS
 from embodied.tasks.tabletop.config import RATE
 from embodied.tasks.tabletop.experts import make_expert
 from embodied.tasks.tabletop.randomisation import COLORS, Layout

@@ -9,9 +9,9 @@ from gymnasium import spaces
 
 from embodied.errors import NavigationError
 from embodied.simulators.embedded import RIGHT, STOP
-from embodied.tasks import observations
 from embodied.tasks.mobile_pick.config import CATEGORIES, MobilePickConfig
 from embodied.tasks.mobile_pick.views import MobileBatch
+from embodied.tasks.navigation import observations
 
 DRIVE, ARM = 0, 1
 """Modes."""

@@ -11,7 +11,7 @@ from embodied.categories import MPCAT40
 from embodied.errors import ConfigError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.raycast import render_layers
-from embodied.tasks.mobile_pick.cell import MobileCell
+from embodied.tasks.mobile_pick.workcell import MobileCell
 from embodied.tasks.tabletop.batch import TabletopBatch
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
 

@@ -13,7 +13,7 @@ from embodied.errors import ConfigError
 from embodied.simulators.bullet import Rig, SimulationError
 from embodied.simulators.bullet.rotations import from_rotvec, to_quaternion, to_rotvec
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
-from embodied.tasks.tabletop.glances import Glance, Moment
+from embodied.tasks.tabletop.lazy_images import Glance, Moment
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
 from embodied.tasks.tabletop.workcell import VIOLATIONS, Snapshot, Workcell
 

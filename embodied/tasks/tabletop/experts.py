@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, nearest
 from embodied.simulators.bullet.rotations import from_rotvec, to_rotvec
-from embodied.tasks.tabletop.advice import ADVICE, Aim
 from embodied.tasks.tabletop.batch import TabletopBatch
+from embodied.tasks.tabletop.expert_targets import ADVICE, Aim
 from embodied.tasks.tabletop.task import Array, Hand
 
 _BURSTS = 0.06  # chance per step that the hand begins to stray

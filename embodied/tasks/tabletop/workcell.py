@@ -15,7 +15,7 @@ from embodied.simulators.bullet.world import TIMESTEP
 from embodied.tasks.tabletop.config import RATE, SafetyLimits, TabletopConfig
 from embodied.tasks.tabletop.cubes import Pick, Reach
 from embodied.tasks.tabletop.disturbances import disturb
-from embodied.tasks.tabletop.fixtures import Drawer, PegInsert, PlugIn
+from embodied.tasks.tabletop.insertion import Drawer, PegInsert, PlugIn
 from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
 from embodied.tasks.tabletop.randomisation import Draw, Layout
 from embodied.tasks.tabletop.task import Hand, Task, Verdict, pose

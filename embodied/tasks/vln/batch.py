@@ -17,7 +17,7 @@ from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import Packed, PlaceTable, action_space, observation_space
 from embodied.tasks.vln.source import Source, load
 from embodied.tasks.vln.submission import entry
-from maps.panorama import HEIGHT, WIDTH
+from maps.panorama.canvas import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
 Observation = dict[str, Any]
@@ -34,7 +34,7 @@ class VLNBatch:
         [m] | heading clockwise from north [rad] | views (36, D) | candidates (C,) neighbouring
         places, -1 = none | candidate_positions (C, 3) relative to the start [m] | objects (O,)
         visible objects, -1 = none | object_names | object_categories (O,) canvas rows |
-        object_boxes (O, 4) | object_features (O, 6): see `maps.percept.Percept`;
+        object_boxes (O, 4) | object_features (O, 6): see `maps.panorama.observation.Percept`;
         canvas: `canvas` (K, H, W); oracle_canvas: `candidate_canvas` (C, K, H, W);
         privileged: `goal_distance` to the nearest goal [m], `candidate_goal_distances` (C,) inf =
         none, `target` id of the object asked for, -1 = none. Where objects are predictions, the

@@ -24,15 +24,15 @@ from embodied.errors import ConfigError, NavigationError
 from embodied.simulators.embedded import FORWARD, RIGHT, STOP, act
 from embodied.simulators.pathfinder import DistanceField
 from embodied.simulators.raycast import camera_poses, render_many
-from embodied.tasks import metrics
 from embodied.tasks.datasets.r2r_ce import ContinuousEpisode, score
-from embodied.tasks.expert import GeodesicFollower
+from embodied.tasks.navigation import metrics
+from embodied.tasks.navigation.expert import GeodesicFollower
 from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTask, House, load
 from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import NAME_LENGTH, TEXT, TEXT_LENGTH
 from embodied.types import Pose
-from maps.perceive import MIN_AREA
-from maps.views import TOP
+from maps.panorama.from_images import MIN_AREA
+from maps.panorama.views import TOP
 
 Array = NDArray[np.float64]
 Observation = dict[str, Any]
@@ -306,7 +306,7 @@ def in_sight(
     reach: float,
     min_area: float = MIN_AREA,
 ) -> NDArray[np.bool_]:
-    """Tell in which panoramas (N, H, W) an object is listed, by the rule of `maps.perceive`.
+    """Tell in which panoramas (N, H, W) an object is listed; `maps.panorama.from_images` has the rule.
 
     Args:
         depth: length of the rays [m].

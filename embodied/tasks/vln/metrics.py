@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.tasks.metrics import spl
+from embodied.tasks.navigation.metrics import spl
 from embodied.tasks.vln.episodes import Polygon, VLNEpisode
 
 Array = NDArray[np.float64]

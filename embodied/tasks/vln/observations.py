@@ -14,8 +14,8 @@ from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError, SceneError
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln.config import VLNConfig
-from maps.panorama import HEIGHT, WIDTH
-from maps.percept import OBJECT_FEATURES, VIEW_EXTRAS, VIEWS
+from maps.panorama.canvas import HEIGHT, WIDTH
+from maps.panorama.observation import OBJECT_FEATURES, VIEW_EXTRAS, VIEWS
 
 TEXT = "".join(chr(c) for c in (*range(32, 127), *range(160, 0x250), *range(0x2010, 0x2040)))
 """Characters an instruction may hold: the Latin scripts and typographic marks."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.robot_inputs import IMAGES
+from embodied.policies.chunk.robot_inputs import IMAGES
 
 
 def vary(

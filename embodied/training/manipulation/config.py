@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embodied.errors import ConfigError, nearest
-from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.tasks.tabletop.config import TASKS, TabletopConfig
 
 DEMONSTRATIONS_FROM, VALIDATION_FROM = 1_000_000, 500_000

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.residual import ResidualPolicy
+from embodied.policies.chunk.residual import ResidualPolicy
 from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv
 from embodied.training.manipulation.guidance import Oracle, direction, fading
 from embodied.training.manipulation.refinement_config import RefinementLoop

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from embodied.errors import EmbodiedError
 from embodied.files import atomic_write, ensure_folder, write_text
-from embodied.policies.robot_inputs import IMAGES
+from embodied.policies.chunk.robot_inputs import IMAGES
 from embodied.tasks.datasets.lerobot import INFO, Recorded, write_set
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
 from embodied.tasks.tabletop.views import CAMERAS

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
-from embodied.policies.chunked import ChunkPolicy
-from embodied.policies.residual import ResidualPolicy, restore
-from embodied.policies.visuomotor import VisuomotorConfig, act_otherwise
+from embodied.policies.chunk.base import ChunkPolicy
+from embodied.policies.chunk.factory import VisuomotorConfig, act_otherwise
+from embodied.policies.chunk.residual import ResidualPolicy, restore
 from embodied.training.checkpoint import Checkpoint, load_into, load_policy, open_checkpoint
 from embodied.training.loop import derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM

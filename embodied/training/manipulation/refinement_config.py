@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from embodied.errors import ConfigError, nearest
-from embodied.policies.residual import ResidualConfig
-from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.policies.chunk.factory import VisuomotorConfig
+from embodied.policies.chunk.residual import ResidualConfig
 from embodied.tasks.tabletop.config import TabletopConfig
 from embodied.training.manipulation.config import AtTheTable, ManipulationEvaluation, require
 from embodied.training.manipulation.guidance import GUIDANCES

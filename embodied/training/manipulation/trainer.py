@@ -20,13 +20,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from embodied.errors import EmbodiedError
-from embodied.policies.backbones import require_backbone
-from embodied.policies.chunked import ChunkPolicy
-from embodied.policies.visuomotor import make_policy
+from embodied.policies.chunk.backbones import require_backbone
+from embodied.policies.chunk.base import ChunkPolicy
+from embodied.policies.chunk.factory import make_policy
 from embodied.training.checkpoint import Checkpoint, load_into
 from embodied.training.manipulation.augmentation import vary
 from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
-from embodied.training.manipulation.memory import Demonstrations, load
+from embodied.training.manipulation.demonstrations import Demonstrations, load
 from embodied.training.manipulation.recording import record
 from embodied.training.manipulation.run import ValidatedRun
 from embodied.training.manipulation.validation import imagination_errors, play, require_fit

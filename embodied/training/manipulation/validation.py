@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from embodied.errors import CheckpointError
-from embodied.policies.chunked import ChunkPolicy
-from embodied.policies.sc_vla import ScVlaPolicy
-from embodied.policies.sc_vla.labels import SCALES
-from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.policies.chunk.base import ChunkPolicy
+from embodied.policies.chunk.factory import VisuomotorConfig
+from embodied.policies.chunk.sc_vla import ScVlaPolicy
+from embodied.policies.chunk.sc_vla.labels import SCALES
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
 from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.evaluation import evaluate
-from embodied.training.manipulation.memory import Demonstrations
+from embodied.training.manipulation.demonstrations import Demonstrations
 
 TOOL = (8, 7, 3)
 """Sizes of a state and an action of a tool (its pose or motion, and the gripper), and where the

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import ConfigError, nearest
-from embodied.policies.dual_scale import DualScaleNetwork
-from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.policies.vln.dual_scale import DualScaleNetwork
+from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.results import Metric, metric, paired_metric
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import Source

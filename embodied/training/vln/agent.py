@@ -8,8 +8,8 @@ from typing import Any
 
 from embodied import config as configuration
 from embodied.perception.vocabulary import Vocabulary
-from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleNetwork
-from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleNetwork
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embodied.errors import ConfigError, nearest
-from embodied.policies.dual_scale import DualScaleConfig
-from embodied.policies.meta_explore.config import MetaExploreConfig
+from embodied.policies.vln.dual_scale import DualScaleConfig
+from embodied.policies.vln.meta_explore.config import MetaExploreConfig
 from embodied.tasks.vln.config import VLNConfig
 from embodied.training.vln.mode_config import ModeConfig
 

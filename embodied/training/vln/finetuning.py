@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.dual_scale import Decision, DualScaleState
-from embodied.policies.dual_scale.experts import IGNORED, ExpertMemory, Labels
-from embodied.policies.dual_scale.losses import decision_losses
-from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.dual_scale import Decision, DualScaleState
+from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertMemory, Labels
+from embodied.policies.vln.dual_scale.losses import decision_losses
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.training.vln.config import FinetuneConfig, VLNTrainConfig
 from embodied.training.vln.data import TrainingData, Walkers
 from embodied.training.vln.optimizer import descend, make_optimizer

@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from embodied.policies.dual_scale import Decision, DualScaleNetwork
-from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.policies.meta_explore.config import NETWORK
-from embodied.policies.meta_explore.episode import Episode
-from embodied.policies.meta_explore.goals import LocalGoals
-from embodied.policies.meta_explore.outlook import look
-from embodied.policies.meta_explore.tally import auc
-from embodied.policies.trace import END, EXPLOIT, EXPLORE, DecisionRecord
+from embodied.policies.vln.dual_scale import Decision, DualScaleNetwork
+from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.policies.vln.meta_explore.config import NETWORK
+from embodied.policies.vln.meta_explore.counters import auc
+from embodied.policies.vln.meta_explore.decision_summary import look
+from embodied.policies.vln.meta_explore.episode import Episode
+from embodied.policies.vln.meta_explore.goals import LocalGoals
+from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, DecisionRecord
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import Source
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.evaluation import evaluate
 from embodied.training.vln.mode_config import ModeConfig
-from maps.viewgraph import ViewGraph
+from maps.graph.viewgraph import ViewGraph
 
 if TYPE_CHECKING:
     from embodied.training.vln.config import VLNTrainConfig

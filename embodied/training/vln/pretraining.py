@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.dual_scale.experts import IGNORED, ExpertMemory, Labels
-from embodied.policies.dual_scale.losses import (
+from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertMemory, Labels
+from embodied.policies.vln.dual_scale.losses import (
     Hiding,
     Step,
     decision_losses,
@@ -30,7 +30,7 @@ from embodied.policies.dual_scale.losses import (
     replay,
     sap_losses,
 )
-from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.data import TrainingData, Walkers
 from embodied.training.vln.optimizer import descend, make_optimizer

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from embodied import registry
-from embodied.policies.dual_scale import DualScaleInputs
+from embodied.policies.vln.dual_scale import DualScaleInputs
 from embodied.training.checkpoint import Checkpoint, load_into, open_checkpoint
 from embodied.training.loop import ResumableRun, derive_seed
 from embodied.training.vln.agent import Agent, AgentInputs

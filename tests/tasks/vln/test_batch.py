@@ -13,7 +13,7 @@ from tiny import boxes, edit, make, walk_to, write
 from embodied.categories import SOS_INDEX
 from embodied.errors import ConfigError, NavigationError, SceneError
 from embodied.tasks.vln.config import VLNConfig
-from maps.percept import VIEW_EXTRAS
+from maps.panorama.observation import VIEW_EXTRAS
 
 
 def test_the_first_observation(tiny: Path) -> None:

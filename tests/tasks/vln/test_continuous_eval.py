@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodied.cli.evaluators import open_evaluator
 from embodied.errors import ConfigError
+from embodied.evaluation.base import open_evaluator
 from embodied.viz.decisions import draw_way
 from embodied.viz.traces import load
 

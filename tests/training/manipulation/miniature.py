@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from embodied.policies.act import ActConfig
-from embodied.policies.backbones import BackboneConfig
-from embodied.policies.backbones.base import TinyConfig
-from embodied.policies.diffusion import DiffusionConfig
-from embodied.policies.sc_vla import ScVlaConfig
-from embodied.policies.visuomotor import VisuomotorConfig
+from embodied.policies.chunk.act import ActConfig
+from embodied.policies.chunk.backbones import BackboneConfig
+from embodied.policies.chunk.backbones.base import TinyConfig
+from embodied.policies.chunk.diffusion import DiffusionConfig
+from embodied.policies.chunk.factory import VisuomotorConfig
+from embodied.policies.chunk.sc_vla import ScVlaConfig
 from embodied.tasks.tabletop import TabletopConfig
 from embodied.training.manipulation.config import (
     DemonstrationConfig,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from embodied.perception.vocabulary import SPECIAL
-from embodied.policies.backbones import BackboneConfig, Context, make_backbone
-from embodied.policies.backbones.base import TinyConfig
-from embodied.policies.chunked import Batch, ChunkNetwork, ChunkPolicy
-from embodied.policies.robot_inputs import ACTION, STATE, RobotInputs
+from embodied.policies.chunk.backbones import BackboneConfig, Context, make_backbone
+from embodied.policies.chunk.backbones.base import TinyConfig
+from embodied.policies.chunk.base import Batch, ChunkNetwork, ChunkPolicy
+from embodied.policies.chunk.robot_inputs import ACTION, STATE, RobotInputs
 from embodied.tasks.tabletop.views import CAMERAS
 
 INPUTS = RobotInputs(CAMERAS, (32, 32), 8, 7, 3, 20, "ee_delta", (*SPECIAL, "ball"))

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("pybullet", reason="the tasks need pybullet")
 
-from embodied.policies.residual import ResidualConfig, ResidualPolicy  # noqa: E402
+from embodied.policies.chunk.residual import ResidualConfig, ResidualPolicy  # noqa: E402
 from embodied.tasks.tabletop import SafetyLimits, make_expert  # noqa: E402
 from embodied.training.manipulation.exploration import Explorer, relative  # noqa: E402
 from embodied.training.manipulation.refinement import outcome  # noqa: E402

@@ -17,7 +17,7 @@ pytest.importorskip("pybullet", reason="the tasks need pybullet")
 from embodied import config as configuration  # noqa: E402
 from embodied.cli.main import main  # noqa: E402
 from embodied.errors import CheckpointError, ConfigError  # noqa: E402
-from embodied.policies.residual import ResidualConfig, ResidualPolicy  # noqa: E402
+from embodied.policies.chunk.residual import ResidualConfig, ResidualPolicy  # noqa: E402
 from embodied.serving.checkpoint import ServedCheckpoint  # noqa: E402
 from embodied.tasks.tabletop import TabletopVectorEnv  # noqa: E402
 from embodied.training.checkpoint import load_policy, open_checkpoint  # noqa: E402

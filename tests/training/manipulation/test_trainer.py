@@ -16,8 +16,8 @@ from embodied import config as configuration
 from embodied.cli.main import main
 from embodied.errors import CheckpointError, ConfigError
 from embodied.perception.pretrained import WeightsError
-from embodied.policies.backbones import BackboneConfig
-from embodied.policies.chunked import ChunkPolicy
+from embodied.policies.chunk.backbones import BackboneConfig
+from embodied.policies.chunk.base import ChunkPolicy
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.log import read_metrics
 from embodied.training.manipulation.config import (
@@ -28,7 +28,7 @@ from embodied.training.manipulation.config import (
 )
 from embodied.training.manipulation.trainer import train
 from embodied.training.manipulation.validation import play
-from tests.tasks.lerobot_sets import make_set
+from tests.tasks.datasets.lerobot_sets import make_set
 from tests.training.manipulation.miniature import DEMONSTRATIONS, LOOP, POLICY, TASK, miniature
 
 pytest.importorskip("pyarrow", reason="data sets need pyarrow")

@@ -9,9 +9,9 @@ import pytest
 from short_run import settings
 
 from embodied import config as configuration
-from embodied.cli.evaluators import read_episodes
 from embodied.cli.main import main
 from embodied.errors import ConfigError
+from embodied.evaluation.base import read_episodes
 from embodied.registry import names, resolve
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train

@@ -11,9 +11,9 @@ import torch
 
 from embodied import config as configuration
 from embodied.errors import ConfigError
-from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleState
-from embodied.policies.dual_scale.experts import ExpertMemory
-from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleState
+from embodied.policies.vln.dual_scale.experts import ExpertMemory
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.training.vln.config import AdamConfig, FinetuneConfig, VLNTrainConfig
 from embodied.training.vln.data import TrainingData, evenly

@@ -17,17 +17,17 @@ import pytest
 import torch
 
 from embodied.perception.vocabulary import Vocabulary
-from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleNetwork
-from embodied.policies.local_goals import SCENE_RULES
-from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.policies.trace import EXPLOIT, EpisodeTrace
-from embodied.policies.vln_baselines import BlindPolicy, DetectorPolicy, RandomPlacePolicy
+from embodied.policies.vln.baselines import BlindPolicy, DetectorPolicy, RandomPlacePolicy
+from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs, DualScaleNetwork
+from embodied.policies.vln.local_goals import SCENE_RULES
+from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.policies.vln.trace import EXPLOIT, EpisodeTrace
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
 from embodied.tasks.vln.source import Source, load
-from maps.percept import Percept
+from maps.panorama.observation import Percept
 
 
 class Fog:

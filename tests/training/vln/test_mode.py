@@ -14,12 +14,12 @@ import torch
 from embodied import config as configuration
 from embodied.cli.main import main
 from embodied.errors import ConfigError
-from embodied.policies.dual_scale import DualScaleConfig, DualScaleInputs
-from embodied.policies.dual_scale.policy import DualScalePolicy
-from embodied.policies.local_goals import FEATURES
-from embodied.policies.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.policies.meta_explore.outlook import look
-from embodied.policies.mode_selector import SUMMARY
+from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.local_goals import FEATURES
+from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
+from embodied.policies.vln.meta_explore.decision_summary import look
+from embodied.policies.vln.mode_selector import SUMMARY
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load
 from embodied.tasks.vln.vector import VLNVectorEnv

@@ -10,8 +10,8 @@ import torch
 from short_run import settings
 
 from embodied import config as configuration
-from embodied.policies.dual_scale import DualScaleInputs
-from embodied.policies.dual_scale.policy import DualScalePolicy
+from embodied.policies.vln.dual_scale import DualScaleInputs
+from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.training.vln.data import TrainingData
 from embodied.training.vln.pretraining import Pretraining
 

@@ -1,0 +1,1 @@
+"""What `embodied demo` trains, compares and shows."""

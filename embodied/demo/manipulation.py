@@ -1,0 +1,142 @@
+"""The arm's demo: record, imitate, refine online, and show both in one report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embodied import config as configuration
+from embodied.demo import manipulation_page as arm_pages
+from embodied.demo.progress import stage
+from embodied.errors import ConfigError
+from embodied.evaluation.base import Episodes
+from embodied.evaluation.manipulation import ManipulationEvaluator, RefinementEvaluator
+from embodied.evaluation.navigation import summarise
+from embodied.results import Metric, paired_metric, write_results
+from embodied.training.log import read_metrics
+from embodied.training.manipulation import refinement, trainer
+from embodied.training.manipulation.config import ManipulationTraining
+from embodied.training.manipulation.refinement_config import RefinementTraining
+from embodied.viz import report
+
+BEFORE, AFTER = arm_pages.BEFORE, arm_pages.AFTER
+
+
+@dataclass(frozen=True)
+class ArmDemoConfig:
+    """Everything that decides the demo.
+
+    Attributes:
+        seed: of both trainings.
+        training: the policy that imitates, of one task; it also says what both are tested on.
+        refinement: settings of the refinement laid over its own defaults; task and policy are the
+            training's.
+    """
+
+    seed: int = 0
+    training: ManipulationTraining = field(default_factory=ManipulationTraining)
+    refinement: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.training.tasks) != 1:
+            raise ConfigError(f"the demo shows one task, not {list(self.training.tasks)}")
+
+
+@dataclass
+class Outcome:
+    """What the stages leave for the report.
+
+    Attributes:
+        episodes: of the policy before and after refinement, on the same initial states.
+        scores: their means.
+        gains: what was gained in each episode, averaged.
+        learned, refined: rows of both trainings.
+    """
+
+    episodes: dict[str, Episodes] = field(default_factory=dict)
+    scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    gains: dict[str, Metric] = field(default_factory=dict)
+    learned: list[dict[str, Any]] = field(default_factory=list)
+    refined: list[dict[str, Any]] = field(default_factory=list)
+
+
+def load_settings(recipe: str, overrides: Sequence[str]) -> ArmDemoConfig:
+    """Read the demo's recipe."""
+    return configuration.load(ArmDemoConfig, recipe, overrides)
+
+
+def run(settings: ArmDemoConfig, out: Path, line: str) -> Path:
+    """Run the demo into folder `out` and return the report's path.
+
+    Args:
+        settings: the recipe.
+        out: writable folder, made if needed.
+        line: the command as typed, for the report.
+    """
+    begun, outcome = time.monotonic(), Outcome()
+    training = replace(settings.training, seed=settings.seed)
+    name = training.tasks[0]
+    base = out / f"training-{configuration.digest(training)[:8]}"
+    count = training.demonstrations.episodes
+    with stage(f"Recording {count} demonstrations of '{name}' and imitating them"):
+        trainer.train(training, base, resume=True)
+    outcome.learned = read_metrics(base)
+    refined = _refine(settings, base, out)
+    outcome.refined = read_metrics(refined)
+    tests = {BEFORE: (ManipulationEvaluator, base), AFTER: (RefinementEvaluator, refined)}
+    for moment, (evaluator, folder) in tests.items():
+        with stage(f"Testing and filming it {moment} the refinement"):
+            test = evaluator(str(folder), _test(training, moment), "best")
+            outcome.episodes[moment] = test.play()
+            outcome.scores[moment] = summarise(outcome.episodes[moment], line)
+            test.film(out / f"{moment}.mp4")
+    _compare(outcome, line)
+    write_results(
+        out / "results.json", _published(outcome), seeds=[settings.seed, training.evaluation.seed],
+        config_digest=configuration.digest(settings),
+    )  # fmt: skip
+    configuration.save(settings, out / "config.yaml")
+    minutes = (time.monotonic() - begun) / 60
+    page = arm_pages.build(settings, outcome, out, line, minutes)
+    return report.write(page, out / "report.html")
+
+
+def _refine(settings: ArmDemoConfig, base: Path, out: Path) -> Path:
+    """Refine the policy, or take up a run of the same settings where it stopped."""
+    tree = refinement.complete({**settings.refinement, "base": str(base), "which": "best"})
+    config = configuration.build(RefinementTraining, tree, source="refinement")
+    config = replace(config, seed=settings.seed)
+    folder = out / f"refinement-{configuration.digest(config)[:8]}"
+    with stage(f"Refining it online: {config.refinement.steps:,} control steps of trial and error"):
+        refinement.train(config, folder, resume=True)
+    return folder
+
+
+def _test(training: ManipulationTraining, moment: str) -> list[str]:
+    """Overrides of both evaluations: the same unseen initial states."""
+    wanted = training.evaluation
+    same = [f"evaluation.{name}={getattr(wanted, name)}"
+            for name in ("episodes", "envs", "seed", "level")]  # fmt: skip
+    return [*same, "evaluation.base=false"] if moment == AFTER else same
+
+
+def _compare(outcome: Outcome, line: str) -> None:
+    """Work out what every episode gained."""
+    before, after = (outcome.episodes[moment] for moment in (BEFORE, AFTER))
+    for name in arm_pages.FIGURES.values():
+        now, then = (np.array([float(e[name]) for e in played]) for played in (after, before))
+        outcome.gains[name] = paired_metric(now, then, line)
+
+
+def _published(outcome: Outcome) -> dict[str, Metric]:
+    parts: dict[str, Mapping[str, Metric]] = {**outcome.scores, "gain": outcome.gains}
+    return {
+        f"demo.manip.{part}.{name}": metric
+        for part, metrics in parts.items()
+        for name, metric in metrics.items()
+    }

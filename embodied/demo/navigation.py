@@ -1,0 +1,243 @@
+"""The demo: train, compare, explore, find, report. Each stage can be read on its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from embodied import config as configuration
+from embodied.demo import language
+from embodied.demo import page as pages
+from embodied.demo.language import LanguageConfig, LanguageOutcome
+from embodied.demo.progress import stage
+from embodied.errors import NavigationError
+from embodied.evaluation import navigation as evaluation
+from embodied.evaluation.navigation import EvalConfig
+from embodied.results import Metric, write_results
+from embodied.simulators.base import CameraSpec
+from embodied.tasks.navigation.config import NavigationConfig, SceneSource
+from embodied.tasks.navigation.envs import ExploreEnv, ObjectNavEnv
+from embodied.training.evaluation import EvaluationConfig
+from embodied.training.log import read_metrics
+from embodied.training.navigation.trainer import TrainConfig, train
+from embodied.viz import report
+from embodied.viz.live import Episode, follow
+from embodied.viz.recorder import Recorder
+from embodied.viz.video import VideoWriter
+
+COMPARED = ("random", "recurrent", "map_planner", "expert")
+
+
+def _tour_task() -> NavigationConfig:
+    return NavigationConfig(
+        task="explore",
+        camera=CameraSpec(outputs=("depth", "semantic")),
+        scene=SceneSource(split="test", rooms=(5, 7)),
+    )
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Everything that decides the demo.
+
+    Attributes:
+        seed: of training and of the tour.
+        training: the PointNav recipe that is trained and tested.
+        evaluation: episodes each policy plays in unseen houses.
+        tour: the house that is explored and searched, body, camera and steps.
+        house: which house of the tour's split.
+        things: classes to look for, in order of preference.
+        find: how many of them.
+        language: the agent that follows instructions.
+    """
+
+    seed: int = 0
+    training: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tour: NavigationConfig = field(default_factory=_tour_task)
+    house: int = 0
+    things: tuple[str, ...] = ("bed", "toilet", "sofa", "tv_monitor", "plant", "table", "chair")
+    find: int = 3
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One search: what for, how it went."""
+
+    thing: str
+    episode: Episode
+
+    @property
+    def success(self) -> bool:
+        """Whether the agent stopped at the thing."""
+        return bool(self.episode.info["success"])
+
+
+@dataclass
+class Outcome:
+    """What the stages leave for the report.
+
+    Attributes:
+        scores: policy -> metrics on unseen houses; empty without training.
+        curve: rows of the training run.
+        explored: the exploration.
+        found: the searches.
+        language: the agent that follows instructions; None without training.
+    """
+
+    scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    explored: Episode | None = None
+    found: list[Found] = field(default_factory=list)
+    language: LanguageOutcome | None = None
+
+
+def load_settings(recipe: str, overrides: Sequence[str]) -> DemoConfig:
+    """Read the demo's recipe."""
+    return configuration.load(DemoConfig, recipe, overrides)
+
+
+def run(settings: DemoConfig, out: Path, scene: Path | None, line: str) -> Path:
+    """Run the demo into folder `out` and return the report's path.
+
+    Args:
+        settings: the recipe.
+        out: writable folder, made if needed.
+        scene: explore this scene instead of training and of a generated house.
+        line: the command as typed, for the report.
+    """
+    begun = time.monotonic()
+    outcome = Outcome()
+    if scene is None:
+        folder = _train(settings, out, outcome)
+        _compare(settings, folder, outcome, line)
+        outcome.language = language.run(settings.language, settings.seed, out, line)
+        _publish(settings, outcome, out)
+    _tour(settings, scene, outcome, out)
+    configuration.save(settings, out / "config.yaml")  # so late: a scene that fails leaves nothing
+    minutes = (time.monotonic() - begun) / 60
+    page = pages.build(settings, outcome, out, scene, line, minutes)
+    return report.write(page, out / "report.html")
+
+
+def _train(settings: DemoConfig, out: Path, outcome: Outcome) -> Path:
+    """Train, or take up a run of the same settings where it stopped."""
+    training = replace(settings.training, seed=settings.seed)
+    folder = out / f"training-{configuration.digest(training)[:8]}"
+    with stage("Training a PointNav policy in procedural houses"):
+        train(training, folder, resume=True)
+    outcome.curve = read_metrics(folder)
+    return folder
+
+
+def _compare(settings: DemoConfig, folder: Path, outcome: Outcome, line: str) -> None:
+    """Test the trained policy and its rivals on the same episodes in unseen houses."""
+    base = EvalConfig(
+        checkpoint=str(folder), task=settings.training.task, evaluation=settings.evaluation
+    )
+    for name in COMPARED:
+        with stage(f"Testing in {base.evaluation.episodes} unseen houses: {pages.NAMES[name]}"):
+            chosen = replace(base, policy=name)
+            episodes = evaluation.play(chosen, evaluation.make_policy(chosen))
+        outcome.scores[name] = evaluation.summarise(episodes, line)
+
+
+def _publish(settings: DemoConfig, outcome: Outcome, out: Path) -> None:
+    """Write every figure of the demo."""
+    parts = {"demo": outcome.scores}
+    if outcome.language is not None:
+        parts["demo.language"] = outcome.language.scores
+    published = {
+        f"{start}.{name}.{key}": metric
+        for start, scores in parts.items()
+        for name, metrics in scores.items()
+        for key, metric in metrics.items()
+    }
+    write_results(
+        out / "results.json",
+        published,
+        seeds=[settings.seed, settings.evaluation.seed],
+        config_digest=configuration.digest(settings),
+    )
+
+
+def _tour(settings: DemoConfig, scene: Path | None, outcome: Outcome, out: Path) -> None:
+    """Explore one house, then find things in it; film and record both."""
+    source = replace(settings.tour.scene, offset=settings.house, count=1, cached_scenes=1)
+    if scene is not None:
+        source = replace(source, files=(str(scene),))
+    task = replace(settings.tour, scene=source)
+    info = {"scene": str(scene or f"house {settings.house} of the {source.split} split")}
+    recorder = Recorder(task.camera.hfov, info | {"seed": settings.seed})
+    with VideoWriter(out / "episode.mp4", fps=14) as film:
+        with stage("Exploring a house it has never seen"):
+            outcome.explored = _explore(task, settings, film, recorder)
+        classes = {o.category for o in outcome.explored.world.scene.objects[1:]}
+        wanted = [t for t in settings.things if t in classes]
+        for number, thing in enumerate(wanted, start=1):
+            if len(outcome.found) == settings.find:
+                break
+            try:
+                with stage(f"Looking for: {pages.label(thing)}"):
+                    search = _search(task, thing, settings.seed + number, film, recorder)
+            except NavigationError:
+                continue  # none of these can be reached: the next class will do
+            outcome.found.append(Found(thing, search))
+    recorder.save(out / "recording")
+
+
+def _explore(
+    task: NavigationConfig, settings: DemoConfig, film: VideoWriter, recorder: Recorder
+) -> Episode:
+    chosen = EvalConfig(policy="frontier", task=replace(task, task="explore"))
+    env = ExploreEnv(chosen.task)
+    with closing(env), _steps(task.max_steps) as progress:
+        return follow(
+            env,
+            evaluation.make_policy(chosen),
+            seed=settings.seed,
+            title="Exploring an unknown house",
+            note=lambda i: f"step {i['steps']}    floor seen {100 * i['coverage']:.0f} %",
+            film=film,
+            recorder=recorder,
+            progress=progress,
+        )
+
+
+def _search(
+    task: NavigationConfig, thing: str, seed: int, film: VideoWriter, recorder: Recorder
+) -> Episode:
+    task = replace(task, task="objectnav", categories=(thing,))
+    chosen = EvalConfig(policy="objectnav_frontier", task=task)
+    env = ObjectNavEnv(task)
+    with closing(env), _steps(task.max_steps) as progress:
+        return follow(
+            env,
+            evaluation.make_policy(chosen),
+            seed=seed,
+            title=f"Find: {pages.label(thing)}",
+            note=lambda i: f"step {i['steps']}    {i['distance_to_goal']:.1f} m to go",
+            film=film,
+            recorder=recorder,
+            hold=20,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _steps(total: int) -> Iterator[Any]:
+    with tqdm(total=total, unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def advance(info: Mapping[str, Any]) -> None:
+            bar.update(int(np.asarray(info["steps"])) - bar.n)
+
+        yield advance

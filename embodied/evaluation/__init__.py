@@ -1,0 +1,1 @@
+"""What `embodied eval` measures, films and explains: one evaluator a kind of task."""

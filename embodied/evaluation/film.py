@@ -1,0 +1,128 @@
+"""Film manipulation episodes: what the front camera sees, and where the policy means to go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.policies.chunk.base import ChunkPolicy
+from embodied.policies.chunk.sc_vla.labels import imagined_position
+from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
+from embodied.tasks.tabletop.views import TableViews
+from embodied.viz.manipulation import TILE, Image, Scene, grid, project, tile
+from embodied.viz.video import write_video
+
+LINGER = RATE
+"""Frames that the end of the last episode stays on the screen."""
+
+
+class Take:
+    """Some episodes of one task, filmed step by step.
+
+    Args:
+        policy: plays; each take needs it for itself.
+        task: of all of them.
+        count: of episodes, played side by side.
+        seed: number of the first.
+    """
+
+    def __init__(self, policy: ChunkPolicy, task: TabletopConfig, count: int, seed: int) -> None:
+        self._policy, self._task, self._count = policy, task, count
+        self._env = TabletopVectorEnv(count, task)
+        self._seed = seed
+
+    def frames(self) -> list[list[Image]]:
+        """Return one list of tiles per episode, as long as it took."""
+        env, policy, count = self._env, self._policy, self._count
+        observation, _ = env.reset(seed=self._seed)
+        large = TableViews(replace(self._task, width=TILE, height=TILE), env.batch.rig,
+                           env.batch.cells)  # fmt: skip
+        spec, films = large.spec("front"), [[] for _ in range(count)]  # type: ignore[var-annotated]
+        pixels: dict[str, NDArray[Any]] = {}
+        running, first = np.ones(count, bool), np.ones(count, bool)
+        policy.seed(self._seed)
+        policy.reset()
+        steps = 0
+        while running.any():
+            states = observation["state"]
+            action = policy.act(observation, first)
+            self._aim(pixels, states, large.poses("front"), spec.hfov)
+            images = large.images(("front",))["front"]["rgb"]
+            observation, _, ended, cut, infos = env.step(action)
+            steps, first = steps + 1, np.zeros(count, bool)
+            for row in np.flatnonzero(running):
+                over = bool(ended[row] or cut[row])
+                progress = policy.predicted.get("progress")
+                scene = Scene(
+                    np.asarray(images[row], np.uint8),
+                    pixels["plan"][row],
+                    pixels["aim"][row] if "aim" in pixels else None,
+                    progress=None if progress is None else float(progress[row]),
+                    steps=steps,
+                )
+                films[row].append(tile(scene))
+                if over:
+                    success = bool(infos["final_info"]["success"][row])
+                    films[row].append(tile(replace(scene, success=success, over=True)))
+                    running[row] = False
+        env.close()
+        policy.reset()
+        return films
+
+    def _aim(
+        self,
+        pixels: dict[str, NDArray[Any]],
+        states: NDArray[Any],
+        poses: NDArray[Any],
+        hfov: float,
+    ) -> None:
+        """Bring plan and imagined place of what was predicted in this step into the image."""
+        policy, size = self._policy, (TILE, TILE)
+        chunk = policy.planned()
+        fresh = policy.age() == 1
+        way = np.cumsum(chunk[..., :3], axis=1) * self._task.position_step
+        plan = np.concatenate([states[:, None, :3], states[:, None, :3] + way], axis=1)
+        places = {"plan": plan}
+        if "delta_state" in policy.predicted:
+            places["aim"] = imagined_position(states, policy.predicted["delta_state"])
+        for name, points in places.items():
+            made = np.stack(
+                [project(p, pose, hfov, size) for p, pose in zip(points, poses, strict=True)]
+            )
+            kept = pixels.setdefault(name, made)
+            kept[fresh] = made[fresh]
+
+
+def film(
+    path: Path, policy: ChunkPolicy, tasks: Sequence[TabletopConfig], count: int, seed: int
+) -> int:
+    """Write a film of episodes side by side, each from its beginning; return its frames.
+
+    Args:
+        path: of the MP4.
+        policy: plays.
+        tasks: `count` episodes are shared out among them.
+        count: of episodes.
+        seed: number of the first of each task.
+    """
+    shares = [len(range(place, count, len(tasks))) for place in range(len(tasks))]
+    reels = [
+        reel
+        for task, share in zip(tasks, shares, strict=True)
+        if share
+        for reel in Take(policy, task, share, seed).frames()
+    ]
+    longest = max(map(len, reels)) + LINGER
+    title = f"{policy.name}: {', '.join(task.task for task in tasks[: len(reels)])}"
+    wrong = "" if tasks[0].disturbance == "none" else f", {tasks[0].disturbance}"
+    note = f"{tasks[0].robot}, level {tasks[0].level}{wrong}, real time"
+    pictures = (
+        grid([reel[min(moment, len(reel) - 1)] for reel in reels], title, note)
+        for moment in range(longest)
+    )
+    return write_video(path, pictures, RATE)

@@ -1,0 +1,202 @@
+"""`embodied eval` of manipulation policies: success by task and level, a film, a page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from embodied import config as configuration
+from embodied.demo import page as pages
+from embodied.errors import CheckpointError, ConfigError
+from embodied.evaluation import level_page
+from embodied.evaluation.base import GAIN, Episodes
+from embodied.evaluation.level_page import LEVELS, joined
+from embodied.policies.chunk.base import ChunkPolicy
+from embodied.policies.chunk.factory import VisuomotorConfig, act_otherwise
+from embodied.policies.chunk.residual import ResidualPolicy
+from embodied.training.checkpoint import load_policy, open_checkpoint
+from embodied.training.manipulation.config import ManipulationTraining
+from embodied.training.manipulation.refinement_config import RefinementTraining
+from embodied.training.manipulation.validation import play, require_fit
+from embodied.viz import report
+
+FILMED = 9
+
+
+class ManipulationEvaluator:
+    """Manipulation; see `embodied.evaluation.base.Evaluator`.
+
+    Args:
+        what: folder of a trained policy.
+        overrides: key.path=value; `evaluation.level`, `task.disturbance`, `task.robot` or
+            `policy.execute` or `policy.sc_vla.temperature`, say.
+        which: checkpoint of a run folder, "latest" or "best".
+    """
+
+    shown = ("success", "steps", "return", "violations_force", "violations_workspace",
+             "violations_velocity")  # fmt: skip
+    published: ClassVar[Mapping[str, str]] = {}
+    configured: ClassVar[type] = ManipulationTraining
+    """What the config.yaml of its runs holds."""
+
+    def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
+        if not Path(what).is_dir():
+            raise ConfigError(
+                f"recipe {what} trains a policy, and there is nothing to evaluate yet. First: "
+                f"embodied train {what}   Then: embodied eval runs/{Path(what).stem}"
+            )
+        checkpoint = open_checkpoint(what, which)
+        source = f"{checkpoint.path}/config.yaml"
+        trained: Any = configuration.build(self.configured, checkpoint.config(), source=source)
+        self.settings = configuration.override(trained, overrides)
+        self._trained: VisuomotorConfig = trained.policy
+        if not self.settings.tasks:
+            raise ConfigError(
+                f"{what} learned from data sets of a robot that is not simulated here: name a task "
+                "it can play, e.g. tasks=[pick], or run it on the robot"
+            )
+        self._folder, self._which = what, which
+        self._levels: dict[int, dict[str, Episodes]] = {}
+        self._begun = 0.0
+
+    @property
+    def key(self) -> str:
+        """Start of the published names; ends in the disturbance where there is one."""
+        tasks, wrong = self.settings.tasks, self.settings.task.disturbance
+        name = self.settings.key or (tasks[0] if len(tasks) == 1 else "multitask")
+        return name if wrong == "none" else f"{name}.{wrong}"
+
+    @property
+    def seed(self) -> int:
+        """Number of the first episode."""
+        return self.settings.evaluation.seed
+
+    def use_scene(self, scene: Path, episodes: int) -> None:
+        """Refuse: the tasks have their own table.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"--scene {scene}: tabletop tasks play on their own table")
+
+    def identities(self, count: int) -> Sequence[str]:
+        """Name the episodes by task, level and number: the same for every policy."""
+        first, each = self.settings.evaluation.seed, self.settings.evaluation.episodes
+        task = self.settings.task
+        return [
+            f"{task.robot}-{name}-{self._level}-{number}"
+            for name in self.settings.tasks
+            for number in range(first, first + each)
+        ][:count]
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes of every task; to explain them, at all levels of randomisation.
+
+        Raises:
+            CheckpointError: the policy was made for other observations or actions.
+        """
+        self._begun = time.monotonic()
+        policy, chosen = self._policy(), self._level
+        self._levels = {chosen: self._at(policy, chosen)}
+        if explain:
+            others = {level: self._at(policy, level) for level in LEVELS if level != chosen}
+            self._levels = dict(sorted((self._levels | others).items()))
+        return joined(self._levels[chosen])
+
+    @property
+    def _level(self) -> int:
+        return self.settings.of(self.settings.tasks[0], self.settings.evaluation.level).level
+
+    def _at(self, policy: ChunkPolicy, level: int) -> dict[str, Episodes]:
+        """Play every task at a level."""
+        wanted, tasks = self.settings.evaluation, self.settings.tasks
+        return {
+            name: play(
+                policy, self.settings.of(name, level), wanted.episodes, wanted.envs, wanted.seed
+            )
+            for name in tasks
+        }
+
+    def parts(self) -> Mapping[str, Episodes]:
+        """Return the episodes of each task, where there are several, and of each level."""
+        tasks = self._levels[self._level]
+        levels = {f"level_{level}": joined(played) for level, played in self._levels.items()}
+        return {
+            **(tasks if len(tasks) > 1 else {}),
+            **(levels if len(levels) > 1 else {}),
+        }
+
+    def film(self, path: Path) -> int:
+        """Film episodes of all tasks in a grid; return the number of frames."""
+        from embodied.evaluation.film import film
+
+        policy, wanted = self._policy(), self.settings.evaluation
+        tasks = [self.settings.of(name, wanted.level) for name in self.settings.tasks]
+        return film(path, policy, tasks, min(FILMED, wanted.episodes), wanted.seed)
+
+    def write_page(self, folder: Path, line: str) -> Path:
+        """Show a film, and success by level, on a page of its own."""
+        film = folder / "film.mp4"
+        self.film(film)
+        minutes = (time.monotonic() - self._begun) / 60
+        configuration.save(self.settings, folder / "config.yaml")
+        facts = pages.facts(self.settings, line, minutes, str(self.seed))
+        title = Path(self._folder).name
+        page = level_page.build(title, self._level, self._levels, film, facts)
+        return report.write(page, folder / "report.html")
+
+    def _policy(self) -> ChunkPolicy:
+        import torch
+
+        torch.set_num_threads(1)
+        policy = load_policy(self._folder, self._which)
+        if not isinstance(policy, ChunkPolicy):
+            raise CheckpointError(
+                f"{self._folder} holds the policy '{getattr(policy, 'name', '?')}', which does not "
+                "command an arm. Give a run of a recipe manip/..."
+            )
+        base = policy.base if isinstance(policy, ResidualPolicy) else policy
+        act_otherwise(base, self._trained, self.settings.policy)
+        policy.execute = base.execute
+        for name in self.settings.tasks:
+            require_fit(policy, self.settings.of(name))
+        return policy
+
+
+class RefinementEvaluator(ManipulationEvaluator):
+    """Refined policies, beside their base on the same initial states."""
+
+    configured: ClassVar[type] = RefinementTraining
+    _amplitude = 1.0
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes with the refined policy and, if that is wanted, with its base.
+
+        Raises:
+            CheckpointError: the policy was made for other observations or actions.
+        """
+        refined = super().play(explain)
+        self._base: Episodes = []
+        if self.settings.evaluation.base:
+            self._amplitude = 0.0
+            self._base = joined(self._at(self._policy(), self._level))
+            self._amplitude = 1.0
+        return refined
+
+    def parts(self) -> Mapping[str, Episodes]:
+        """Return in addition the base's episodes, and what was gained in each."""
+        if not self._base:
+            return super().parts()
+        gains = [
+            {name: one[name] - other[name] for name in ("success", "steps")}
+            for one, other in zip(joined(self._levels[self._level]), self._base, strict=True)
+        ]
+        return {**super().parts(), "base": self._base, GAIN: gains}
+
+    def _policy(self) -> ChunkPolicy:
+        policy = super()._policy()
+        if isinstance(policy, ResidualPolicy):
+            policy.amplitude *= self._amplitude
+        return policy

@@ -1,0 +1,149 @@
+"""`embodied eval vln/continuous_houses`: agents of the graph task drive a body, zero-shot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from embodied import config as configuration
+from embodied.errors import ConfigError
+from embodied.evaluation import explain as explaining
+from embodied.evaluation.base import Episodes
+from embodied.evaluation.vln import VLNEvalConfig, VLNEvaluator, make_policy
+from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy
+from embodied.policies.vln.meta_explore import MetaExplorePolicy
+from embodied.policies.vln.trace import Explained
+from embodied.simulators.base import AgentSpec
+from embodied.tasks.vln.continuous_env import ContinuousVectorEnv
+from embodied.tasks.vln.continuous_task import ContinuousTask, load
+from embodied.training.evaluation import evaluate
+
+
+@dataclass(frozen=True)
+class ContinuousEvalConfig(VLNEvalConfig):
+    """An evaluation with low-level actions; the rest is the graph task's, see `VLNEvalConfig`.
+
+    Attributes:
+        drive: how the body walks on its live map; its measures are taken from `body`.
+        body: the simulated body.
+        max_steps: actions per episode.
+        goal_distance: walking distance from a goal place within which STOP succeeds [m].
+    """
+
+    evaluator: str = "vlnce"
+    drive: ContinuousConfig = field(default_factory=ContinuousConfig)
+    body: AgentSpec = field(default_factory=lambda: AgentSpec(turn=15.0))
+    max_steps: int = 500
+    goal_distance: float = 1.0
+
+
+class ContinuousEvaluator(VLNEvaluator):
+    """See `embodied.evaluation.base.Evaluator`.
+
+    Args:
+        what: recipe.
+        overrides: key.path=value; `checkpoint=runs/...` names a trained agent.
+        which: its checkpoint, "latest" or "best".
+    """
+
+    shown: Sequence[str] = (  # type: ignore[assignment]
+        "success",
+        "spl",
+        "oracle_success",
+        "distance_to_goal",
+        "ndtw",
+        "sdtw",
+        "path_length",
+        "steps",
+        "collisions",
+        "decisions",
+        "given_up",
+    )
+    settings: ContinuousEvalConfig
+
+    def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
+        self.which = which
+        self._names: list[str] = []
+        self.published: Mapping[str, str] = {}
+        tree = configuration.read_recipe(what)
+        tree = configuration.merge(tree, configuration.parse_overrides(overrides))
+        self.settings = configuration.build(ContinuousEvalConfig, tree, source=f"recipe {what}")
+
+    @property
+    def key(self) -> str:
+        """Start of the published names."""
+        name = {"detector": "frontier"}.get(self.settings.policy, self.settings.policy)
+        return self.settings.key or f"houses_continuous.{name}"
+
+    def play(self, explain: Path | None = None) -> Episodes:
+        """Play the episodes; every environment has a graph policy of its own.
+
+        Raises:
+            ConfigError: a policy that reads what a body cannot sense, or cannot be explained.
+        """
+        torch.set_num_threads(1)
+        settings = self.settings
+        policy = ContinuousPolicy(_maker(settings, self.which), self._drive())
+        wanted = settings.evaluation
+        graph = dataclasses.replace(
+            settings.task, split=wanted.split, episodes=wanted.episodes, dataset="houses"
+        )
+        task = ContinuousTask(graph, settings.body, settings.max_steps, settings.goal_distance)
+        source = load(task)
+        count = len(source.episodes)
+        env = ContinuousVectorEnv(min(wanted.envs, count), task, source=source)
+        self._names = [episode.id for episode in env.episodes]
+
+        def save(number: int, row: int, figures: dict[str, float]) -> None:
+            agent = policy.agents[row]
+            figures["decisions"] = float(agent.decisions)
+            figures["given_up"] = float(agent.walker.given_up)
+            if explain is None:
+                return
+            if not isinstance(agent.policy, Explained):
+                raise ConfigError(f"--explain: policy '{settings.policy}' records no decisions")
+            episode = env.episodes[number]
+            trace = agent.policy.traces()[0].to_json()
+            start = source.worlds[episode.world].positions[episode.start].tolist()
+            trace |= {"world": episode.world, "start": start, "metrics": dict(figures)}
+            explaining.save(explain, episode.id, trace)
+
+        return evaluate(policy, env, count, wanted.seed, finished=save)
+
+    def _drive(self) -> ContinuousConfig:
+        """Tell the driver about the body and the camera."""
+        settings = self.settings
+        body, houses = settings.body, settings.task.houses
+        believed = dataclasses.replace(
+            settings.drive.body,
+            radius=body.radius,
+            height=body.height,
+            step_height=body.max_climb,
+            forward=body.forward,
+            turn=body.turn,
+            camera_position=(0.0, houses.height, 0.0),
+        )
+        return dataclasses.replace(
+            settings.drive, body=believed, max_objects=settings.task.max_objects,
+            max_candidates=settings.task.max_candidates, reach=houses.reach,
+        )  # fmt: skip
+
+
+def _maker(settings: ContinuousEvalConfig, which: str):  # type: ignore[no-untyped-def]
+    """Return what builds the graph policy of one environment; all share one network."""
+    first = make_policy(settings, which)
+    needed = set(getattr(first, "needed", ())) & {
+        "goal_distance", "candidate_goal_distances", "candidate_canvas"
+    }  # fmt: skip
+    if needed:
+        raise ConfigError(
+            f"policy '{settings.policy}' reads {', '.join(sorted(needed))}, which a body cannot "
+            "sense; choose meta.mode and meta.local_goal without an oracle"
+        )
+    if isinstance(first, MetaExplorePolicy):
+        return lambda: MetaExplorePolicy(first.network, settings.meta)
+    return lambda: make_policy(settings, which)

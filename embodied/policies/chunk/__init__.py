@@ -1,0 +1,1 @@
+"""Policies of arms that predict chunks of actions."""

@@ -1,0 +1,1 @@
+"""Policies that draw a map from depth and plan on it; nothing learned."""

@@ -1,0 +1,174 @@
+"""Find an object of a class: explore by frontiers, look at the semantic image, walk up, stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.policies.base import STOP, Observations, act_alone, require
+from embodied.policies.mapping.frontier import Explorer, FrontierConfig
+from embodied.policies.mapping.mapper import camera_pose
+from maps.grid.occupancy import OccupancyMap
+from maps.semantics import ClassMap
+
+
+@dataclass(frozen=True)
+class ObjectFrontierConfig:
+    """How to search.
+
+    Attributes:
+        frontier: how to explore until the object is seen.
+        approach: distance to the object at which to stop [m].
+        accept: distance at which stopping is still worth it when no nearer place is reachable [m].
+        min_pixels: share of the image an object must fill to be believed.
+        min_votes: frames that must agree on a place.
+    """
+
+    frontier: FrontierConfig = field(default_factory=FrontierConfig)
+    approach: float = 0.6
+    accept: float = 1.0
+    min_pixels: float = 0.0006
+    min_votes: int = 2
+
+
+class ObjectExplorer:
+    """The searching agent of one episode.
+
+    Attributes:
+        explorer: map, pose and frontiers.
+        goal: class id it looks for.
+        found: whether it is walking up to something.
+    """
+
+    def __init__(self, config: ObjectFrontierConfig) -> None:
+        self.config = config
+        self.explorer = Explorer(config.frontier)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self.explorer.reset()
+        self.goal = -1
+        self.found = False
+        self._classes: dict[int, ClassMap] = {}
+        self._age = 0
+        self._closest, self._stalled = np.inf, 0
+        self._again = True
+
+    def observe(
+        self,
+        depth: NDArray[np.float32],
+        pose: NDArray[np.float32],
+        semantic: NDArray[np.int32],
+        goal: int,
+    ) -> None:
+        """Take in one observation: images (H, W), pose (4,), class id."""
+        mapper = self.explorer.mapper
+        self.goal = int(goal)
+        self.explorer.observe(depth, pose)
+        self._layer(mapper.grid, depth.size).integrate(
+            semantic.reshape(depth.shape[:2]),
+            depth.reshape(depth.shape[:2]),
+            camera_pose(mapper.body, mapper.position, mapper.yaw),
+            mapper.body.hfov,
+            (self.goal,),
+        )
+
+    def _layer(self, grid: OccupancyMap, pixels: int) -> ClassMap:
+        """The class layer of the present floor."""
+        key = id(grid)
+        if key not in self._classes:
+            least = max(3, round(self.config.min_pixels * pixels))
+            self._classes[key] = ClassMap(grid, min_pixels=least)
+        return self._classes[key]
+
+    def act(self) -> int:
+        """Choose the next action."""
+        mapper = self.explorer.mapper
+        layer = self._classes[id(mapper.grid)]
+        if self._head_for(layer):
+            action = self._approach(layer)
+            if action is not None:
+                return action
+        self.found = False
+        action = self.explorer.act()
+        if action == STOP and self._again:
+            # Nothing left to see and nothing found: look again at what was given up.
+            self._again = False
+            self.explorer.retry()
+            action = self.explorer.act()
+        return action
+
+    def _head_for(self, layer: ClassMap) -> bool:
+        """Plan to the best place beside an object of the class; False if none is known or
+        reachable.
+        """
+        config, mapper = self.config, self.explorer.mapper
+        if self.found and self._age < config.frontier.replan and not mapper.bumped:
+            self._age += 1
+            return True
+        if not (layer.votes(self.goal) >= config.min_votes).any():
+            return False
+        mapper.plan()
+        rows, columns = mapper.window
+        gap = layer.distance(self.goal, config.min_votes)[rows, columns]
+        reachable = np.isfinite(mapper.field) & (gap <= config.accept)
+        if not reachable.any():
+            return False
+        # walk on until `approach`; the last metre is worth a detour
+        merit = mapper.field + 4.0 * np.maximum(gap - config.approach, 0)
+        merit = np.where(reachable, merit, np.inf)
+        row, column = np.unravel_index(int(np.argmin(merit)), merit.shape)
+        self.found, self._age = True, 0
+        return mapper.set_path((int(row), int(column)))
+
+    def _approach(self, layer: ClassMap) -> int | None:
+        """Walk to the chosen place, face the object and stop; None when that does not work out."""
+        config, mapper = self.config, self.explorer.mapper
+        left = mapper.remaining()
+        if left < self._closest - 0.1:
+            self._closest, self._stalled = left, 0
+        else:
+            self._stalled += 1
+        gap, spot = self._nearest_spot(layer)
+        if left > 0.5 * mapper.body.forward and self._stalled <= config.frontier.patience:
+            return mapper.follow()
+        if gap <= config.accept:
+            turn = mapper.turn_to(spot)
+            if turn is None or self._stalled > 2 * config.frontier.patience:
+                mapper.rest()
+                return STOP
+            return turn
+        layer.clear(self.goal, spot, 0.5)
+        self.found, self._closest, self._stalled = False, np.inf, 0
+        return None
+
+    def _nearest_spot(self, layer: ClassMap) -> tuple[float, NDArray[np.float64]]:
+        """Distance to the nearest cell of the class [m] and its position (3,)."""
+        mapper = self.explorer.mapper
+        cells = np.argwhere(layer.votes(self.goal) >= self.config.min_votes)
+        if len(cells) == 0:
+            return np.inf, mapper.position
+        points = mapper.grid.to_world(cells)
+        gap = np.hypot(*(points - mapper.position)[:, [0, 2]].T)
+        best = int(np.argmin(gap))
+        return float(gap[best]), points[best]
+
+
+class ObjectFrontierPolicy:
+    """Search in every environment of a batch; needs "depth", "pose", "semantic" and "goal".
+
+    Args:
+        config: how to search.
+    """
+
+    def __init__(self, config: ObjectFrontierConfig | None = None) -> None:
+        self.config = config or ObjectFrontierConfig()
+        self.agents: list[ObjectExplorer] = []
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Choose one action per agent; see `Policy`."""
+        seen = require(observations, "depth", "pose", "semantic", "goal")
+        return act_alone(self.agents, lambda: ObjectExplorer(self.config), seen, first)

@@ -1,6 +1,0 @@
-"""Meta-Explore (Hwang et al., CVPR 2023): explore step by step, or correct by a local goal."""
-
-from embodied.policies.meta_explore.config import MetaExploreConfig
-from embodied.policies.meta_explore.policy import MetaExplorePolicy
-
-__all__ = ["MetaExploreConfig", "MetaExplorePolicy"]

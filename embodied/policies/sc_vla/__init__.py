@@ -1,6 +1,0 @@
-"""SC-VLA: a policy that imagines its progress and its next move while it chooses actions."""
-
-from embodied.policies.sc_vla.config import ScVlaConfig
-from embodied.policies.sc_vla.policy import ScVlaPolicy
-
-__all__ = ["ScVlaConfig", "ScVlaPolicy"]

@@ -1,0 +1,1 @@
+"""Policies that follow language over a graph of places."""

@@ -1,0 +1,1 @@
+"""Point, object and image navigation, and exploration, in rendered scenes."""

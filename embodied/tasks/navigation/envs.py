@@ -1,0 +1,141 @@
+"""The navigation tasks as Gymnasium environments; `import embodied` registers them.
+
+>>> env = gymnasium.make("embodied/PointNav-v0", scene=SceneSource(split="val", rooms=(3, 6)))
+>>> observation, info = env.reset(seed=0)
+
+Observation: the camera's outputs ("rgb", "depth", "semantic", "instance"), "pose" = (x, y, z, yaw)
+in the frame of the episode's start, and "goal": PointNav (distance [m], angle [rad], left
+positive), ObjectNav a class id, ImageNav an image, Explore none. `info` carries the metrics so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from embodied.errors import ConfigError, nearest
+from embodied.simulators.raycast import camera_poses
+from embodied.tasks.navigation.batch import NavigationBatch
+from embodied.tasks.navigation.config import NavigationConfig, SceneSource
+
+__all__ = [
+    "ExploreEnv",
+    "ImageNavEnv",
+    "NavigationConfig",
+    "NavigationEnv",
+    "ObjectNavEnv",
+    "PointNavEnv",
+    "SceneSource",
+    "configure",
+]
+
+
+def configure(config: NavigationConfig | None, overrides: Mapping[str, Any]) -> NavigationConfig:
+    """Lay keyword settings over a configuration.
+
+    Raises:
+        ConfigError: an unknown setting; names the nearest one.
+    """
+    known = [f.name for f in fields(NavigationConfig)]
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+    return replace(config or NavigationConfig(), **overrides)
+
+
+class NavigationEnv(gymnasium.Env):
+    """One agent in one scene at a time: the view of a batch of one.
+
+    Args:
+        config: the task; keyword overrides are laid over it (`max_steps=200`).
+        render_mode: None or "rgb_array" (what the camera sees).
+
+    Raises:
+        ConfigError: an unknown or unusable setting.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    task: ClassVar[str] = "pointnav"
+
+    def __init__(
+        self,
+        config: NavigationConfig | None = None,
+        *,
+        render_mode: str | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.config = configure(config, {**overrides, "task": self.task})
+        self.render_mode = render_mode
+        self.batch = NavigationBatch(self.config, 1)
+        self.observation_space = self.batch.observation_space
+        self.action_space = self.batch.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start the next episode; a seed restarts the stream of episodes."""
+        super().reset(seed=seed)
+        if seed is not None or not self.batch.prepared:
+            start = seed if seed is not None else int(self.np_random.integers(2**31))
+            self.batch.restart([start])
+        self.batch.begin([0])
+        observation, _ = self.batch.observe()
+        return self._single(observation), self._info()
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Apply one action; see `gymnasium.Env.step`."""
+        reward, terminated, truncated = self.batch.step(np.array([action]))
+        observation, gain = self.batch.observe()
+        total = float(reward[0] + gain[0])
+        return (
+            self._single(observation), total, bool(terminated[0]), bool(truncated[0]), self._info()
+        )  # fmt: skip
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return what the agent's camera sees, (H, W, 3) uint8, in mode "rgb_array"."""
+        if self.render_mode != "rgb_array" or not self.batch.prepared:
+            return None
+        camera = replace(self.config.camera, outputs=("rgb",))
+        batch = self.batch
+        poses = camera_poses(batch.positions, batch.yaw, camera, batch.pitch)
+        return batch.prepared[0].world.caster.render(camera, poses)["rgb"][0]
+
+    def close(self) -> None:
+        """Stop the background thread."""
+        self.batch.close()
+
+    @staticmethod
+    def _single(observation: dict[str, NDArray]) -> dict[str, Any]:
+        return {name: values[0] for name, values in observation.items()}
+
+    def _info(self) -> dict[str, Any]:
+        return {name: values[0].item() for name, values in self.batch.info().items()}
+
+
+class PointNavEnv(NavigationEnv):
+    """Reach a point given as distance and angle, and call STOP."""
+
+    task = "pointnav"
+
+
+class ObjectNavEnv(NavigationEnv):
+    """Find any object of a class, stand within 1 m with it in sight, and call STOP."""
+
+    task = "objectnav"
+
+
+class ImageNavEnv(NavigationEnv):
+    """Reach the place an image was taken from, and call STOP."""
+
+    task = "imagenav"
+
+
+class ExploreEnv(NavigationEnv):
+    """See as much of the reachable floor as possible."""
+
+    task = "explore"

@@ -1,0 +1,1 @@
+"""What a robot draws of the floor: occupancy, frontiers, layers of classes and values."""

@@ -1,0 +1,1 @@
+"""What is seen all around from one place."""

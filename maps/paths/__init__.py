@@ -1,0 +1,1 @@
+"""Shortest ways over free cells, on known and on growing maps."""
