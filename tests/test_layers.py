@@ -17,6 +17,7 @@ BASE = (
     "embodied.types",
     "embodied.files",
     "embodied.config",
+    "embodied.config_aliases",
     "embodied.registry",
 )
 
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "embodied.serving.wire",
     ),
     "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
+    "embodied.config": ("embodied.config_aliases", "embodied.errors", "embodied.files"),
     "embodied.nn": BASE,
     "embodied.perception": (*BASE, "embodied.nn", "maps"),
     "embodied.memory": (*BASE, "maps"),

@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from tqdm import tqdm
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.base import Policy
 from embodied.tasks.navigation.config import SPLITS
-from embodied.training.rollout import Episode, EpisodeMeter
+from embodied.training.rollout import EpisodeMeter, EpisodeMetrics
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ConfigError(f"unknown split '{self.split}': {nearest(self.split, SPLITS)}")
+            raise ConfigError(
+                f"unknown split '{self.split}': {suggest_nearest(self.split, SPLITS)}"
+            )
         for name, least in (("episodes", 1), ("envs", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(
@@ -42,14 +44,14 @@ class EvaluationConfig:
                 )
 
 
-def evaluate(
+def evaluate_policy(
     policy: Policy,
     env: VectorEnv,
     episodes: int,
     seed: int = 0,
     progress: bool = True,
-    finished: Callable[[int, int, Episode], None] | None = None,
-) -> list[Episode]:
+    on_episode_end: Callable[[int, int, EpisodeMetrics], None] | None = None,
+) -> list[EpisodeMetrics]:
     """Play `episodes` episodes and return their metrics ("success", "spl", ..., "return",
     "length").
 
@@ -62,8 +64,8 @@ def evaluate(
         episodes: how many episodes.
         seed: of the environments.
         progress: show a progress bar when a person watches.
-        finished: called with (place of the episode in the result, environment, metrics) as soon
-            as an episode ends and before the policy acts again, e.g. to save what it thought.
+        on_episode_end: called with (place of the episode in the result, environment, metrics) as
+            soon as an episode ends and before the policy acts again, e.g. to save what it thought.
 
     Returns:
         One mapping per episode, ordered by round and environment.
@@ -77,7 +79,7 @@ def evaluate(
     next_step = env.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP
     quota = np.array([len(range(i, episodes, count)) for i in range(count)])
     played = np.zeros(count, np.int64)
-    results: dict[tuple[int, int], Episode] = {}
+    results: dict[tuple[int, int], EpisodeMetrics] = {}
     meter = EpisodeMeter(count)
     observations, _ = env.reset(seed=seed)
     first, valid = np.ones(count, bool), np.ones(count, bool)
@@ -87,10 +89,10 @@ def evaluate(
             actions = policy.act(observations, first)
             observations, reward, ended, cut, infos = env.step(actions)
             done = np.asarray(ended) | np.asarray(cut)
-            for index, episode in meter.add(np.asarray(reward), done, infos, valid):
+            for index, episode in meter.add_step(np.asarray(reward), done, infos, valid):
                 if played[index] < quota[index]:
-                    if finished is not None:
-                        finished(int(played[index]) * count + index, index, episode)
+                    if on_episode_end is not None:
+                        on_episode_end(int(played[index]) * count + index, index, episode)
                     results[int(played[index]), index] = episode
                     played[index] += 1
                     bar.update()

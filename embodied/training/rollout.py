@@ -14,7 +14,7 @@ from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentPolicy
 from embodied.training.buffers import Rollout
 
-Episode = dict[str, float]
+EpisodeMetrics = dict[str, float]
 
 
 class EpisodeMeter:
@@ -26,13 +26,13 @@ class EpisodeMeter:
         self._return = np.zeros(count)
         self._length = np.zeros(count, np.int64)
 
-    def add(
+    def add_step(
         self,
         reward: NDArray[Any],
         done: NDArray[np.bool_],
         infos: Mapping[str, Any],
         counted: NDArray[np.bool_],
-    ) -> list[tuple[int, Episode]]:
+    ) -> list[tuple[int, EpisodeMetrics]]:
         """Count one step of the environments marked `counted`; return (env, metrics) of finished
         episodes.
         """
@@ -47,14 +47,14 @@ class EpisodeMeter:
         return finished
 
 
-def final_metrics(infos: Mapping[str, Any], env: int) -> Episode:
+def final_metrics(infos: Mapping[str, Any], env: int) -> EpisodeMetrics:
     """Return the scalar metrics `infos` holds for environment `env` at the end of its episode.
 
     Same-step autoreset puts them under "final_info", next-step autoreset at the top. What a mapping
     holds is named after both: "violations_force".
     """
     source = infos.get("final_info", infos)
-    metrics: Episode = {}
+    metrics: EpisodeMetrics = {}
     for key, values in source.items():
         if isinstance(values, Mapping) and not key.startswith("_"):
             metrics |= {f"{key}_{name}": float(each[env]) for name, each in values.items()}
@@ -65,7 +65,7 @@ def final_metrics(infos: Mapping[str, Any], env: int) -> Episode:
     return metrics
 
 
-class Collector:
+class RolloutCollector:
     """Steps one vector environment with one policy, across rollouts.
 
     Args:
@@ -101,9 +101,9 @@ class Collector:
         self._rng = np.random.default_rng([seed, 1])
         self.policy.generator.manual_seed(seed)
 
-    def collect(
+    def collect_rollout(
         self, steps: int, expert_share: float | None = None
-    ) -> tuple[Rollout, list[Episode]]:
+    ) -> tuple[Rollout, list[EpisodeMetrics]]:
         """Play `steps` steps and return them with the metrics of the episodes that ended.
 
         Args:
@@ -115,7 +115,7 @@ class Collector:
         driven = self._rng.random(count) < (expert_share or 0.0)
         rows: dict[str, list[NDArray[Any]]] = {}
         features: dict[str, list[NDArray[Any]]] = {}
-        episodes: list[Episode] = []
+        episodes: list[EpisodeMetrics] = []
         for _ in range(steps):
             step = self.policy.step(self._observations, self._first)
             action = step.action
@@ -124,11 +124,11 @@ class Collector:
                 expert = np.asarray(expert, np.int64)
                 if expert_share is not None:
                     action = self._mix(action, expert, driven)
-                    self.policy.executed(action)
+                    self.policy.set_executed_actions(action)
             observations, reward, ended, cut, infos = self.env.step(action)
             done = np.asarray(ended) | np.asarray(cut)
             first, valid = self._first, self._valid
-            finished = self._meter.add(reward, done, infos, valid)
+            finished = self._meter.add_step(reward, done, infos, valid)
             episodes += [episode for _, episode in finished]
             row = {
                 "states": step.state,

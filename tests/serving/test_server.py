@@ -24,7 +24,7 @@ from embodied.serving.client import PolicyClient
 from embodied.serving.config import ServerConfig, is_loopback
 from embodied.serving.protocol import OBSERVED_AT, REQUEST_ID, STAMPS, ServedPolicy
 from embodied.serving.server import PROBES, PolicyServer, ServerError
-from embodied.serving.wire import Limits, decode, encode
+from embodied.serving.wire import MessageLimits, decode, encode
 from tests.serving.conftest import KEY, Echo, Serve, http_get, observation
 
 AUTHORIZED = f"Authorization: Api-Key {KEY}"
@@ -125,7 +125,7 @@ def test_malformed_messages_never_reach_the_policy(serve: Serve, policy: Echo) -
 
 
 def test_oversized_messages_are_refused(serve: Serve) -> None:
-    server = serve(limits=Limits(bytes=10_000))
+    server = serve(limits=MessageLimits(bytes=10_000))
     with dial(server) as connection:
         connection.recv(timeout=5)
         connection.send(b"\0" * 10_001)

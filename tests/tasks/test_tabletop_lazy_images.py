@@ -41,7 +41,7 @@ def test_only_what_is_looked_at_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     env = TabletopVectorEnv(3, TASK, lazy=True)
     seen, _ = env.reset(seed=0)
     drawn: list[list[int]] = []
-    images = env.batch.views.images
+    images = env.batch.views.render_images
 
     def noted(*args, rows, **kwargs):
         drawn.append(list(rows))

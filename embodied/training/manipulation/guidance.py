@@ -33,7 +33,7 @@ LEAST_MOVE = 1e-4
 _FADES_FROM, _FADES_OVER, _FADES_BY, _FADED = 0.5, 0.4, 0.8, 0.1
 
 
-def direction(before: Array, after: Array, goal: Array) -> NDArray[np.float64]:
+def compute_direction_cosine(before: Array, after: Array, goal: Array) -> NDArray[np.float64]:
     """Return the cosine (N,) between where the gripper went and where it should have gone.
 
     Args:
@@ -51,13 +51,13 @@ def direction(before: Array, after: Array, goal: Array) -> NDArray[np.float64]:
     return np.where(counted, cosine, 0.0)
 
 
-def fading(progress: Array) -> NDArray[np.float64]:
+def guidance_decay(progress: Array) -> NDArray[np.float64]:
     """Return k(p): 1 up to p = 0.5, then falling by 0.8 over the next 0.4, never below 0.1."""
     over = np.maximum(np.asarray(progress, np.float64) - _FADES_FROM, 0.0)
     return np.maximum(1.0 - _FADES_BY * over / _FADES_OVER, _FADED)
 
 
-class Oracle:
+class GuidanceOracle:
     """Tells where the gripper would be if the expert took over for some steps.
 
     The expert plays on in a workcell of its own from a copy of the state, so that the episodes
@@ -72,11 +72,11 @@ class Oracle:
         self._env = TabletopEnv(replace(task, observation="state", privileged=False))
         self._expert, self._steps = make_expert(task.task), steps
 
-    def places(self, env: TabletopVectorEnv, rows: Sequence[int]) -> NDArray[np.float64]:
+    def predict_positions(self, env: TabletopVectorEnv, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return where the grippers of some environments would be, (M, 3) [m]."""
         found = np.zeros((len(rows), 3))
         for place, row in zip(found, rows, strict=True):
-            self._env.restore(env.save(row))
+            self._env.restore_state(env.save_state(row))
             for _ in range(self._steps):
                 over = self._env.step(self._expert.act(self._env)[0])[2]
                 if over:

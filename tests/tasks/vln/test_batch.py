@@ -237,7 +237,9 @@ def test_predicted_objects_are_scored_by_what_they_are(tiny: Path) -> None:
     batch = make(tiny, privileged=True)
     world = batch.worlds["tiny"]
     world.identities = lambda place: (  # type: ignore[method-assign]
-        np.array([5, 1, -1]) if place == world.number("c") else world.percept(place).objects
+        np.array([5, 1, -1])
+        if place == world.get_place_index("c")
+        else world.observe_place(place).objects
     )
     walk_to(batch, "b", "c")
     assert batch.observe()["target"].tolist() == [2]  # the observed id of what truly is object 1
