@@ -20,8 +20,8 @@ from benchmarks._rigs import ROOT, Rig
 from embodied.policies.chunk.reach import ReachPolicy
 from robots.arm import ArmState
 from robots.bridge import Bridge
-from robots.robot_config import open_cell
-from robots.rollout import RunConfig, run_policy
+from robots.robot_config import load_robot
+from robots.rollout import RolloutConfig, run_policy
 
 
 class Lines:
@@ -96,14 +96,14 @@ class Process:
 def main() -> None:
     """Drive an arm until killed; in fault, go on watching it."""
     recipe, log = sys.argv[1:]
-    cell = open_cell(recipe)
+    cell = load_robot(recipe)
     policy = ReachPolicy(cell.model.home)
 
     def infer(observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
         return policy.infer(observation)
 
-    config = RunConfig(action_size=len(cell.model.joints))
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety, Lines(Path(log))) as bridge:
+    config = RolloutConfig(action_size=len(cell.model.joints))
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety, Lines(Path(log))) as bridge:
         run_policy(bridge, infer, config, 600.0)
         signal.pause()
 

@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 from embodied.policies.chunk.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
 from robots.arm import ArmState, Setpoint
-from robots.audit import TOLERANCE, shares
-from robots.bridge import Bridge, Log
+from robots.audit import TOLERANCE, compute_limit_usage
+from robots.bridge import Bridge, EventLog
 from robots.calibration import ServoCalibration, save_calibration
 from robots.emulators.franka import FrankaSimulator
-from robots.emulators.proxy import Proxy
+from robots.emulators.proxy import FaultProxy
 from robots.emulators.servo_bus import ServoBus
 from robots.errors import RobotError
-from robots.intent import Kind
+from robots.intent import CommandKind
 from robots.model import load_model
-from robots.robot_config import Cell, open_cell
-from robots.rollout import RunConfig, run_policy
-from robots.state_machine import State
+from robots.robot_config import RobotSetup, load_robot
+from robots.rollout import RolloutConfig, run_policy
+from robots.state_machine import BridgeState
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVING, STILL = 0.1, 0.02  # joint speeds [rad/s]
@@ -69,11 +69,11 @@ class Servos:
         self.bus.close()
         self.bus = ServoBus()
         for servo in self._servos.values():
-            with self.bus.changed(servo.id) as raw:
+            with self.bus.edit_servo(servo.id) as raw:
                 raw.encoder = servo.middle
-                raw.set_word(9, servo.range_min)
-                raw.set_word(11, servo.range_max)
-                raw.set_word(42, raw.position)
+                raw.write_word(9, servo.range_min)
+                raw.write_word(11, servo.range_max)
+                raw.write_word(42, raw.position)
                 raw.write(40, b"\x01")
         save_calibration(self._calibration, self._servos)
         box = {"floor": 0.02, "lower": [0.05, -0.3], "upper": [0.45, 0.3], "ceiling": 0.4}
@@ -84,12 +84,12 @@ class Servos:
 
     def speed(self, state: ArmState | None) -> float:
         """Return the speed of the fastest joint [rad/s]."""
-        return max(abs(self.bus.servo(number).speed) for number in range(1, 6)) * tau / 4096
+        return max(abs(self.bus.get_servo(number).speed) for number in range(1, 6)) * tau / 4096
 
     def holding(self) -> bool:
         """Whether every servo has torque and is where it shall be."""
-        servos = [self.bus.servo(number) for number in sorted(ALL_SERVOS)]
-        return all(s.torque and abs(s.position - s.word(42)) <= 1 for s in servos)
+        servos = [self.bus.get_servo(number) for number in sorted(ALL_SERVOS)]
+        return all(s.torque and abs(s.position - s.read_word(42)) <= 1 for s in servos)
 
     def close(self) -> None:
         """End the bus."""
@@ -140,7 +140,7 @@ class Server:
     def __init__(self, rig: Rig) -> None:
         self._recipe, self.port = str(rig.recipe), 0
         self.start()
-        self.proxy = Proxy("127.0.0.1", self.port).__enter__()
+        self.proxy = FaultProxy("127.0.0.1", self.port).__enter__()
 
     def start(self) -> None:
         """Start it, at the port it had before."""
@@ -157,7 +157,7 @@ class Server:
 
     def renew(self) -> None:
         """Make it well again, whatever was done to it."""
-        self.proxy.resume()
+        self.proxy.clear_faults()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
         else:
@@ -190,11 +190,11 @@ class Run:
         self,
         rig: Rig,
         server: Server | None = None,
-        log: Log | None = None,
+        log: EventLog | None = None,
         safety: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.rig, self.server, self._log = rig, server, log
-        self.cell = open_cell(str(rig.recipe), [f"safety.{k}={v}" for k, v in safety.items()])
+        self.cell = load_robot(str(rig.recipe), [f"safety.{k}={v}" for k, v in safety.items()])
         self.goes_on = threading.Event()  # cleared: the thread that gives commands stands still
         self.goes_on.set()
         self.harm: Callable[[Actions], Any] = lambda actions: actions
@@ -207,7 +207,7 @@ class Run:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            arm = stack.enter_context(self.cell.arm())
+            arm = stack.enter_context(self.cell.open_arm())
             command = arm.command
 
             def noted(setpoint: Setpoint) -> None:
@@ -223,14 +223,14 @@ class Run:
             self.bridge = Bridge(arm, self.cell.model, self.cell.safety, self, self.clock)
             step = self.bridge._shaper.step
 
-            def watched(target: Any, kind: Kind = Kind.POSITION) -> Any:
+            def watched(target: Any, kind: CommandKind = CommandKind.POSITION) -> Any:
                 if target is None:
                     self.notice()
                 return step(target, kind)
 
             self.bridge._shaper.step = watched  # type: ignore[method-assign]
             stack.enter_context(self.bridge)
-            config = RunConfig(action_size=len(self.cell.model.joints), patience=60.0)
+            config = RolloutConfig(action_size=len(self.cell.model.joints), action_timeout=60.0)
             thread = threading.Thread(
                 target=run_policy,
                 args=(self.bridge, infer, config, 600.0, None, self._stopping),
@@ -253,7 +253,7 @@ class Run:
         if fields.get("event") == "fault":
             self.notice(stamp - self.ahead)
         if self._log is not None:
-            self._log.put(kind, stamp, fields)
+            self._log.record_message(kind, stamp, fields)
 
     def notice(self, now: float | None = None) -> None:
         """The fault has been noticed now, if there is one and it was not before."""
@@ -261,19 +261,19 @@ class Run:
             self.noticed = time.monotonic() if now is None else now
 
     @property
-    def state(self) -> State:
+    def state(self) -> BridgeState:
         """The bridge's."""
-        return self.bridge.commander.state
+        return self.bridge.state_machine.state
 
     @property
     def fault(self) -> str:
         """The bridge's; "" while there is none."""
-        return self.bridge.commander.fault
+        return self.bridge.state_machine.fault
 
     @property
     def speed(self) -> float:
         """Of the fastest joint [rad/s]."""
-        return self.rig.speed(self.bridge.status().arm)
+        return self.rig.speed(self.bridge.get_status().arm_state)
 
     def wait(self, what: Callable[[], bool], lasting: float = 0.0) -> bool:
         """Wait until something is true, and stays so; note when the arm was last seen moving."""
@@ -293,10 +293,11 @@ class Run:
     def until_moving(self) -> None:
         """Wait until the arm is well under way."""
         going = self.wait(
-            lambda: self.fault != "" or self.state is State.RUNNING and self.speed > MOVING, 0.1
+            lambda: self.fault != "" or self.state is BridgeState.RUNNING and self.speed > MOVING,
+            0.1,
         )
         if not going or self.fault:
-            raise RobotError(f"the arm does not move: {self.fault or self.bridge.status()}")
+            raise RobotError(f"the arm does not move: {self.fault or self.bridge.get_status()}")
 
     def violation(self) -> str | None:
         """Say what was wrong with a setpoint that the driver was given, or None."""
@@ -315,7 +316,7 @@ class Run:
         return {"actions": self.harm(self._policy.infer(observation)["actions"])}
 
 
-def broken(sent: NDArray[np.float64], cell: Cell) -> str | None:
+def broken(sent: NDArray[np.float64], cell: RobotSetup) -> str | None:
     """Say which limit a series of (N, J) setpoints, one a period, broke; None if none."""
-    used = shares(sent, PERIOD, cell.model, cell.safety) if len(sent) else {}
+    used = compute_limit_usage(sent, PERIOD, cell.model, cell.safety) if len(sent) else {}
     return next((name for name, share in used.items() if not share <= 1 + TOLERANCE), None)

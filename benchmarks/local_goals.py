@@ -17,20 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from embodied.perception.sos import References
+from embodied.perception.sos import ReferenceSpectra
 from embodied.policies.vln.local_goals import (
     FEATURES,
     FrontierContext,
     FrontierRanker,
-    choose,
-    features,
-    frontier_context,
-    score,
+    build_frontier_context,
+    choose_frontier,
+    compute_ranker_features,
+    score_frontiers,
 )
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
-from embodied.tasks.vln.source import Source, load
+from embodied.tasks.vln.source import VLNSource, load_source
 from maps.graph.viewgraph import ViewGraph
 
 TASKS = {
@@ -60,9 +60,9 @@ class Case(NamedTuple):
 
 
 def cases(
-    source: Source,
+    source: VLNSource,
     count: int,
-    references: dict[str, References],
+    references: dict[str, ReferenceSpectra],
     seed: int = 0,
     own: bool = True,
 ) -> Iterator[Case]:
@@ -81,9 +81,9 @@ def cases(
 
 
 def _case(
-    source: Source,
+    source: VLNSource,
     episode: Any,
-    references: dict[str, References],
+    references: dict[str, ReferenceSpectra],
     rng: np.random.Generator,
     own: bool,
 ) -> Case | None:
@@ -94,7 +94,7 @@ def _case(
 
     def stand(place: int) -> None:
         near = world.neighbours[place]
-        graph.visit(place, world.positions[place], near, world.positions[near])
+        graph.visit_place(place, world.positions[place], near, world.positions[near])
         walk.append(place)
 
     for place in episode.path[: int(rng.integers(1, max(2, len(episode.path))))]:
@@ -106,21 +106,24 @@ def _case(
             break
         stand(int(rng.choice(worse)))
     here = walk[-1]
-    everywhere = np.array(graph.frontiers())
+    everywhere = np.array(graph.list_frontiers())
     near = world.neighbours[here]
     beyond = [int(f) for f in everywhere if f not in near]
     if len(beyond) < 2 or away[here] == 0 or not np.isfinite(away[here]):
         return None
-    total = graph.distances[graph.row(here), [graph.row(f) for f in everywhere]] + away[everywhere]
+    total = (
+        graph.distances[graph.get_row(here), [graph.get_row(f) for f in everywhere]]
+        + away[everywhere]
+    )
     if int(everywhere[total.argmin()]) not in beyond:
         return None
-    canvases = {place: world.percept(place).canvas for place in walk}
+    canvases = {place: world.observe_place(place).canvas for place in walk}
     contexts = {}
-    own_views = {f: world.percept(f).canvas for f in beyond} if own else {}
+    own_views = {f: world.observe_place(f).canvas for f in beyond} if own else {}
     for name, reference in references.items():
         for place, canvas in canvases.items():
-            memories[name].see(place, canvas)
-        words = Words.of(episode.instruction, reference)
+            memories[name].add_view(place, canvas)
+        words = InstructionWords.from_instruction(episode.instruction, reference)
         common = {
             "memory": memories[name],
             "words": words,
@@ -128,9 +131,9 @@ def _case(
             "rng": rng,
         }
         start = episode.start
-        contexts[name] = frontier_context(graph, start, here, beyond, **common)
+        contexts[name] = build_frontier_context(graph, start, here, beyond, **common)
         if own:
-            contexts[f"{name}+own_view"] = frontier_context(
+            contexts[f"{name}+own_view"] = build_frontier_context(
                 graph, start, here, beyond, own=own_views, **common
             )
     first = next(iter(contexts.values()))
@@ -146,7 +149,9 @@ def train_ranker(examples: list[Case], name: str, hidden: int = 0) -> FrontierRa
     inputs = torch.zeros(len(examples), width, len(FEATURES))
     regret = torch.full((len(examples), width), torch.inf)
     for row, case in enumerate(examples):
-        inputs[row, : len(case.regret)] = torch.from_numpy(features(case.contexts[name]))
+        inputs[row, : len(case.regret)] = torch.from_numpy(
+            compute_ranker_features(case.contexts[name])
+        )
         regret[row, : len(case.regret)] = torch.from_numpy(case.regret)
     target, real = torch.softmax(-regret / TEMPERATURE, dim=1), regret.isfinite()
     optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-2, weight_decay=1e-2)
@@ -172,9 +177,9 @@ def evaluate(examples: list[Case], rankers: dict[str, FrontierRanker]) -> dict[s
                 if rule == "learned":
                     if name not in rankers:
                         continue
-                    picked = choose(score(rule, context, rankers[name]), context)
+                    picked = choose_frontier(score_frontiers(rule, context, rankers[name]), context)
                 else:
-                    picked = choose(score(rule, context), context)
+                    picked = choose_frontier(score_frontiers(rule, context), context)
                 key = rule if plain else f"{rule} {name}"
                 regret = float(case.regret[picked])
                 found.setdefault(key, []).append((float(regret < 1e-6), regret))
@@ -184,11 +189,11 @@ def evaluate(examples: list[Case], rankers: dict[str, FrontierRanker]) -> dict[s
 def run(quick: bool = False) -> dict[str, Any]:
     """Measure on REVERIE's unseen scans and on unseen houses; prints a table."""
     count, learn = (60, 120) if quick else (500, 1000)
-    references = {scale: References(scale=scale) for scale in ("lin", "log1p")}
+    references = {scale: ReferenceSpectra(scale=scale) for scale in ("lin", "log1p")}
     figures: dict[str, Any] = {}
     for task, options in TASKS.items():
-        test = load(VLNConfig(split="val_unseen", **options))
-        train = load(VLNConfig(split="train", **options))
+        test = load_source(VLNConfig(split="val_unseen", **options))
+        train = load_source(VLNConfig(split="train", **options))
         lin = {"lin": references["lin"]}
         ranker = train_ranker(list(cases(train, learn, lin, seed=1, own=False)), "lin")
         found = evaluate(list(cases(test, count, references)), {"lin": ranker})

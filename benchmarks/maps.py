@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maps.grid.frontiers import FrontierTracker, extract
+from maps.grid.frontiers import FrontierTracker, extract_frontiers
 from maps.grid.occupancy import OccupancyMap
-from maps.paths.planning import cost_field, weights
+from maps.paths.planning import compute_cost_field, compute_cost_weights
 
 TARGETS = {
     "bench.occupancy_256.ms": 2.0,
@@ -89,24 +89,24 @@ def run(quick: bool = False) -> dict[str, float]:
     depth, pose = furnished_room(256)
     grid = OccupancyMap()
     results["bench.occupancy_256.ms"] = milliseconds(
-        lambda: grid.integrate(depth, pose, 90.0), repeats
+        lambda: grid.integrate_depth(depth, pose, 90.0), repeats
     )
     for side in (480, 2000):
         free, unknown = floor_plan(side)
         count = max(5, repeats // (1 if side < 1000 else 4))
         results[f"bench.frontiers_{side}.ms"] = milliseconds(
-            lambda free=free, unknown=unknown: extract(free, unknown, 0.05), count
+            lambda free=free, unknown=unknown: extract_frontiers(free, unknown, 0.05), count
         )
-        found = extract(free, unknown, 0.05)
+        found = extract_frontiers(free, unknown, 0.05)
         tracker = FrontierTracker()
         results[f"bench.frontier_tracking_{side}.ms"] = milliseconds(
             lambda found=found, tracker=tracker: tracker.update(found), count
         )
     free, _ = floor_plan(480)
-    weight = weights(free, np.where(free, 1.0, 0.0), 0.2, 0.4)
+    weight = compute_cost_weights(free, np.where(free, 1.0, 0.0), 0.2, 0.4)
     start = tuple(np.argwhere(weight > 0)[0])
     results["bench.cost_field_480.ms"] = milliseconds(
-        lambda: cost_field(weight, start, 0.05), repeats
+        lambda: compute_cost_field(weight, start, 0.05), repeats
     )
     print(f"{'maps, one core':36s} {'ms':>8s} {'target':>8s} {'ratio':>7s}")
     for key, value in results.items():

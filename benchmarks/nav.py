@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from embodied.simulators.houses import generate_house
 from embodied.simulators.pathfinder import PathFinder
-from maps.paths.cells import neighbours
-from maps.paths.visibility import exact_distances
+from maps.paths.cells import extend_neighbours
+from maps.paths.visibility import compute_exact_distances
 
 HOUSES = {"20k": 20_000, "200k": 200_000, "1M": 1_000_000}
 TARGETS = {
@@ -53,8 +53,10 @@ def exactness(seeds: list[int], sources: int, targets: int) -> np.ndarray:
         ends = rng.choice(cells, targets)
         place = np.stack([surface.row, surface.column], axis=1) + 0.5
         for start in rng.choice(cells, sources):
-            exact = exact_distances(free, place[start], place[ends], surface.cell)
-            ours = finder.distance_field(surface.centers[start]).at(surface.centers[ends])
+            exact = compute_exact_distances(free, place[start], place[ends], surface.cell)
+            ours = finder.compute_distance_field(surface.centers[start]).get_distances(
+                surface.centers[ends]
+            )
             far = np.isfinite(exact) & (exact >= 1.0)
             errors.append(ours[far] / exact[far] - 1)
     return np.concatenate(errors)
@@ -79,23 +81,23 @@ def query_times(repeats: int) -> dict[str, float]:
     finder = PathFinder(scene.vertices, scene.faces)
     surface, rng = finder.surface, np.random.default_rng(0)
     island = finder.largest_island
-    goals = iter(finder.sample(rng, 4 * repeats + 8, island))
-    field = finder.distance_field(next(goals))
-    points = finder.sample(rng, 1024, island)
-    table = neighbours(surface.links)
+    goals = iter(finder.sample_points(rng, 4 * repeats + 8, island))
+    field = finder.compute_distance_field(next(goals))
+    points = finder.sample_points(rng, 1024, island)
+    table = extend_neighbours(surface.links)
     tail, side = np.nonzero(table >= 0)
     weights = np.where(side < 4, 1.0, np.sqrt(2.0))
     graph = csr_matrix((weights, (tail, table[tail, side])), shape=(len(surface),) * 2)
     ahead = points + rng.normal(0, 0.18, points.shape) * [1, 0, 1]
     one = points[:1]
     source = int(np.flatnonzero(surface.island == island)[0])
-    ms = 1e3 * seconds(lambda: finder.distance_field(next(goals)), repeats)
+    ms = 1e3 * seconds(lambda: finder.compute_distance_field(next(goals)), repeats)
     reference = 1e3 * seconds(lambda: dijkstra(graph, indices=source), repeats)
-    pair = seconds(lambda: finder.geodesic(next(goals), one), repeats)
+    pair = seconds(lambda: finder.geodesic_distance(next(goals), one), repeats)
 
     def lookups() -> None:
         for _ in range(200):
-            field.at(one)
+            field.get_distances(one)
 
     def single_steps() -> None:
         for _ in range(200):
@@ -106,11 +108,13 @@ def query_times(repeats: int) -> dict[str, float]:
         "bench.nav.field.ms": ms,
         "bench.nav.field.ratio_to_scipy_dijkstra": ms / reference,
         "bench.nav.lookup.us": 1e6 * seconds(lookups, repeats) / 200,
-        "bench.nav.lookup_batched.us": 1e6 * seconds(lambda: field.at(points), repeats) / 1024,
-        "bench.nav.lookups_per_s": 1024 / seconds(lambda: field.at(points), repeats),
+        "bench.nav.lookup_batched.us": 1e6
+        * seconds(lambda: field.get_distances(points), repeats)
+        / 1024,
+        "bench.nav.lookups_per_s": 1024 / seconds(lambda: field.get_distances(points), repeats),
         "bench.nav.uncached_pair.ms": 1e3 * pair,
-        "bench.nav.path.us": 1e6 * seconds(lambda: field.path(one[0]), repeats),
-        "bench.nav.samples_per_s": 1024 / seconds(lambda: finder.sample(rng, 1024), repeats),
+        "bench.nav.path.us": 1e6 * seconds(lambda: field.find_path(one[0]), repeats),
+        "bench.nav.samples_per_s": 1024 / seconds(lambda: finder.sample_points(rng, 1024), repeats),
         "bench.nav.steps_per_s.1_agent": 200 / seconds(single_steps, repeats),
         "bench.nav.steps_per_s.1024_agents": 1024
         / seconds(lambda: finder.step(points, ahead), repeats),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embodied.results import Metric, wilson
-from embodied.simulators.parity import depth_parity
-from embodied.simulators.parity_navigation import CHECKS, SCENES, navigation_parity
+from embodied.results import Metric, compute_wilson_interval
+from embodied.simulators.parity import measure_depth_parity
+from embodied.simulators.parity_navigation import CHECKS, SCENES, measure_navigation_parity
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "habitat_reference"
 TARGETS = {
@@ -36,8 +36,8 @@ def run(quick: bool = False) -> dict[str, Metric]:
     Raises:
         SceneError: the recorded values are not there.
     """
-    depth = depth_parity(REFERENCE)
-    navigation = navigation_parity(REFERENCE)
+    depth = measure_depth_parity(REFERENCE)
+    navigation = measure_navigation_parity(REFERENCE)
     results = {
         "parity.depth.within_1cm": _share(depth["within_1cm"], depth["pixels"]),
         "parity.depth.median_error_m": Metric(
@@ -56,7 +56,7 @@ def run(quick: bool = False) -> dict[str, Metric]:
 
 
 def _share(value: float, count: float) -> Metric:
-    return Metric(value, int(count), wilson(round(value * count), int(count)))
+    return Metric(value, int(count), compute_wilson_interval(round(value * count), int(count)))
 
 
 def _row(name: str, check: str, values: dict[str, float]) -> None:

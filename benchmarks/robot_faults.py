@@ -47,10 +47,10 @@ from benchmarks._rigs import (
     broken,
 )
 from robots.errors import BridgeError, RobotError
-from robots.guard import Reason
-from robots.intent import Command, Kind
-from robots.robot_config import open_cell
-from robots.state_machine import State
+from robots.guard import VerdictReason
+from robots.intent import Command, CommandKind
+from robots.robot_config import load_robot
+from robots.state_machine import BridgeState
 
 SETTLED = 0.1  # so long it must have been in the promised state for a trial to be over [s]
 ASLEEP = 0.3  # how long a bridge is suspended [s]
@@ -73,7 +73,7 @@ class Fault:
     """
 
     strike: Callable[[Run], None]
-    ends: State
+    ends: BridgeState
     within: float
     served: bool = False
     arms: tuple[str, ...] = ("feetech", "fr3")
@@ -94,28 +94,28 @@ def _bad(harm: Callable[[Any], Any]) -> Fault:
         run.harm = lambda actions: actions
 
     # The answer that is due, and the age of the last command that came before it.
-    return Fault(strike, State.HOLDING, 0.25, heal=heal)
+    return Fault(strike, BridgeState.HOLDING, 0.25, heal=heal)
 
 
 def _on_bus(strike: Callable[[Any], None]) -> Fault:
-    return Fault(lambda run: strike(run.rig), State.FAULT, 0.1, arms=("feetech",))
+    return Fault(lambda run: strike(run.rig), BridgeState.FAULT, 0.1, arms=("feetech",))
 
 
 def _clock(by: float) -> Fault:
     def strike(run: Run) -> None:
         run.ahead = by
 
-    return Fault(strike, State.FAULT, 0.1)
+    return Fault(strike, BridgeState.FAULT, 0.1)
 
 
 def _intrude(run: Run) -> None:
     """Try to take command from the policy, and to command without having it."""
     now, away = run.clock(), np.array(run.cell.model.home) + 0.3
-    verdict = run.bridge.submit("0" * 32, Command(Kind.POSITION, away, now, now))
+    verdict = run.bridge.submit_command("0" * 32, Command(CommandKind.POSITION, away, now, now))
     try:
         run.bridge.arm("intruder")
     except BridgeError:
-        if verdict.reason is Reason.NOT_COMMANDING:
+        if verdict.reason is VerdictReason.NOT_COMMANDING:
             run.notice()
 
 
@@ -124,7 +124,7 @@ def _denormal(run: Run) -> None:
 
 
 def _resume(server: Server) -> None:
-    server.proxy.resume()
+    server.proxy.clear_faults()
 
 
 def _delay(server: Server) -> None:
@@ -133,22 +133,29 @@ def _delay(server: Server) -> None:
 
 FAULTS = {
     "policy_silent": Fault(
-        lambda run: run.goes_on.clear(), State.HOLDING, 0.2, heal=lambda run: run.goes_on.set()
+        lambda run: run.goes_on.clear(),
+        BridgeState.HOLDING,
+        0.2,
+        heal=lambda run: run.goes_on.set(),
     ),
     "policy_frozen": Fault(
         _served(lambda server: server.process.send_signal(signal.SIGSTOP)),
-        State.HOLDING, 0.5, True,
+        BridgeState.HOLDING, 0.5, True,
         heal=_served(lambda server: server.process.send_signal(signal.SIGCONT)),
     ),
     "policy_killed": Fault(
-        _served(Server.kill), State.HOLDING, 0.5, True, heal=_served(Server.start)
+        _served(Server.kill), BridgeState.HOLDING, 0.5, True, heal=_served(Server.start)
     ),
-    "stale_chunk": Fault(_served(_delay), State.HOLDING, 0.5, True, heal=_served(_resume)),
+    "stale_chunk": Fault(_served(_delay), BridgeState.HOLDING, 0.5, True, heal=_served(_resume)),
     "link_cut": Fault(
-        _served(lambda server: server.proxy.cut()), State.HOLDING, 0.5, True, heal=_served(_resume)
+        _served(lambda server: server.proxy.cut_connections()),
+        BridgeState.HOLDING,
+        0.5,
+        True,
+        heal=_served(_resume),
     ),
     "link_half_open": Fault(
-        _served(lambda server: server.proxy.half_open("down")), State.HOLDING, 0.5, True,
+        _served(lambda server: server.proxy.half_open("down")), BridgeState.HOLDING, 0.5, True,
         heal=_served(_resume),
     ),
     "action_nan": _bad(lambda actions: actions * np.nan),
@@ -160,11 +167,11 @@ FAULTS = {
     "device_corrupt": _on_bus(lambda rig: rig.bus.faults.corrupt.update(ALL_SERVOS)),
     "device_unplugged": _on_bus(lambda rig: rig.bus.close()),
     "robot_frozen": Fault(
-        lambda run: run.rig.freeze(), State.FAULT, 0.1, arms=("fr3",)  # type: ignore[union-attr]
+        lambda run: run.rig.freeze(), BridgeState.FAULT, 0.1, arms=("fr3",)  # type: ignore[union-attr]
     ),
     # Numbers like others, if the smallest there are: the first joint goes to its zero.
-    "action_denormal": Fault(_denormal, State.RUNNING, inf),
-    "two_commanders": Fault(_intrude, State.RUNNING, 0.05),
+    "action_denormal": Fault(_denormal, BridgeState.RUNNING, inf),
+    "two_commanders": Fault(_intrude, BridgeState.RUNNING, 0.05),
     "clock_forward": _clock(JUMP),
     "clock_back": _clock(-JUMP),
 }  # fmt: skip
@@ -191,10 +198,10 @@ def strike(run: Run, fault: Fault) -> Trial:
     run.until_moving()
     run.began = time.monotonic()
     fault.strike(run)
-    goes_on = fault.ends is State.RUNNING
+    goes_on = fault.ends is BridgeState.RUNNING
 
     def over() -> bool:
-        if run.state is State.FAULT is not fault.ends:
+        if run.state is BridgeState.FAULT is not fault.ends:
             return True
         return run.state is fault.ends and (goes_on or not run.speed >= STILL)
 
@@ -208,7 +215,7 @@ def strike(run: Run, fault: Fault) -> Trial:
     elif fault.heal is not None and not wrong:
         fault.heal(run)
         going = run.wait(
-            lambda: run.state is State.RUNNING and run.speed > MOVING or run.fault != ""
+            lambda: run.state is BridgeState.RUNNING and run.speed > MOVING or run.fault != ""
         )
         if not going or run.fault:
             wrong = f"{run.state} after the fault had gone {run.fault}"
@@ -219,7 +226,7 @@ def strike(run: Run, fault: Fault) -> Trial:
 def suspended(rig: Rig, folder: Path) -> Trial:
     """Suspend the process of a bridge, whose arm moves, and wake it up again."""
     with contextlib.closing(Process(rig, folder / f"{time.monotonic_ns()}.jsonl")) as process:
-        _until(lambda: process.state == State.RUNNING and process.speed > MOVING, 0.1)
+        _until(lambda: process.state == BridgeState.RUNNING and process.speed > MOVING, 0.1)
         process.send(signal.SIGSTOP)
         asleep = stopped = time.monotonic()
         while (now := time.monotonic()) < asleep + ASLEEP:
@@ -229,10 +236,10 @@ def suspended(rig: Rig, folder: Path) -> Trial:
         process.send(signal.SIGCONT)
         _until(lambda: process.fault() is not None)
         fault = process.fault() or {}
-        _until(lambda: process.state == State.FAULT and not process.speed >= STILL, SETTLED)
+        _until(lambda: process.state == BridgeState.FAULT and not process.speed >= STILL, SETTLED)
         late = [row for row in process.rows["setpoint"] if row["stamp"] > fault["stamp"]]
         sent = np.array([row["positions"] for row in process.rows["setpoint"]])
-        wrong = broken(sent, open_cell(str(rig.recipe))) or ""
+        wrong = broken(sent, load_robot(str(rig.recipe))) or ""
         if late:
             wrong = f"{len(late)} setpoints after the fault"
     stop = stopped - asleep if isinstance(rig, Servos) else nan

@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.audit import TOLERANCE, shares
+from robots.audit import TOLERANCE, compute_limit_usage
 from robots.bridge import Bridge
-from robots.guard import judge
-from robots.intent import Command, Kind
+from robots.guard import check_command
+from robots.intent import Command, CommandKind
 from robots.kinematics import Kinematics
-from robots.limits import SafetyConfig, Workspace, limits_of
+from robots.limits import SafetyConfig, Workspace, build_arm_limits
 from robots.model import ArmModel, load_model
-from robots.pace import Pace, hurry, spare
-from robots.robot_config import open_cell
+from robots.pace import LoopTimer, freeze_gc, request_realtime
+from robots.robot_config import load_robot
 from robots.shaper import Shaper
-from robots.urdf import urdf_file
+from robots.urdf import find_urdf
 
 PERIOD = 0.01
 TARGETS = {
@@ -58,7 +58,7 @@ class Checker:
         self._bullet = pybullet
         self._client = pybullet.connect(pybullet.DIRECT)
         body = pybullet.loadURDF(
-            str(urdf_file(model.urdf)), useFixedBase=True, physicsClientId=self._client
+            str(find_urdf(model.urdf)), useFixedBase=True, physicsClientId=self._client
         )
         count = pybullet.getNumJoints(body, physicsClientId=self._client)
         rows = [pybullet.getJointInfo(body, i, physicsClientId=self._client) for i in range(count)]
@@ -84,7 +84,7 @@ class Checker:
 
     def worst(self, positions: NDArray[np.float64], period: float) -> dict[str, float]:
         """Return the largest share of each limit that setpoints used; see `robots.audit.shares`."""
-        return shares(positions, period, self._model, self._safety, self.tools)
+        return compute_limit_usage(positions, period, self._model, self._safety, self.tools)
 
 
 def nasty_command(
@@ -98,12 +98,12 @@ def nasty_command(
         here: (J,) where the arm has been told to be [rad]; paths begin there.
     """
     count = len(home)
-    kind = list(Kind)[int(rng.choice(4, p=[0.55, 0.25, 0.1, 0.1]))]
+    kind = list(CommandKind)[int(rng.choice(4, p=[0.55, 0.25, 0.1, 0.1]))]
     spread = float(rng.choice([0.05, 0.5, 3.0, 100.0]))
-    values: NDArray[Any] = rng.normal(0, spread, 7 if kind is Kind.POSE else count)
-    if kind is Kind.POSITION:
+    values: NDArray[Any] = rng.normal(0, spread, 7 if kind is CommandKind.POSE else count)
+    if kind is CommandKind.POSITION:
         values = home + values
-    elif kind is Kind.PATH:
+    elif kind is CommandKind.PATH:
         values = swing(here, values / 10, float(rng.uniform(0.5, 3.0)))
     size, fate = len(values), rng.random()
     if fate < 0.1:
@@ -153,7 +153,7 @@ def fuzz(name: str, commands: int, seed: int = 0, burst: int = 10) -> dict[str, 
         share of each limit that was used.
     """
     model = load_model(name)
-    limits, kinematics = limits_of(model, SAFETY), Kinematics(model)
+    limits, kinematics = build_arm_limits(model, SAFETY), Kinematics(model)
     shaper = Shaper(limits, kinematics, PERIOD)
     home = np.array(model.home)
     shaper.reset(home)
@@ -170,17 +170,21 @@ def fuzz(name: str, commands: int, seed: int = 0, burst: int = 10) -> dict[str, 
             # would lie against a limit most of the time.
             repeat = int(rng.choice([1, burst, 40 * burst], p=[0.8, 0.16, 0.04]))
             away = nasty_command(rng, home, shaper.motion.positions)
-            drawn = Command(Kind.POSITION, home, 0.0, 0.0) if number // 2000 % 3 == 2 else away
+            drawn = (
+                Command(CommandKind.POSITION, home, 0.0, 0.0) if number // 2000 % 3 == 2 else away
+            )
         repeat -= 1
-        command = replace(drawn, stamp=drawn.stamp + now, observed=drawn.observed + now)
-        verdict = judge(command, shaper.motion.positions, limits, kinematics, now)
+        command = replace(
+            drawn, stamp=drawn.stamp + now, observation_stamp=drawn.observation_stamp + now
+        )
+        verdict = check_command(command, shaper.motion.positions, limits, kinematics, now)
         outcomes[verdict.outcome] += 1
         if verdict.target is not None:
             target, wanted = command, verdict.target
         if number % burst == burst - 1:
             fresh = target is not None and now - target.stamp <= SAFETY.command_age
             motion = shaper.step(wanted, target.kind) if fresh and target else shaper.step(None)
-            stale += int(fresh and target is not None and not now - target.observed <= 0.5)
+            stale += int(fresh and target is not None and not now - target.observation_stamp <= 0.5)
             sent.append(motion.positions)
             now += PERIOD
     checker = Checker(model, SAFETY)
@@ -209,20 +213,20 @@ def cost(name: str = "fr3", ticks: int = 4000) -> NDArray[np.float64]:
         (2, ticks) [us].
     """
     model = load_model(name)
-    limits, kinematics = limits_of(model, SAFETY), Kinematics(model)
+    limits, kinematics = build_arm_limits(model, SAFETY), Kinematics(model)
     shaper = Shaper(limits, kinematics, PERIOD)
     home = np.array(model.home)
     shaper.reset(home)
     rng = np.random.default_rng(0)
     times = np.empty((2, ticks))
     aim = home
-    spare()  # as the bridge does
+    freeze_gc()  # as the bridge does
     for tick in range(ticks):
         if tick % 50 == 0:
             aim = home + rng.uniform(-0.5, 0.5, len(home))
-        command = Command(Kind.POSITION, aim, tick * PERIOD, tick * PERIOD)
+        command = Command(CommandKind.POSITION, aim, tick * PERIOD, tick * PERIOD)
         begun, ran = time.perf_counter_ns(), time.thread_time_ns()
-        verdict = judge(command, shaper.motion.positions, limits, kinematics, tick * PERIOD)
+        verdict = check_command(command, shaper.motion.positions, limits, kinematics, tick * PERIOD)
         shaper.step(verdict.target)
         times[:, tick] = time.perf_counter_ns() - begun, time.thread_time_ns() - ran
     return times[:, 100:] / 1e3
@@ -235,17 +239,17 @@ def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
         seconds: how long to watch.
         busy: cores kept busy by other processes.
     """
-    cell = open_cell("fr3_twin")
+    cell = load_robot("fr3_twin")
     hogs = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(busy)]
     for hog in hogs:
         hog.start()
     late: list[float] = []
     try:
-        with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+        with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
             tick = bridge.tick
 
             def watched() -> None:
-                late.append(bridge.status().late * 1e3)
+                late.append(bridge.get_status().tick_delay * 1e3)
                 tick()
 
             bridge.tick = watched  # type: ignore[method-assign]
@@ -254,7 +258,7 @@ def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
             end = time.monotonic() + seconds
             while (now := time.monotonic()) < end:
                 aim = home + 0.05 * np.sin(now)
-                bridge.submit(token, Command(Kind.POSITION, aim, now, now))
+                bridge.submit_command(token, Command(CommandKind.POSITION, aim, now, now))
                 time.sleep(0.05)
     finally:
         for hog in hogs:
@@ -264,12 +268,12 @@ def jitter(seconds: float, busy: int = 0) -> NDArray[np.float64]:
 
 def bare_jitter(seconds: float) -> NDArray[np.float64]:
     """Return the same of a loop that does nothing: what this machine's scheduler can do [ms]."""
-    pace = Pace(PERIOD, time.monotonic, time.sleep)
+    pace = LoopTimer(PERIOD, time.monotonic, time.sleep)
     late = np.empty(int(seconds / PERIOD))
-    with hurry(PERIOD):
+    with request_realtime(PERIOD):
         for tick in range(len(late)):
-            pace.wait()
-            late[tick] = pace.late * 1e3
+            pace.wait_tick()
+            late[tick] = pace.tick_delay * 1e3
     return late[50:]
 
 

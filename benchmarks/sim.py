@@ -19,9 +19,15 @@ from numba import njit
 
 from embodied.simulators.base import CameraSpec, Scene
 from embodied.simulators.houses import generate_house
-from embodied.simulators.raycast import RayCaster, camera_poses, embree, packet, panorama_poses
-from embodied.simulators.raycast.cameras import pixel_rays
-from embodied.simulators.raycast.pointers import aligned, call_intersect, turn_rays
+from embodied.simulators.raycast import (
+    RayCaster,
+    compute_camera_poses,
+    compute_panorama_poses,
+    embree,
+    packet,
+)
+from embodied.simulators.raycast.cameras import compute_pixel_rays
+from embodied.simulators.raycast.pointers import allocate_aligned, call_intersect, turn_rays
 
 HOUSES = {"20k": 20_000, "200k": 200_000, "1M": 1_000_000}
 SIZES = (64, 128, 256)
@@ -64,12 +70,12 @@ def bare_embree(scene, turns, eyes, rays, words, ids, valid, query):  # noqa: AN
 
 def embree_side(caster: RayCaster, size: int, poses: np.ndarray) -> Callable[[], object]:
     """Prepare (a): the same rays in the same packets, traced only."""
-    rays = pixel_rays("pinhole", size, size, 90.0, LANES)[0]
+    rays = compute_pixel_rays("pinhole", size, size, 90.0, LANES)[0]
     turns = np.ascontiguousarray(poses[:, :3, :3], np.float32)
-    words, valid = aligned(packet.PACKET, np.float32), aligned(LANES, np.int32)
+    words, valid = allocate_aligned(packet.PACKET, np.float32), allocate_aligned(LANES, np.int32)
     valid[:] = -1
-    arguments = embree.query_arguments(True)
-    query = np.array([embree.intersect_address(LANES), arguments.ctypes.data], np.int64)
+    arguments = embree.make_query_arguments(True)
+    query = np.array([embree.get_intersect_address(LANES), arguments.ctypes.data], np.int64)
     eyes, scene = poses[:, :3, 3].astype(np.float32), int(caster._row[packet.SCENE])
     return lambda: bare_embree(scene, turns, eyes, rays, words, words.view(np.int32), valid, query)
 
@@ -89,7 +95,7 @@ def open3d_side(
     world.add_triangles(
         o3d.core.Tensor(np.array(scene.vertices)), o3d.core.Tensor(scene.faces.astype(np.uint32))
     )
-    labels = np.append(scene.face_category(), 0)
+    labels = np.append(scene.compute_face_categories(), 0)
     nothing = len(scene.faces)
     flip = np.diag([1.0, -1.0, -1.0, 1.0])  # Open3D's cameras look along +z with y down
 
@@ -123,10 +129,10 @@ def room_poses(caster: RayCaster, count: int, seed: int = 0) -> np.ndarray:
     clear = np.ones(len(points), bool)
     for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
         ray = np.tile([np.cos(angle), 0.0, np.sin(angle)], (len(points), 1))
-        distance = caster.cast(points, ray).distance
+        distance = caster.cast_rays(points, ray).distance
         clear &= (distance > 0.3) & np.isfinite(distance)
     feet = points[clear][:count] - [0.0, 1.25, 0.0]
-    return camera_poses(feet, rng.uniform(-np.pi, np.pi, len(feet)), CameraSpec())
+    return compute_camera_poses(feet, rng.uniform(-np.pi, np.pi, len(feet)), CameraSpec())
 
 
 def compare(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -168,7 +174,7 @@ def bench_house(label: str, quick: bool) -> dict[str, float]:
             for base in ("embree", "open3d", "open3d_images"):
                 if base in times and name not in ("embree", "open3d", "open3d_images"):
                     found[f"{key}.ratio_to_{base}"] = float(np.median(times[base] / seconds))
-    around = np.concatenate([panorama_poses(pose) for pose in poses[:2]])
+    around = np.concatenate([compute_panorama_poses(pose) for pose in poses[:2]])
     outputs = ("rgb", "depth", "semantic")
     sphere = CameraSpec(outputs, 512, 256, projection="equirectangular")
     times = compare(
@@ -268,7 +274,7 @@ def print_table(found: dict[str, float], labels: tuple[str, ...]) -> None:
 
 def run(quick: bool = False) -> dict[str, float]:
     """Measure, print the table and return the figures by dotted key (rates are per core-second)."""
-    if embree.library() is None:
+    if embree.load_library() is None:
         print("Embree is not installed here (package embreex): nothing to compare with")
         return {}
     labels = ("20k",) if quick else tuple(HOUSES)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
-from embodied.perception.sos import References, spectrum
-from embodied.policies.vln.local_goals import frontier_context, score
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.perception.sos import ReferenceSpectra, compute_spectrum
+from embodied.policies.vln.local_goals import build_frontier_context, score_frontiers
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import Simulator
 from embodied.simulators.houses import generate_house
@@ -52,7 +52,7 @@ def house_canvases(count: int = BATCH, houses: int = 4) -> torch.Tensor:
         simulator = Simulator(generate_house(seed, rooms=6), camera, seed=seed)
         simulator.place_randomly(count // houses)
         table = np.array([SOS_INDEX.get(name, -1) for name in simulator.scene.categories])
-        images = table[simulator.observe()["semantic"]]
+        images = table[simulator.get_observations()["semantic"]]
         canvases += [
             semantic_to_canvas(image, COUNT, -yaw)
             for image, yaw in zip(images, simulator.yaw, strict=True)
@@ -67,19 +67,21 @@ def decision() -> Callable[[], object]:
     graph, memory = ViewGraph(), []
     for place in range(15):
         near = [(place + 1) % 15, *(15 + (4 * place + i) % 20 for i in range(4))]
-        graph.visit(place, points[place], near, points[near])
+        graph.visit_place(place, points[place], near, points[near])
         boxes = np.column_stack(
             [rng.uniform(0, 6.28, 15), rng.normal(0, 0.3, 15), rng.uniform(0.1, 1, (15, 2))]
         )
         memory.append(boxes_to_canvas(rng.integers(0, COUNT, 15), boxes, COUNT))
-    words = Words.of("go past the sofa and the bed to the lamp and open the window", References())
+    words = InstructionWords.from_instruction(
+        "go past the sofa and the bed to the lamp and open the window", ReferenceSpectra()
+    )
 
     def work() -> object:
         seen = SceneMemory()
         for place, canvas in enumerate(memory):
-            seen.see(place, canvas)
-        context = frontier_context(graph, 0, 14, memory=seen, words=words)
-        return score("sos", context)
+            seen.add_view(place, canvas)
+        context = build_frontier_context(graph, 0, 14, memory=seen, words=words)
+        return score_frontiers("sos", context)
 
     return work
 
@@ -101,7 +103,7 @@ def _measure(repeats: int) -> dict[str, float]:
     found = {}
     for name, canvases in (("house", houses), ("full", full)):
         for scale in ("lin", "log1p"):
-            cost = milliseconds(lambda c=canvases, s=scale: spectrum(c, s), repeats) / BATCH
+            cost = milliseconds(lambda c=canvases, s=scale: compute_spectrum(c, s), repeats) / BATCH
             found[f"bench.sos.{name}.{scale}.ms"] = cost
         floats = canvases.float()
         dense = milliseconds(lambda f=floats: torch.fft.rfft2(f).abs().mean(dim=-2), repeats)

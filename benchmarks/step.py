@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from embodied.simulators.base import CameraSpec
-from embodied.simulators.raycast import camera_poses, render_many
+from embodied.simulators.raycast import compute_camera_poses, render_many
 from embodied.tasks.navigation.config import SceneSource
 from embodied.tasks.navigation.vector import NavigationVectorEnv
 
@@ -57,8 +57,8 @@ def measure(
         middle = time.thread_time()
         wall += time.perf_counter() - clock if k >= 0 else 0.0
         batch = env.batch
-        poses = camera_poses(batch.positions, batch.yaw, batch.camera, batch.pitch)
-        casters = [p.world.caster for p in batch.prepared]
+        poses = compute_camera_poses(batch.positions, batch.yaw, batch.camera, batch.pitch)
+        casters = [p.world.caster for p in batch.prepared_episodes]
         between = time.thread_time()
         render_many(casters, batch.camera, poses)
         end = time.thread_time()

@@ -85,14 +85,14 @@ def bench_cameras(rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {"caster": [], "tiny": [], "plain": []}
     errors, shared, total = [], 0, 0
     for turn in range(rounds + 1):
-        cell.begin(cell.draw(turn))
+        cell.begin_episode(cell.draw_layout(turn))
         for body in unseen:
-            cell.world.place(body, below)
+            cell.world.set_pose(body, below)
         target = middle + rng.uniform(-0.05, 0.05, 3)
         eye = target + rng.uniform((0.3, -0.6, 0.3), (0.6, 0.6, 0.6))
 
         def trace(eye: np.ndarray = eye, target: np.ndarray = target) -> dict:
-            cameras.look()
+            cameras.update_poses()
             return cameras.render(camera, look_at(eye, target)[None])
 
         def timed(name: str, work: Callable[[], object], turn: int = turn) -> object:
@@ -128,7 +128,7 @@ def bench_cameras(rounds: int) -> dict[str, float]:
 
 def policy_latency(method: str, count: int, chunks: int) -> dict[str, float]:
     """Milliseconds of one `act` for some environments, when replanning and when not."""
-    words = Vocabulary.build([INSTRUCTION]).words
+    words = Vocabulary.from_texts([INSTRUCTION]).words
     inputs = RobotInputs(("front", "wrist"), (96, 96), 8, 7, 3, RATE, "ee_delta", words)
     policy = make_policy(inputs, VisuomotorConfig(method=method))
     ranges = {STATE: 8, ACTION: 7}
@@ -141,7 +141,7 @@ def policy_latency(method: str, count: int, chunks: int) -> dict[str, float]:
     seen |= {"state": rng.uniform(-1, 1, (count, 8)), "instruction": [INSTRUCTION] * count}
     taken: dict[str, list[float]] = {"replan": [], "cached": []}
     for turn in range(chunks + 3):
-        for step in range(policy.execute):
+        for step in range(policy.n_action_steps):
             start = time.perf_counter()
             policy.act(seen, np.zeros(count, bool))
             if turn >= 3:  # the first ones warm up

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from embodied.config_aliases import rename_old_keys
 from embodied.errors import ConfigError
 from embodied.files import write_text
 
@@ -95,9 +96,9 @@ def build(cls: type[T], tree: Mapping[str, Any], source: str = "configuration") 
     """
     from pydantic import TypeAdapter, ValidationError
 
-    _check_names(cls, tree, cls, "", source)
+    tree = _present_names(cls, tree, cls, "", source)
     try:
-        return TypeAdapter(cls).validate_python(dict(tree))
+        return TypeAdapter(cls).validate_python(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, cls, source)) from error
 
@@ -133,10 +134,13 @@ def parse_overrides(overrides: Sequence[str]) -> Tree:
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Tree:
-    """Return `base` with the leaves of `top` laid over it; mappings merge, all else is replaced."""
+    """Return `base` with the leaves of `top` laid over it; mappings merge, all else is replaced.
+
+    Keys of `top` come last: where one setting has two names, the order tells which one counts.
+    """
     result = dict(base)
     for key, value in top.items():
-        under = result.get(key)
+        under = result.pop(key, None)
         both = isinstance(value, Mapping) and isinstance(under, Mapping)
         result[key] = merge(under, value) if both and isinstance(under, Mapping) else value
     return result
@@ -226,9 +230,17 @@ def _dataclasses_in(hint: Any) -> list[type]:
     return []
 
 
-def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, source: str) -> None:
+def _present_names(
+    cls: type, tree: Mapping[str, Any], root: type, prefix: str, source: str
+) -> Tree:
+    """Return the tree under its present names.
+
+    Raises:
+        ConfigError: a name that no class here knows, nor ever knew.
+    """
     hints = _hints(cls)
-    for key, value in tree.items():
+    named: Tree = {}
+    for key, value in rename_old_keys(cls, tree, prefix).items():
         name = f"{prefix}{key}"
         if key not in hints:
             wrong = _first_leaf(name, value)
@@ -238,11 +250,17 @@ def _check_names(cls: type, tree: Mapping[str, Any], root: type, prefix: str, so
             )
         inner = _dataclasses_in(hints[key])
         if isinstance(value, Mapping) and len(inner) == 1:
-            _check_names(inner[0], value, root, f"{name}.", source)
-        for index, item in enumerate(value if isinstance(value, (list, tuple)) else ()):
+            value = _present_names(inner[0], value, root, f"{name}.", source)
+        elif isinstance(value, (list, tuple)):
             elements = [c for a in typing.get_args(hints[key]) for c in _dataclasses_in(a)]
-            if isinstance(item, Mapping) and len(elements) == 1:
-                _check_names(elements[0], item, elements[0], "", f"{source}: {name}[{index}]")
+            value = [
+                _present_names(elements[0], item, elements[0], "", f"{source}: {name}[{index}]")
+                if isinstance(item, Mapping) and len(elements) == 1
+                else item
+                for index, item in enumerate(value)
+            ]
+        named[key] = value
+    return named
 
 
 def _first_leaf(name: str, value: Any) -> str:

@@ -40,7 +40,7 @@ class MissingExtraError(EmbodiedError):
         )
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def suggest_nearest(name: str, allowed: Iterable[str]) -> str:
     """Return a hint naming the allowed values, nearest first: `did you mean 'x'? Allowed: ...`."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 
 # kind -> name -> "module:attribute". A test imports every row.
 TABLE: dict[str, dict[str, str]] = {
@@ -28,12 +28,12 @@ TABLE: dict[str, dict[str, str]] = {
         "vln_houses": "embodied.tasks.vln.env:HousesEnv",
     },
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
-        "recurrent": "embodied.policies.recurrent:restore",
-        "dual_scale": "embodied.training.vln.agent:restore",
-        "sc_vla": "embodied.policies.chunk.factory:restore",
-        "act": "embodied.policies.chunk.factory:restore",
-        "diffusion": "embodied.policies.chunk.factory:restore",
-        "residual": "embodied.policies.chunk.residual:restore",
+        "recurrent": "embodied.policies.recurrent:restore_policy",
+        "dual_scale": "embodied.training.vln.agent:restore_policy",
+        "sc_vla": "embodied.policies.chunk.factory:restore_policy",
+        "act": "embodied.policies.chunk.factory:restore_policy",
+        "diffusion": "embodied.policies.chunk.factory:restore_policy",
+        "residual": "embodied.policies.chunk.residual:restore_policy",
     },
     "evaluator": {  # `embodied eval` of the recipes and runs of the trainer of that name
         "ppo": "embodied.evaluation.navigation:NavigationEvaluator",
@@ -49,11 +49,11 @@ TABLE: dict[str, dict[str, str]] = {
         "mode": "embodied.training.vln.mode:ModePhase",
     },
     "vln_policy": {  # what `embodied eval` plays on language-guided tasks
-        "dual_scale": "embodied.evaluation.vln_policies:dual_scale",
-        "meta_explore": "embodied.evaluation.vln_policies:meta_explore",
-        "random": "embodied.evaluation.vln_policies:random",
-        "blind": "embodied.evaluation.vln_policies:blind",
-        "detector": "embodied.evaluation.vln_policies:detector",
+        "dual_scale": "embodied.evaluation.vln_policies:make_dual_scale",
+        "meta_explore": "embodied.evaluation.vln_policies:make_meta_explore",
+        "random": "embodied.evaluation.vln_policies:make_random",
+        "blind": "embodied.evaluation.vln_policies:make_blind",
+        "detector": "embodied.evaluation.vln_policies:make_detector",
     },
     "segmenter": {  # what `houses.semantics` may name a run folder of
         "panorama": "embodied.perception.segmenter:Segmenter",
@@ -69,19 +69,19 @@ TABLE: dict[str, dict[str, str]] = {
         "refinement": "embodied.training.manipulation.refinement:train",
     },
     "completion": {  # trainer -> function(tree): what its recipes take over from other runs
-        "refinement": "embodied.training.manipulation.refinement:complete",
+        "refinement": "embodied.training.manipulation.refinement:complete_config",
     },
 }
 
 
-def names(kind: str) -> list[str]:
+def list_names(kind: str) -> list[str]:
     """Return the names registered under a kind, sorted.
 
     Raises:
         ConfigError: unknown kind.
     """
     if kind not in TABLE:
-        raise ConfigError(f"unknown registry table '{kind}': {nearest(kind, TABLE)}")
+        raise ConfigError(f"unknown registry table '{kind}': {suggest_nearest(kind, TABLE)}")
     return sorted(TABLE[kind])
 
 
@@ -95,13 +95,13 @@ def resolve(kind: str, name: str) -> Any:
     Raises:
         ConfigError: unknown table or name, or a "module:attribute" that does not exist.
     """
-    known = names(kind)
+    known = list_names(kind)
     if name in known:
         target = TABLE[kind][name]
     elif ":" in name:
         target = name
     else:
-        raise ConfigError(f"unknown {kind} '{name}': {nearest(name, known)}")
+        raise ConfigError(f"unknown {kind} '{name}': {suggest_nearest(name, known)}")
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -84,7 +84,7 @@ def summarize(
         )
     mean = float(samples.mean())
     if np.isin(samples, (0.0, 1.0)).all():
-        return mean, wilson(int(samples.sum()), samples.size)
+        return mean, compute_wilson_interval(int(samples.sum()), samples.size)
     if samples.size == 1:
         return mean, (mean, mean)
     means = _resampled_means(samples, resamples, np.random.default_rng(seed))
@@ -200,7 +200,7 @@ def seed_ratio(
     return Metric(value, arrays[0].size, (float(low), float(high)), command)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def compute_wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a success rate (E. B. Wilson, 1927)."""
     rate = successes / trials
     denominator = 1 + Z95**2 / trials
@@ -212,7 +212,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def metric(values: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
+def build_metric(values: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
     """Summarise samples into a `Metric`."""
     mean, interval = summarize(values, seed=seed)
     return Metric(mean, int(np.size(values)), interval, command)
@@ -250,8 +250,8 @@ def write_results(
         "metrics": dict(sorted(stored.items())),
         "seeds": sorted({int(s) for s in (*before.get("seeds", ()), *seeds)}),
         "config_digest": config_digest,
-        "versions": versions(),
-        "machine": machine(),
+        "versions": get_package_versions(),
+        "machine": describe_machine(),
     }
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
@@ -271,7 +271,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def versions() -> dict[str, str]:
+def get_package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that figures depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -282,7 +282,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Describe the machine: processor, usable cores, memory [GB], operating system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

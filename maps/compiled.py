@@ -14,7 +14,7 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(**options: Any) -> Callable[[Function], Function]:
+def cached_njit(**options: Any) -> Callable[[Function], Function]:
     """Compile so that other threads go on meanwhile, and cache the result.
 
     numba only looks at the file a function stands in when it decides whether its cache is fresh, so
@@ -26,7 +26,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        version = digest(Path(function.__code__.co_filename))
+        version = hash_sources(Path(function.__code__.co_filename))
         function.__qualname__ = f"{function.__qualname__}_{version}"
         made: Function = numba.njit(cache=True, nogil=True, **options)(function)
         return made
@@ -35,7 +35,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
 
 @cache
-def digest(file: Path) -> str:
+def hash_sources(file: Path) -> str:
     """Return a short hash of a file and of those beside it that it imports, directly or not."""
     sources: set[Path] = set()
     _collect(file, sources)

@@ -21,7 +21,7 @@ _SHIFT = 4  # fractional bits of the sub-pixel coordinates OpenCV draws with
 
 
 @dataclass(frozen=True)
-class Palette:
+class MapPalette:
     """RGB colours of a picture."""
 
     unknown: Color = (226, 230, 236)
@@ -37,7 +37,7 @@ class Palette:
     halo: Color = (255, 255, 255)
 
 
-class Canvas:
+class MapCanvas:
     """A picture of the world box `low` .. `high` (x, z) [m], at most `size` (height, width) pixels.
 
     The box is centred and keeps its proportions; what is left over shows the background colour.
@@ -48,32 +48,32 @@ class Canvas:
         low: tuple[float, float],
         high: tuple[float, float],
         size: tuple[int, int],
-        palette: Palette | None = None,
+        palette: MapPalette | None = None,
     ) -> None:
         if min(size) < 16:
             raise ValueError(f"picture size {size} must be at least 16 x 16 pixels")
         span = (high[0] - low[0], high[1] - low[1])
         if not (span[0] > 0 and span[1] > 0):
             raise ValueError(f"empty world box {low} .. {high}")
-        self.palette = palette or Palette()
+        self.palette = palette or MapPalette()
         self.scale = min(size[1] / span[0], size[0] / span[1])  # pixels per metre
         self._left = low[0] - (size[1] / self.scale - span[0]) / 2
         self._top = low[1] - (size[0] / self.scale - span[1]) / 2
         self.image: Image = np.full((*size, 3), self.palette.unknown, np.uint8)
 
-    def pixels(self, points: ArrayLike) -> NDArray[np.float64]:
+    def to_pixels(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map world points (..., 2) x, z or (..., 3) x, y, z [m] to pixels (..., 2) x, y."""
         array = np.asarray(points, np.float64)
         if array.shape[-1] == 3:
             array = array[..., [0, 2]]
         return (array - (self._left, self._top)) * self.scale
 
-    def paint(self, colors: Image, origin: tuple[float, float], cell_size: float) -> None:
+    def draw_grid(self, colors: Image, origin: tuple[float, float], cell_size: float) -> None:
         """Lay a grid of colours (H, W, 3), whose low corner is `origin` (x, z) [m], over the
         canvas.
         """
         factor = self.scale * cell_size
-        shift = self.pixels(np.array(origin))
+        shift = self.to_pixels(np.array(origin))
         # cell centres sit at +0.5 in the grid and pixel centres at +0.5 in the picture
         matrix = np.array(
             [
@@ -96,33 +96,33 @@ class Canvas:
             borderMode=cv2.BORDER_TRANSPARENT,
         )
 
-    def dots(self, points: ArrayLike, color: Color, radius: float) -> None:
+    def draw_dots(self, points: ArrayLike, color: Color, radius: float) -> None:
         """Draw discs of `radius` [m] at points (N, 2 or 3)."""
         spot = max(1.2, radius * self.scale)
-        for x, y in self.pixels(points):
+        for x, y in self.to_pixels(points):
             self._disc(x, y, spot, color)
 
-    def line(self, points: ArrayLike, start: Color, end: Color, width: float) -> None:
+    def draw_polyline(self, points: ArrayLike, start: Color, end: Color, width: float) -> None:
         """Draw a polyline (N, 2 or 3) that fades from `start` to `end`, `width` in pixels."""
-        corners = np.round(self.pixels(points) * 2**_SHIFT).astype(np.int32)
+        corners = np.round(self.to_pixels(points) * 2**_SHIFT).astype(np.int32)
         blend = np.linspace(0.0, 1.0, max(1, len(corners) - 1))
         thick = max(1, round(width))
         for (a, b), t in zip(zip(corners[:-1], corners[1:], strict=True), blend, strict=False):
             color = tuple(round((1 - t) * p + t * q) for p, q in zip(start, end, strict=True))
             cv2.line(self.image, a.tolist(), b.tolist(), color, thick, cv2.LINE_AA, _SHIFT)
 
-    def goal(self, point: ArrayLike) -> None:
+    def draw_goal(self, point: ArrayLike) -> None:
         """Draw a ring with a dot at a point (2 or 3,)."""
-        x, y = self.pixels(point)
+        x, y = self.to_pixels(point)
         radius = self._mark()
         self._disc(x, y, radius + 2, self.palette.halo)
         self._disc(x, y, radius, self.palette.goal)
         self._disc(x, y, 0.62 * radius, self.palette.halo)
         self._disc(x, y, 0.32 * radius, self.palette.goal)
 
-    def agent(self, position: ArrayLike, yaw: float) -> None:
+    def draw_agent(self, position: ArrayLike, yaw: float) -> None:
         """Draw an arrowhead at a position (2 or 3,) with heading `yaw` [rad]."""
-        x, y = self.pixels(position)
+        x, y = self.to_pixels(position)
         forward = np.array([-np.sin(yaw), -np.cos(yaw)])
         side = np.array([-forward[1], forward[0]])
         size = 1.25 * self._mark()
@@ -134,7 +134,7 @@ class Canvas:
                 self.image, [np.round(corners).astype(np.int32)], color, cv2.LINE_AA, _SHIFT
             )
 
-    def scale_bar(self) -> None:
+    def draw_scale_bar(self) -> None:
         """Draw a bar of a round length with its label in the lower left corner."""
         height, width = self.image.shape[:2]
         fits = [m for m in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if m * self.scale <= 0.28 * width]
@@ -180,7 +180,7 @@ def draw_map(
     frontiers: Iterable[Frontier] = (),
     goal: ArrayLike | None = None,
     agent: tuple[ArrayLike, float] | None = None,
-    palette: Palette | None = None,
+    palette: MapPalette | None = None,
 ) -> Image:
     """Draw a live map.
 
@@ -198,8 +198,8 @@ def draw_map(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    colors = palette or Palette()
-    rows, columns = grid.window(margin=0.5)
+    colors = palette or MapPalette()
+    rows, columns = grid.find_explored_window(margin=0.5)
     if rows.stop <= rows.start:
         rows = columns = slice(0, 1)
     x, z = grid.origin
@@ -209,20 +209,20 @@ def draw_map(
             origin,
             (x + columns.stop * grid.cell_size, z + rows.stop * grid.cell_size),
         )
-    canvas = Canvas(*box, size, colors)
+    canvas = MapCanvas(*box, size, colors)
     explored, occupied = grid.explored[rows, columns], grid.occupied[rows, columns]
     picture = np.full((*explored.shape, 3), colors.unknown, np.uint8)
     picture[explored] = colors.free
     picture[occupied] = colors.obstacle
-    canvas.paint(picture, origin, grid.cell_size)
+    canvas.draw_grid(picture, origin, grid.cell_size)
     for frontier in frontiers:
         centers = (frontier.cells[:, ::-1] + 0.5) * grid.cell_size
-        canvas.dots(centers, colors.frontier, grid.cell_size * 0.75)
+        canvas.draw_dots(centers, colors.frontier, grid.cell_size * 0.75)
     _overlay(canvas, path, plan, goal, agent)
     return canvas.image
 
 
-def draw_truth(
+def draw_ground_truth(
     navigable: NDArray[np.bool_],
     origin: tuple[float, float],
     cell_size: float,
@@ -233,7 +233,7 @@ def draw_truth(
     plan: ArrayLike | None = None,
     goal: ArrayLike | None = None,
     agent: tuple[ArrayLike, float] | None = None,
-    palette: Palette | None = None,
+    palette: MapPalette | None = None,
 ) -> Image:
     """Draw a ground-truth floor plan under fog of war.
 
@@ -260,22 +260,22 @@ def draw_truth(
             f"navigable {navigable.shape} and seen {None if seen is None else seen.shape} "
             "must be equal (H, W) masks"
         )
-    colors = palette or Palette()
+    colors = palette or MapPalette()
     high = (origin[0] + navigable.shape[1] * cell_size, origin[1] + navigable.shape[0] * cell_size)
-    canvas = Canvas(origin, high, size, colors)
+    canvas = MapCanvas(origin, high, size, colors)
     picture = np.full((*navigable.shape, 3), colors.unknown, np.uint8)
     picture[navigable] = colors.free
     if seen is not None:
         picture[navigable & ~seen] = colors.hidden
     edge = cv2.dilate(navigable.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool) & ~navigable
     picture[edge] = colors.obstacle
-    canvas.paint(picture, origin, cell_size)
+    canvas.draw_grid(picture, origin, cell_size)
     _overlay(canvas, path, plan, goal, agent)
     return canvas.image
 
 
 def _overlay(
-    canvas: Canvas,
+    canvas: MapCanvas,
     path: ArrayLike | None,
     plan: ArrayLike | None,
     goal: ArrayLike | None,
@@ -284,17 +284,17 @@ def _overlay(
     colors = canvas.palette
     width = max(1.5, 0.05 * canvas.scale)
     if plan is not None and len(points := np.asarray(plan)) > 1:
-        canvas.line(points, colors.frontier, colors.frontier, 0.6 * width)
+        canvas.draw_polyline(points, colors.frontier, colors.frontier, 0.6 * width)
     if path is not None and len(points := np.asarray(path)) > 1:
-        canvas.line(points, colors.path_old, colors.path_new, width)
+        canvas.draw_polyline(points, colors.path_old, colors.path_new, width)
     if goal is not None:
-        canvas.goal(goal)
+        canvas.draw_goal(goal)
     if agent is not None:
-        canvas.agent(*agent)
-    canvas.scale_bar()
+        canvas.draw_agent(*agent)
+    canvas.draw_scale_bar()
 
 
-def tile(images: Sequence[Image], gap: int = 8, color: Color = (255, 255, 255)) -> Image:
+def tile_images(images: Sequence[Image], gap: int = 8, color: Color = (255, 255, 255)) -> Image:
     """Put pictures of equal height side by side, `gap` pixels apart."""
     if not images or len({image.shape[0] for image in images}) != 1:
         raise ValueError("tile needs at least one picture and equal heights")

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.grid.layers import realign
+from maps.grid.layers import realign_layer
 from maps.grid.occupancy import OccupancyMap
 
 
-class ClassMap:
+class SemanticMap:
     """Counts, per class and cell, the frames in which the class was seen there.
 
     Args:
@@ -30,7 +30,7 @@ class ClassMap:
         self._first = grid.first
         self._votes: dict[int, NDArray[np.uint16]] = {}
 
-    def integrate(
+    def integrate_labels(
         self,
         labels: ArrayLike,
         depth: ArrayLike,
@@ -73,22 +73,22 @@ class ClassMap:
             a, b = (column + 0.5 - width / 2) / focal, (height / 2 - row - 0.5) / focal
             points = d[:, None] * np.stack([a, b, -np.ones_like(a)], axis=1)
             points = points @ transform[:3, :3].T + transform[:3, 3]
-            self.grid.cover(
+            self.grid.grow_to_cover(
                 (points[:, 0].min(), points[:, 2].min()), (points[:, 0].max(), points[:, 2].max())
             )
             cells = np.unique(self.grid.to_cell(points), axis=0)
-            votes = self.votes(name)
+            votes = self.get_votes(name)
             seen = votes[cells[:, 0], cells[:, 1]]
             votes[cells[:, 0], cells[:, 1]] = seen + (seen < np.iinfo(np.uint16).max)
             found[name] = len(d)
         return found
 
-    def votes(self, name: int) -> NDArray[np.uint16]:
+    def get_votes(self, name: int) -> NDArray[np.uint16]:
         """(H, W) frames that showed the class in each cell, aligned with the map as it is now."""
         grid = self.grid
         if self._first != grid.first or any(v.shape != grid.shape for v in self._votes.values()):
             self._votes = {
-                key: realign(value, self._first, grid.first, grid.shape)
+                key: realign_layer(value, self._first, grid.first, grid.shape)
                 for key, value in self._votes.items()
             }
             self._first = grid.first
@@ -96,19 +96,19 @@ class ClassMap:
             self._votes[name] = np.zeros(grid.shape, np.uint16)
         return self._votes[name]
 
-    def clear(self, name: int, points: ArrayLike, radius: float) -> None:
+    def clear_class(self, name: int, points: ArrayLike, radius: float) -> None:
         """Forget a class around points (N, 3) [m]."""
-        votes = self.votes(name)
+        votes = self.get_votes(name)
         centers = self.grid.to_cell(np.atleast_2d(np.asarray(points, np.float64)))
         row, column = np.ogrid[: votes.shape[0], : votes.shape[1]]
         for r, c in centers:
             votes[np.hypot(row - r, column - c) * self.grid.cell_size <= radius] = 0
 
-    def distance(self, name: int, min_votes: int = 1) -> NDArray[np.float32]:
+    def compute_distance(self, name: int, min_votes: int = 1) -> NDArray[np.float32]:
         """(H, W) distance from each cell to the nearest cell of the class [m]; inf when there is
         none.
         """
-        seen = self.votes(name) >= min_votes
+        seen = self.get_votes(name) >= min_votes
         if not seen.any():
             return np.full(self.grid.shape, np.inf, np.float32)
         inverse = (~seen).view(np.uint8)

@@ -149,7 +149,7 @@ class Arm(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Connected(ABC):
+class ArmDriver(ABC):
     """What all drivers share: `with` connects, leaving stops and disconnects."""
 
     @abstractmethod

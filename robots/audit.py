@@ -2,8 +2,9 @@
 
 It shares nothing with guard, shaper and kinematics but the arm's description and the promises: its
 own kinematics (quaternions instead of matrices), its own differences, and the settings as they are
-written. `audit` reads a recording (`embodied deploy --record` ends with it); `shares` looks at any
-series of setpoints, with kinematics of yet another kind where there are some.
+written. `audit_episode` reads a recording (`embodied deploy --record` ends with it);
+`compute_limit_usage` looks at any series of setpoints, with kinematics of yet another kind where
+there are some.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.episode import Episode, EpisodeError, Origin
+from robots.episode import EpisodeError, RecordedEpisode, RecordingOrigin
 from robots.limits import SafetyConfig
 from robots.model import ArmModel
 
@@ -33,30 +34,32 @@ MOVING = ("armed", "running", "holding")
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditReport:
     """What was looked at and what was found.
 
     Attributes:
         setpoints: that moved the arm, and were checked.
         states: measured meanwhile, and checked.
-        used: the largest share of each limit that setpoints used; 1 is the limit.
+        limit_usage: the largest share of each limit that setpoints used; 1 is the limit.
         findings: what was beyond a limit, in words; empty if nothing was.
     """
 
     setpoints: int
     states: int
-    used: dict[str, float]
+    limit_usage: dict[str, float]
     findings: tuple[str, ...]
 
     def __str__(self) -> str:
         if self.findings:
             return f"AUDIT: {len(self.findings)} findings: {'; '.join(self.findings)}"
-        most = ", ".join(f"{share:.0%} of {name}" for name, share in self.used.items())
+        most = ", ".join(f"{share:.0%} of {name}" for name, share in self.limit_usage.items())
         counts = f"{self.setpoints} setpoints and {self.states} states"
         return f"audit: {counts} within every limit" + (f" (at most {most})" if most else "")
 
 
-def audit(episode: Episode, model: ArmModel, safety: SafetyConfig, rate: float) -> Audit:
+def audit_episode(
+    episode: RecordedEpisode, model: ArmModel, safety: SafetyConfig, rate: float
+) -> AuditReport:
     """Check a recording of an arm against what was promised of it.
 
     Setpoints: position, velocity, acceleration, jerk, the tool's place and speed, the pace at which
@@ -72,7 +75,7 @@ def audit(episode: Episode, model: ArmModel, safety: SafetyConfig, rate: float) 
     Raises:
         EpisodeError: the recording was made with another model or other limits.
     """
-    now = Origin.of(episode.origin.robot, model, safety)
+    now = RecordingOrigin.describe_arm(episode.origin.robot, model, safety)
     if (episode.origin.model, episode.origin.limits) != (now.model, now.limits):
         raise EpisodeError(
             f"{episode.folder} was recorded with the model '{episode.origin.model}' and limits "
@@ -81,9 +84,9 @@ def audit(episode: Episode, model: ArmModel, safety: SafetyConfig, rate: float) 
         )
     period, used, count = 1 / rate, dict[str, float](), 0
     findings = [f"the recording is incomplete: {lost}" for lost in episode.lost]
-    for rows in episode.journeys():
-        positions = episode["setpoint"].array("positions")[rows]
-        for name, share in shares(positions, period, model, safety).items():
+    for rows in episode.find_journeys():
+        positions = episode["setpoint"].get_array("positions")[rows]
+        for name, share in compute_limit_usage(positions, period, model, safety).items():
             used[name] = max(share, used.get(name, 0.0))
         count += len(positions)
         findings += _hurried(episode["setpoint"].stamps[rows], period)
@@ -94,10 +97,10 @@ def audit(episode: Episode, model: ArmModel, safety: SafetyConfig, rate: float) 
     ]
     findings += _late(episode, model, safety, period)
     states, wrong = _measured(episode, model, safety)
-    return Audit(count, states, used, (*findings, *wrong))
+    return AuditReport(count, states, used, (*findings, *wrong))
 
 
-def shares(
+def compute_limit_usage(
     positions: Array,
     period: float,
     model: ArmModel,
@@ -111,7 +114,8 @@ def shares(
         period: of the driver [s].
         model: of the arm.
         safety: what was promised.
-        tools: where the tool is for (N, J) angles, (N, 3) [m]; `tool_places` of the model if None.
+        tools: where the tool is for (N, J) angles, (N, 3) [m]; `compute_tool_positions` of the
+            model if None.
     """
     if not np.isfinite(positions).all():
         return {"finite": float("inf")}
@@ -122,14 +126,14 @@ def shares(
     for name in ("velocity", "acceleration", "jerk"):
         series = (series[1:] - series[:-1]) / period
         used[name] = float((np.abs(series) / (_column(model, name) * safety.share)).max())
-    places = tool_places(model, positions) if tools is None else tools(positions)
+    places = compute_tool_positions(model, positions) if tools is None else tools(positions)
     ways = np.sqrt((np.diff(places, axis=0) ** 2).sum(axis=1))
     used["tool speed"] = float(ways.max(initial=0.0)) / period / safety.tool_speed
     used["workspace"] = _deep(places, *_box(safety))
     return used
 
 
-def tool_places(model: ArmModel, positions: Array) -> Array:
+def compute_tool_positions(model: ArmModel, positions: Array) -> Array:
     """Return where the tool centre point is for (N, J) joint angles, (N, 3) [m]."""
     turn, place = np.tile([0.0, 0.0, 0.0, 1.0], (len(positions), 1)), np.zeros((len(positions), 3))
     for joint, angles in zip(model.joints, positions.T, strict=True):
@@ -174,46 +178,50 @@ def _hurried(stamps: Array, period: float) -> list[str]:
     return [f"{BURST} setpoints came within {fewest:.3f} s instead of {BURST * period:.3f} s"]
 
 
-def _late(episode: Episode, model: ArmModel, safety: SafetyConfig, period: float) -> list[str]:
+def _late(
+    episode: RecordedEpisode, model: ArmModel, safety: SafetyConfig, period: float
+) -> list[str]:
     """Say whether a setpoint moved the arm when the last command was too old to count."""
     setpoints, verdicts = episode["setpoint"], episode["verdict"]
     if len(setpoints) < 2:
         return []
-    speeds = np.abs(np.diff(setpoints.array("positions"), axis=0)).max(axis=1) / period
-    taken = verdicts.stamps[verdicts.array("outcome") != "refused"] if len(verdicts) else []
+    speeds = np.abs(np.diff(setpoints.get_array("positions"), axis=0)).max(axis=1) / period
+    taken = verdicts.stamps[verdicts.get_array("outcome") != "refused"] if len(verdicts) else []
     given = np.concatenate([[-np.inf], np.sort(taken)])
     before, stamps = setpoints.stamps[:-1], setpoints.stamps[1:]
     age = stamps - given[np.searchsorted(given, stamps, side="right") - 1]
     v, a, j = (_column(model, name) for name in ("velocity", "acceleration", "jerk"))
     allowed = safety.command_age + float((v / a + 2 * a / j).max()) + SOON * period
-    moved = (age > allowed) & (speeds > 1e-3) & ~_apart(before, stamps, episode.cuts())
+    moved = (age > allowed) & (speeds > 1e-3) & ~_apart(before, stamps, episode.find_cuts())
     if not moved.any():
         return []
     return [f"{moved.sum()} setpoints moved the arm up to {age[moved].max():.2f} s after a command"]
 
 
-def _measured(episode: Episode, model: ArmModel, safety: SafetyConfig) -> tuple[int, list[str]]:
+def _measured(
+    episode: RecordedEpisode, model: ArmModel, safety: SafetyConfig
+) -> tuple[int, list[str]]:
     """Check what was measured while the arm was in command."""
     states, setpoints = episode["state"], episode["setpoint"]
     if not len(states) or not len(setpoints):
         return 0, []
     _, first = np.unique(states.stamps, return_index=True)  # a slow device repeats itself
-    rows = first[np.isin(states.array("bridge")[first], MOVING)]
+    rows = first[np.isin(states.get_array("bridge")[first], MOVING)]
     if not len(rows):
         return 0, []
-    stamps, positions = states.stamps[rows], states.array("positions")[rows]
+    stamps, positions = states.stamps[rows], states.get_array("positions")[rows]
     if not np.isfinite(positions).all():
         return len(rows), ["a measurement is not finite"]
     findings = []
     if _deep(positions, _column(model, "lower"), _column(model, "upper")) > 1 + TOLERANCE:
         findings.append("the arm was measured beyond a maker's joint limit")
     low, high = _box(safety)
-    places = tool_places(model, positions)
+    places = compute_tool_positions(model, positions)
     if (places < low - STRAY).any() or (places > high + STRAY).any():
         findings.append(f"the tool was measured more than {STRAY} m outside its workspace")
     later = np.searchsorted(stamps, stamps + WINDOW)
     here = np.flatnonzero(later < len(stamps))
-    here = here[~_apart(stamps[here], stamps[later[here]], episode.cuts())]
+    here = here[~_apart(stamps[here], stamps[later[here]], episode.find_cuts())]
     past = (stamps[later[here]] - stamps[here])[:, None]
     speeds = np.abs(positions[later[here]] - positions[here]) / past
     fastest = speeds / (_column(model, "velocity") * safety.share)
@@ -223,7 +231,7 @@ def _measured(episode: Episode, model: ArmModel, safety: SafetyConfig) -> tuple[
             findings.append(f"{share.max():.0%} of {name} was measured over {WINDOW} s")
     told = np.searchsorted(setpoints.stamps, stamps, side="right") - 1
     close = told >= 0
-    lag = np.abs(positions[close] - setpoints.array("positions")[told[close]]).max(initial=0.0)
+    lag = np.abs(positions[close] - setpoints.get_array("positions")[told[close]]).max(initial=0.0)
     if lag > safety.tracking:
         findings.append(f"the arm was {lag:.3f} rad from its setpoint")
     return len(rows), findings

@@ -19,26 +19,26 @@ import numpy as np
 
 from robots.arm import Arm, ArmState, Setpoint, StopCategory
 from robots.errors import BridgeError, DeviceError, RobotError
-from robots.guard import Reason, Verdict, judge, refuse
-from robots.intent import Command, Kind
+from robots.guard import Verdict, VerdictReason, check_command, refuse_command
+from robots.intent import Command, CommandKind
 from robots.kinematics import Kinematics
-from robots.limits import SafetyConfig, limits_of
+from robots.limits import SafetyConfig, build_arm_limits
 from robots.model import ArmModel
-from robots.pace import Pace, hurry, spare
+from robots.pace import LoopTimer, freeze_gc, request_realtime
 from robots.shaper import Shaper
-from robots.state_machine import Commander, State
+from robots.state_machine import ArmStateMachine, BridgeState
 
 
-class Log(Protocol):
+class EventLog(Protocol):
     """Takes note of what happens; must return at once. `robots.recorder.Recorder` is one."""
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Take note of one thing, `kind` "state", "setpoint", "verdict" or "event"."""
         ...
 
 
 @dataclass(frozen=True)
-class Status:
+class BridgeStatus:
     """A picture of the bridge for people and programs.
 
     Attributes:
@@ -46,24 +46,24 @@ class Status:
         fault: why it is in `FAULT`; "" otherwise.
         owner: who is in command; "" for nobody.
         held: whether somebody pressed hold.
-        arm: the newest measurement, or None.
+        arm_state: the newest measurement, or None.
         setpoint: what was sent last, or None.
-        blocked: what keeps the arm from making for its target; "" if nothing.
-        counts: commands by outcome and reason.
-        recent: newest verdicts other than "allowed", oldest first, with their stamps [s].
-        late: the newest tick was late by so much [s].
+        blocked_reason: what keeps the arm from making for its target; "" if nothing.
+        verdict_counts: commands by outcome and reason.
+        recent_verdicts: newest verdicts other than "allowed", oldest first, with their stamps [s].
+        tick_delay: the newest tick was late by so much [s].
     """
 
-    state: State
+    state: BridgeState
     fault: str
     owner: str
     held: bool
-    arm: ArmState | None
+    arm_state: ArmState | None
     setpoint: Setpoint | None
-    blocked: str
-    counts: dict[str, int]
-    recent: tuple[tuple[float, Verdict], ...]
-    late: float
+    blocked_reason: str
+    verdict_counts: dict[str, int]
+    recent_verdicts: tuple[tuple[float, Verdict], ...]
+    tick_delay: float
 
 
 class Bridge:
@@ -87,7 +87,7 @@ class Bridge:
         device: Arm,
         model: ArmModel,
         safety: SafetyConfig,
-        log: Log | None = None,
+        log: EventLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         pulse: Callable[[bool], None] = lambda beats: None,
@@ -98,17 +98,17 @@ class Bridge:
                 f"{len(model.joints)}: choose the model of this arm"
             )
         self.device, self.model, self.log = device, model, log
-        self.limits = limits_of(model, safety)
+        self.limits = build_arm_limits(model, safety)
         self.kinematics = Kinematics(model)
         self.period = 1.0 / device.features.rate
-        self.commander = Commander(self.limits)
+        self.state_machine = ArmStateMachine(self.limits)
         self._clock, self._sleep, self._pulse = clock, sleep, pulse
         self._shaper = Shaper(self.limits, self.kinematics, self.period)
         self._measured: ArmState | None = None
         self._sent: Setpoint | None = None
         self._first = True  # the next setpoint is the first since somebody took command
         self._ticked: float | None = None
-        self._pace = Pace(self.period, clock, sleep)
+        self._pace = LoopTimer(self.period, clock, sleep)
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         # A tick and what changes the shaper's starting point exclude each other.
@@ -129,7 +129,7 @@ class Bridge:
         with self._ticking:
             if self._measured is None:
                 raise BridgeError("nothing has been measured yet: start() the bridge first")
-            token = self.commander.arm(owner)
+            token = self.state_machine.arm(owner)
             self._shaper.reset(self._measured.positions)
             self._first = True
             self._note("event", {"event": "armed", "owner": owner})  # before the first setpoint
@@ -141,11 +141,11 @@ class Bridge:
         Raises:
             BridgeError: not in command.
         """
-        if not self.commander.commands(token):
+        if not self.state_machine.is_in_command(token):
             raise BridgeError("not in command: arm() first and use its token")
         self.stop(StopCategory.STOP_AND_HOLD)
 
-    def submit(self, token: str, command: Command) -> Verdict:
+    def submit_command(self, token: str, command: Command) -> Verdict:
         """Ask for motion.
 
         Never raises for what the command says: whatever is wrong with it is in the verdict, in the
@@ -156,15 +156,15 @@ class Bridge:
             command: what is wanted.
         """
         now = self._clock()
-        verdict = self.commander.objection(token) or self._judge(command, now)
-        verdict = self.commander.accept(token, command, verdict, now)
+        verdict = self.state_machine.find_objection(token) or self._judge(command, now)
+        verdict = self.state_machine.accept_verdict(token, command, verdict, now)
         asked = command.values
         self._note(
             "verdict",
             {
                 "kind": str(command.kind),
                 "asked": asked.tolist() if asked.dtype.kind in "fiu" and asked.size < 100 else [],
-                "age": now - command.observed,
+                "age": now - command.observation_stamp,
                 "outcome": str(verdict.outcome),
                 "reason": str(verdict.reason),
                 "detail": verdict.detail,
@@ -175,12 +175,12 @@ class Bridge:
 
     def hold(self) -> None:
         """Brake and hold; commands are refused until `resume`. For everybody, needs no token."""
-        self.commander.hold()
+        self.state_machine.hold()
         self._note("event", {"event": "hold"})
 
     def resume(self) -> None:
         """Let commands through again after `hold`."""
-        self.commander.resume()
+        self.state_machine.resume()
         self._note("event", {"event": "resume"})
 
     def stop(self, category: StopCategory = StopCategory.STOP_AND_HOLD) -> None:
@@ -188,7 +188,7 @@ class Bridge:
 
         `STOP_AND_HOLD` brakes along a checked path; the others are the device's own stops.
         """
-        self.commander.ask_stop(category)
+        self.state_machine.request_stop(category)
         self._note("event", {"event": "stop", "category": int(category)})
 
     def reset(self) -> None:
@@ -198,8 +198,8 @@ class Bridge:
             BridgeError: not in fault, or the arm is still not well.
             DeviceError: the arm does not answer.
         """
-        if self.commander.state is not State.FAULT:
-            raise BridgeError(f"nothing to reset: the bridge is {self.commander.state}")
+        if self.state_machine.state is not BridgeState.FAULT:
+            raise BridgeError(f"nothing to reset: the bridge is {self.state_machine.state}")
         with self._ticking:
             self.device.recover()
             measured = self.device.state()
@@ -207,49 +207,59 @@ class Bridge:
             if wrong:
                 raise BridgeError(f"still in fault: {wrong}")
             self._measured, self._ticked = measured, None
-            self.commander.reset()
+            self.state_machine.reset()
         self._note("event", {"event": "reset"})
 
-    def status(self) -> Status:
+    def get_status(self) -> BridgeStatus:
         """Return what there is to see."""
-        commander, shaper = self.commander, self._shaper
+        commander, shaper = self.state_machine, self._shaper
         command = commander.state, commander.fault, commander.owner, commander.held
-        arm = self._measured, self._sent, shaper.blocked
-        return Status(*command, *arm, commander.counts, commander.recent, self._pace.late)
+        arm = self._measured, self._sent, shaper.blocked_reason
+        return BridgeStatus(
+            *command,
+            *arm,
+            commander.verdict_counts,
+            commander.recent_verdicts,
+            self._pace.tick_delay,
+        )
 
     def start(self) -> None:
         """Run the loop in a thread of its own; the arm must be connected."""
         self._ending.clear()
-        spare()
+        freeze_gc()
         self._thread = threading.Thread(target=self.run, name="bridge", daemon=True)
         self._thread.start()
 
-    def close(self, patience: float = 2.0) -> None:
+    def close(self, timeout: float = 2.0) -> None:
         """Brake, end the loop and leave the arm holding. Safe to call twice.
 
         Args:
-            patience: how long braking may take before the device's own stop is used [s].
+            timeout: how long braking may take before the device's own stop is used [s].
         """
         self.stop(StopCategory.STOP_AND_HOLD)
         if self._thread is not None:
-            deadline = time.monotonic() + patience
-            while self.commander.moving and time.monotonic() < deadline and self._thread.is_alive():
+            deadline = time.monotonic() + timeout
+            while (
+                self.state_machine.moving
+                and time.monotonic() < deadline
+                and self._thread.is_alive()
+            ):
                 time.sleep(self.period)
             self._ending.set()
-            self._thread.join(timeout=patience)
+            self._thread.join(timeout=timeout)
             self._thread = None
             gc.unfreeze()
 
     def run(self) -> None:
         """Loop until `close`: one tick a period, on absolute deadlines."""
-        with hurry(self.period):
+        with request_realtime(self.period):
             while not self._ending.is_set():
                 self._pulse(True)
                 try:
                     self.tick()
                 except Exception as error:  # whatever it is: nobody else watches the arm
                     self._fail(f"the loop failed: {error!r}", StopCategory.STOP_THEN_POWER_OFF)
-                self._pace.wait()
+                self._pace.wait_tick()
         self._pulse(False)
 
     def tick(self) -> None:
@@ -265,15 +275,15 @@ class Bridge:
             pause = 0.0 if self._ticked is None else now - self._ticked
             self._ticked = now
             self._note_state(measured)
-            if self.commander.state is State.FAULT:
+            if self.state_machine.state is BridgeState.FAULT:
                 return
             wrong = self._wrong_with(measured, now)
             if wrong:
                 self._fail(wrong, StopCategory.STOP_THEN_POWER_OFF)
-            elif self.commander.moving and pause > self.limits.safety.state_age:
+            elif self.state_machine.moving and pause > self.limits.safety.state_age:
                 # Nobody watched the arm for that long, and the next step would be a leap.
                 self._fail(f"the loop stood still for {pause:.2f} s", StopCategory.STOP_AND_HOLD)
-            elif self.commander.moving:
+            elif self.state_machine.moving:
                 self._move(now)
 
     def __enter__(self) -> Self:
@@ -297,23 +307,31 @@ class Bridge:
 
     def _judge(self, command: Command, now: float) -> Verdict:
         measured = self._measured
-        verdict = judge(command, self._shaper.motion.positions, self.limits, self.kinematics, now)
-        if verdict.target is None or command.kind is Kind.VELOCITY or self.commander.started:
+        verdict = check_command(
+            command, self._shaper.motion.positions, self.limits, self.kinematics, now
+        )
+        if (
+            verdict.target is None
+            or command.kind is CommandKind.VELOCITY
+            or self.state_machine.started
+        ):
             return verdict
-        first = verdict.target[0, 0] if command.kind is Kind.PATH else verdict.target
+        first = verdict.target[0, 0] if command.kind is CommandKind.PATH else verdict.target
         far = float(np.abs(first - measured.positions).max()) if measured else np.inf
         allowed = self.limits.safety.start_distance
         return (
-            refuse(Reason.START, f"{far:.3f} rad, {allowed} allowed") if far > allowed else verdict
+            refuse_command(VerdictReason.START, f"{far:.3f} rad, {allowed} allowed")
+            if far > allowed
+            else verdict
         )
 
     def _move(self, now: float) -> None:
-        stop = self.commander.wanted_stop
+        stop = self.state_machine.requested_stop
         if stop in (StopCategory.CUT_POWER, StopCategory.STOP_THEN_POWER_OFF):
             self._end(stop)
             return
         # The first setpoint stands still, whatever was asked for: recordings begin at rest, too.
-        target = None if self._first else self.commander.target(now)
+        target = None if self._first else self.state_machine.get_target(now)
         self._first = False
         if target is None:
             motion, gripper = self._shaper.step(None), None
@@ -334,11 +352,11 @@ class Bridge:
                 "velocities": motion.velocities.tolist(),
                 "accelerations": motion.accelerations.tolist(),
                 "gripper": gripper,
-                "blocked": self._shaper.blocked,
+                "blocked": self._shaper.blocked_reason,
             },
             now,
         )
-        self.commander.moved(self._shaper.at_rest)
+        self.state_machine.note_setpoint_sent(self._shaper.at_rest)
         if stop is not None and self._shaper.at_rest:
             self._end(stop)
 
@@ -349,7 +367,7 @@ class Bridge:
         except DeviceError as error:
             self._fail(f"stop not confirmed: {error}", StopCategory.STOP_THEN_POWER_OFF)
             return
-        self.commander.end()
+        self.state_machine.release_command()
         self._note("event", {"event": "disarmed"})
 
     def _wrong_with(self, measured: ArmState, now: float) -> str:
@@ -362,7 +380,7 @@ class Bridge:
             return f"measurement not finite or of a wrong shape: {measured.positions}"
         if measured.fault:
             return f"the arm reports: {measured.fault}"
-        if self.commander.moving:
+        if self.state_machine.moving:
             lag = np.abs(measured.positions - self._shaper.motion.positions)
             worst = int(lag.argmax())
             if lag[worst] > safety.tracking:
@@ -371,10 +389,10 @@ class Bridge:
         return ""
 
     def _fail(self, reason: str, category: StopCategory) -> None:
-        before, now, failed = self.commander.fail(reason), self._clock(), ""
+        before, now, failed = self.state_machine.latch_fault(reason), self._clock(), ""
         if before is None:
             return
-        if before is not State.IDLE:  # else not moving, and not ours to stop
+        if before is not BridgeState.IDLE:  # else not moving, and not ours to stop
             try:
                 self.device.stop(category)
             except DeviceError as error:
@@ -391,11 +409,11 @@ class Bridge:
                 "efforts": measured.efforts.tolist() if measured.efforts is not None else None,
                 "gripper": measured.gripper,
                 "fault": measured.fault,
-                "bridge": str(self.commander.state),
+                "bridge": str(self.state_machine.state),
             },
             measured.stamp,
         )
 
     def _note(self, kind: str, fields: Mapping[str, Any], stamp: float | None = None) -> None:
         if self.log is not None:
-            self.log.put(kind, self._clock() if stamp is None else stamp, fields)
+            self.log.record_message(kind, self._clock() if stamp is None else stamp, fields)

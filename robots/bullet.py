@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
-from robots.bullet_body import ArmUrdf, load_pybullet
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Joints, Setpoint, StopCategory
+from robots.bullet_body import ArmUrdf, import_pybullet
 from robots.errors import DeviceError, ModelError
 from robots.model import ArmModel, Vector
 
@@ -61,7 +61,7 @@ class BulletOptions:
             raise ConfigError("camera_eye and camera_target are the same point")
 
 
-class BulletArm(Connected):
+class BulletArm(ArmDriver):
     """An arm in a PyBullet world of its own.
 
     Where the arm was is kept when it is disconnected; at first it is at the model's home.
@@ -108,7 +108,7 @@ class BulletArm(Connected):
         """What the arm is."""
         return ArmFeatures(
             self._model.name,
-            self._model.names,
+            self._model.joint_names,
             RATE,
             gripper=bool(self._urdf.fingers),
             efforts=True,
@@ -125,7 +125,7 @@ class BulletArm(Connected):
             ModelError: a collision mesh holds no shape.
         """
         self.disconnect()
-        self._bullet = load_pybullet("The digital twin")
+        self._bullet = import_pybullet("The digital twin")
         if self._options.gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):
             # PyBullet would end the whole process.
             raise DeviceError("there is no display for PyBullet's window: leave out the option gui")
@@ -141,7 +141,7 @@ class BulletArm(Connected):
         except self._bullet.error as error:
             self.disconnect()
             raise DeviceError(
-                f"cannot load {self._urdf.file}: {error}{self._urdf.missing_meshes()}"
+                f"cannot load {self._urdf.file}: {error}{self._urdf.list_missing_meshes()}"
             ) from error
 
     def disconnect(self) -> None:
@@ -211,7 +211,7 @@ class BulletArm(Connected):
                 self._slowing = category is StopCategory.STOP_THEN_POWER_OFF
                 self._follow(state.positions, state.velocities * self._slowing)
 
-    def image(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+    def render_image(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
         """Return a (height, width, 3) RGB picture, by PyBullet's own renderer, which needs no GPU.
 
         It takes some 0.1 s: call it beside the control loop, not in it, and not from two threads.
@@ -243,12 +243,14 @@ class BulletArm(Connected):
         bullet.setGravity(0, 0, -9.81, physicsClientId=client)
         bullet.setTimeStep(self._options.timestep, physicsClientId=client)
         options = self._options
-        self._body, self._joints, self._finger_joints = self._urdf.load(
+        self._body, self._joints, self._finger_joints = self._urdf.load_body(
             bullet, client, options.base_xyz, bullet.getQuaternionFromEuler(options.base_rpy)
         )
         for joint, angle in zip(self._joints, self._positions, strict=True):
             bullet.resetJointState(self._body, joint, angle, physicsClientId=client)
-        for joint, at in zip(self._finger_joints, self._urdf.travels(self._opening), strict=True):
+        for joint, at in zip(
+            self._finger_joints, self._urdf.opening_to_travels(self._opening), strict=True
+        ):
             bullet.resetJointState(self._body, joint, at, physicsClientId=client)
         self._time = self._clock()
         self._powered, self._slowing = True, False
@@ -299,7 +301,7 @@ class BulletArm(Connected):
                 self._body,
                 self._finger_joints,
                 self._bullet.POSITION_CONTROL,
-                targetPositions=self._urdf.travels(self._opening),
+                targetPositions=self._urdf.opening_to_travels(self._opening),
                 forces=[finger.force for finger in self._urdf.fingers],
                 physicsClientId=self._client,
             )
@@ -310,4 +312,4 @@ class BulletArm(Connected):
         read = self._bullet.getJointStates(
             self._body, self._finger_joints, physicsClientId=self._client
         )
-        return self._urdf.opening([joint[0] for joint in read])
+        return self._urdf.travels_to_opening([joint[0] for joint in read])

@@ -16,13 +16,13 @@ import numpy as np
 from embodied.errors import MissingExtraError
 from robots.errors import ModelError
 from robots.model import ArmModel, Vector
-from robots.urdf import read_urdf, urdf_file
+from robots.urdf import find_urdf, read_urdf
 
 _FINGER_FORCE = 20.0  # where the URDF gives none [N]
 _EMPTY = 0.007  # a mesh without triangles has 4 mm of margin, up to 6.9 mm when turned [m]
 
 
-def load_pybullet(purpose: str) -> Any:
+def import_pybullet(purpose: str) -> Any:
     """Import PyBullet.
 
     Raises:
@@ -36,7 +36,7 @@ def load_pybullet(purpose: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Finger:
+class GripperFinger:
     """A joint of a gripper.
 
     Attributes:
@@ -73,12 +73,12 @@ class ArmUrdf:
         reference = reference or model.urdf
         if not reference:
             raise ModelError(f"no URDF of {model.name} is known: give one as option urdf")
-        self.file = urdf_file(reference)
+        self.file = find_urdf(reference)
         self.names = _arm_joints(self.file, model)
         self.fingers = _fingers(self.file, self.names[-1])
         self._collisions = _collision_meshes(self.file)
 
-    def load(
+    def load_body(
         self, bullet: Any, client: int, xyz: Vector, rotation: Sequence[float], flags: int = 0
     ) -> tuple[int, list[int], list[int]]:
         """Put the arm into a world, its base fixed.
@@ -114,11 +114,11 @@ class ArmUrdf:
                 )
         return body, [index[n] for n in self.names], [index[f.name] for f in self.fingers]
 
-    def travels(self, opening: float) -> list[float]:
+    def opening_to_travels(self, opening: float) -> list[float]:
         """Return each finger's angle or way at an opening between 0 (closed) and 1."""
         return [f.closed + opening * (f.opened - f.closed) for f in self.fingers]
 
-    def opening(self, travels: Sequence[float]) -> float:
+    def travels_to_opening(self, travels: Sequence[float]) -> float:
         """Return the opening in [0, 1] at the fingers' angles or ways."""
         shares = [
             (travel - f.closed) / (f.opened - f.closed)
@@ -126,7 +126,7 @@ class ArmUrdf:
         ]
         return min(1.0, max(0.0, float(np.mean(shares))))
 
-    def missing_meshes(self) -> str:
+    def list_missing_meshes(self) -> str:
         """Name the meshes that are not there; PyBullet looks in all folders above the file."""
         names = {
             str(mesh.get("filename")).removeprefix("package://").removeprefix("file://")
@@ -141,11 +141,11 @@ def _arm_joints(file: Path, model: ArmModel) -> list[str]:
     """Return the URDF's names of the model's joints: the same, or those on the way to its tool."""
     root = _read(file)
     known = [str(joint.get("name")) for joint in root.findall("joint")]
-    if set(model.names) <= set(known):
-        return list(model.names)
-    absent = next(name for name in model.names if name not in known)
+    if set(model.joint_names) <= set(known):
+        return list(model.joint_names)
+    absent = next(name for name in model.joint_names if name not in known)
     tool = model.tool_link or [str(link.get("name")) for link in root.findall("link")][-1]
-    chain = read_urdf(file, tool, accelerations=1.0, jerks=1.0).names
+    chain = read_urdf(file, tool, accelerations=1.0, jerks=1.0).joint_names
     if len(chain) != len(model.joints):
         raise ModelError(
             f"{file} is not a URDF of {model.name}: it has no joint '{absent}', and "
@@ -155,7 +155,7 @@ def _arm_joints(file: Path, model: ArmModel) -> list[str]:
     return list(chain)
 
 
-def _fingers(file: Path, last: str) -> list[Finger]:
+def _fingers(file: Path, last: str) -> list[GripperFinger]:
     """Return the joints beyond the arm's last."""
     joints = {str(joint.get("name")): joint for joint in _read(file).findall("joint")}
     reached, found = {_link(joints[last], "child")}, []
@@ -170,7 +170,7 @@ def _fingers(file: Path, last: str) -> list[Finger]:
         except ValueError as error:
             raise ModelError(f"{file}: a limit of joint '{name}' is no number: {error}") from error
         if joint.get("type") in ("prismatic", "revolute") and closed < opened:
-            found.append(Finger(name, closed, opened, force or _FINGER_FORCE))
+            found.append(GripperFinger(name, closed, opened, force or _FINGER_FORCE))
     return found
 
 

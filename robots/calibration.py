@@ -80,7 +80,7 @@ class ServoCalibration:
 Calibration = Mapping[str, ServoCalibration]
 
 
-class Servos(Protocol):
+class MotorsBus(Protocol):
     """A bus of servos as calibrating needs it; `robots.feetech.FeetechBus` is one."""
 
     @property
@@ -88,15 +88,15 @@ class Servos(Protocol):
         """Names of the servos and their ids."""
         ...
 
-    def positions(self) -> dict[str, int]:
+    def read_positions(self) -> dict[str, int]:
         """Return what every servo reads, its homing offset taken off [ticks]."""
         ...
 
-    def release(self) -> None:
+    def disable_torque(self) -> None:
         """Cut the torque of all servos."""
         ...
 
-    def configure(self, calibration: Calibration) -> None:
+    def write_calibration(self, calibration: Calibration) -> None:
         """Store offsets and ranges in the servos, whose torque is off."""
         ...
 
@@ -138,7 +138,7 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
     write_text(Path(path).expanduser(), json.dumps(tree, indent=4) + "\n")
 
 
-def require_match(calibration: Calibration, model: ArmModel, ids: Mapping[str, int]) -> None:
+def check_calibration(calibration: Calibration, model: ArmModel, ids: Mapping[str, int]) -> None:
     """Check that a calibration is of this kind of arm.
 
     Raises:
@@ -167,8 +167,8 @@ def require_match(calibration: Calibration, model: ArmModel, ids: Mapping[str, i
             )
 
 
-def calibrate(
-    servos: Servos,
+def calibrate_servos(
+    servos: MotorsBus,
     ask: Callable[[str], object],
     done: Callable[[], bool],
     full_turn: Collection[str] = ("wrist_roll",),
@@ -188,23 +188,23 @@ def calibrate(
         DeviceError: the bus failed.
     """
     ask("Support the arm with your hand: its torque goes off now.")
-    servos.release()
+    servos.disable_torque()
     blank = {
         name: ServoCalibration(number, 0, 0, 0, TURN - 1) for name, number in servos.ids.items()
     }
-    servos.configure(blank)
+    servos.write_calibration(blank)
     ask("Move every joint to the middle of its range.")
     # The reading shall be HALF here, so that no joint's range runs over the end of the scale.
     homed = {
         name: replace(blank[name], homing_offset=min(reading - HALF, OFFSET))
-        for name, reading in servos.positions().items()
+        for name, reading in servos.read_positions().items()
     }
-    servos.configure(homed)
+    servos.write_calibration(homed)
     swept = [name for name in homed if name not in full_turn]
     ask(f"Now move {', '.join(swept)} from stop to stop, one after the other; then say so.")
-    low = high = servos.positions()
+    low = high = servos.read_positions()
     while not done():
-        now = servos.positions()
+        now = servos.read_positions()
         low = {name: min(low[name], now[name]) for name in now}
         high = {name: max(high[name], now[name]) for name in now}
         time.sleep(0.005)
@@ -215,22 +215,24 @@ def calibrate(
         name: replace(servo, range_min=low[name], range_max=high[name]) if name in swept else servo
         for name, servo in homed.items()
     }
-    servos.configure(found)
+    servos.write_calibration(found)
     return found
 
 
-def install(servos: Servos, calibration: Calibration, ask: Callable[[str], object]) -> None:
+def install_calibration(
+    servos: MotorsBus, calibration: Calibration, ask: Callable[[str], object]
+) -> None:
     """Store a calibration from a file in the servos, whose torque goes off and stays off.
 
     Raises:
         DeviceError: the bus failed.
     """
     ask("Support the arm with your hand: its torque goes off now.")
-    servos.release()
-    servos.configure(calibration)
+    servos.disable_torque()
+    servos.write_calibration(calibration)
 
 
-def rest(
+def move_to_rest(
     go: Callable[[Joints], None],
     measured: Callable[[], Joints],
     pose: Joints,

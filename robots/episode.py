@@ -2,7 +2,7 @@
 
 A recording is a folder: `episode.mcap` (https://mcap.dev/spec; JSON messages, so that any MCAP
 viewer plots them) and one `<camera>.mp4` per camera. A recording that was cut, by a kill or a full
-disk, is read up to the cut; damaged blocks are left out. `Episode.lost` says so.
+disk, is read up to the cut; damaged blocks are left out. `RecordedEpisode.lost` says so.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class EpisodeError(RobotError):
 
 
 @dataclass(frozen=True)
-class Origin:
+class RecordingOrigin:
     """What a recording is of.
 
     Attributes:
@@ -65,14 +65,16 @@ class Origin:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, robot: str, model: ArmModel, safety: SafetyConfig | None = None) -> Origin:
+    def describe_arm(
+        cls, robot: str, model: ArmModel, safety: SafetyConfig | None = None
+    ) -> RecordingOrigin:
         """Describe an arm; equal digests mean equal joint limits and safety settings."""
         digest = hashlib.sha256(repr((model, safety)).encode()).hexdigest()[:16]
-        return cls(robot, model.name, model.names, digest if safety else "")
+        return cls(robot, model.name, model.joint_names, digest if safety else "")
 
 
 @dataclass(frozen=True)
-class Channel:
+class RecordedChannel:
     """The messages of one kind, oldest first.
 
     Attributes:
@@ -87,7 +89,7 @@ class Channel:
     def __len__(self) -> int:
         return len(self.stamps)
 
-    def array(self, name: str) -> NDArray[Any]:
+    def get_array(self, name: str) -> NDArray[Any]:
         """Return a column of numbers or texts.
 
         Raises:
@@ -102,7 +104,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Episode:
+class RecordedEpisode:
     """One recording.
 
     Attributes:
@@ -115,29 +117,29 @@ class Episode:
     """
 
     folder: Path
-    origin: Origin
+    origin: RecordingOrigin
     metadata: Mapping[str, str]
-    channels: Mapping[str, Channel]
+    channels: Mapping[str, RecordedChannel]
     cameras: tuple[str, ...]
     lost: tuple[str, ...]
 
-    def __getitem__(self, kind: str) -> Channel:
+    def __getitem__(self, kind: str) -> RecordedChannel:
         """Return a channel; one that was never written is empty."""
-        return self.channels.get(kind) or Channel(np.empty(0), {})
+        return self.channels.get(kind) or RecordedChannel(np.empty(0), {})
 
-    def cuts(self) -> NDArray[np.float64]:
+    def find_cuts(self) -> NDArray[np.float64]:
         """Return when the arm was armed or records are missing [s]: what follows begins anew."""
         events = self["event"]
-        begun = events.stamps[events.array("event") == "armed"] if len(events) else np.empty(0)
+        begun = events.stamps[events.get_array("event") == "armed"] if len(events) else np.empty(0)
         return np.sort(np.concatenate([begun, self[GAP].stamps]))
 
-    def journeys(self) -> list[slice]:
+    def find_journeys(self) -> list[slice]:
         """Return the rows of setpoints between cuts, each from the last before it moves."""
         setpoints = self["setpoint"]
         if not len(setpoints):
             return []
-        positions = setpoints.array("positions")
-        edges = np.unique([0, *np.searchsorted(setpoints.stamps, self.cuts()), len(setpoints)])
+        positions = setpoints.get_array("positions")
+        edges = np.unique([0, *np.searchsorted(setpoints.stamps, self.find_cuts()), len(setpoints)])
         found = []
         for start, end in itertools.pairwise(edges.tolist()):
             moved = (positions[start + 1 : end] != positions[start]).any(axis=1)
@@ -145,7 +147,7 @@ class Episode:
                 found.append(slice(start + int(moved.argmax()), end))
         return found
 
-    def frames(self, camera: str) -> Iterator[tuple[float, Image]]:
+    def decode_frames(self, camera: str) -> Iterator[tuple[float, Image]]:
         """Decode a camera's video: stamp [s] and (H, W, 3) RGB, leaving out what is damaged.
 
         Raises:
@@ -153,12 +155,12 @@ class Episode:
         """
         channel = self[CAMERA + camera]
         # Of a damaged recording the first messages may be gone, so each says where it lies.
-        start = float(channel.stamps[0] - channel.array("seconds")[0]) if len(channel) else 0.0
+        start = float(channel.stamps[0] - channel.get_array("seconds")[0]) if len(channel) else 0.0
         for seconds, image in read_images(self.folder / f"{camera}.mp4"):
             yield start + seconds, image
 
 
-def read_episode(path: str | Path) -> Episode:
+def read_episode(path: str | Path) -> RecordedEpisode:
     """Read a recording, whole or not.
 
     Args:
@@ -198,11 +200,11 @@ def read_episode(path: str | Path) -> Episode:
     unseen = int(metadata.get(CLOSING, {}).get("dropped_frames", 0))
     if unseen:
         lost.append(f"{unseen} images that the encoder was too slow for")
-    return Episode(file.parent, origin, described, channels, tuple(cameras), tuple(lost))
+    return RecordedEpisode(file.parent, origin, described, channels, tuple(cameras), tuple(lost))
 
 
-def _origin(metadata: Mapping[str, str]) -> Origin:
-    return Origin(
+def _origin(metadata: Mapping[str, str]) -> RecordingOrigin:
+    return RecordingOrigin(
         metadata["robot"],
         metadata["model"],
         tuple(json.loads(metadata["joints"])),
@@ -285,11 +287,11 @@ def _unpack(chunk: Any, topics: dict[int, str], numbered: dict[int, list[dict[st
             numbered.setdefault(record.channel_id, []).append(json.loads(record.data))
 
 
-def _channel(messages: list[dict[str, Any]]) -> Channel:
+def _channel(messages: list[dict[str, Any]]) -> RecordedChannel:
     names = dict.fromkeys(name for message in messages for name in message)
     columns = {name: _column([message.get(name) for message in messages]) for name in names}
     stamps = np.asarray(columns.pop("stamp", ()), np.float64)
-    return Channel(stamps, columns)
+    return RecordedChannel(stamps, columns)
 
 
 def _column(values: list[Any]) -> NDArray[Any] | tuple[Any, ...]:

@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from embodied.errors import ConfigError
-from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
-from robots.calibration import GRIPPER, TURN, Calibration, load_calibration, require_match
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
+from robots.calibration import GRIPPER, TURN, Calibration, check_calibration, load_calibration
 from robots.errors import DeviceError, RobotError
 from robots.feetech_bus import (
     ACCELERATION,
@@ -28,8 +28,8 @@ from robots.feetech_bus import (
     TORQUE_ENABLE,
     TORQUE_LIMIT,
     FeetechBus,
-    signed,
-    word,
+    decode_word,
+    encode_word,
 )
 from robots.model import ArmModel
 
@@ -75,7 +75,7 @@ class FeetechOptions:
             raise ConfigError("release_at_rest needs the joint angles of `rest`")
 
 
-class FeetechArm(Connected):
+class FeetechArm(ArmDriver):
     """An SO-100, an SO-101 or another arm of STS3215 servos.
 
     Args:
@@ -95,7 +95,7 @@ class FeetechArm(Connected):
                     f"{what} {values}: {model.name} has {len(model.joints)} joints, give as many"
                 )
         self.model, self.options = model, options
-        ids = dict(zip(model.names, options.ids, strict=True))
+        ids = dict(zip(model.joint_names, options.ids, strict=True))
         if options.gripper:
             ids[GRIPPER] = options.gripper
         self.bus = FeetechBus(options.port, options.baudrate, ids)
@@ -107,7 +107,7 @@ class FeetechArm(Connected):
         """What the arm is."""
         return ArmFeatures(
             self.model.name,
-            self.model.names,
+            self.model.joint_names,
             gripper=bool(self.options.gripper),
             falls_without_power=True,
         )
@@ -120,7 +120,7 @@ class FeetechArm(Connected):
             DeviceError: see `FeetechBus.open`; or the servos are not set as the calibration says.
         """
         calibration = load_calibration(self.options.calibration)
-        require_match(calibration, self.model, self.bus.ids)
+        check_calibration(calibration, self.model, self.bus.ids)
         self.bus.open()
         try:
             self._compare(calibration)
@@ -138,7 +138,7 @@ class FeetechArm(Connected):
         try:
             if self.options.release_at_rest and self.bus.is_open:
                 with suppress(DeviceError):  # not at rest, or the line is down: it goes on holding
-                    self.release()
+                    self.disable_torque()
         finally:
             self.bus.close()
 
@@ -156,16 +156,16 @@ class FeetechArm(Connected):
         Raises:
             DeviceError: see `FeetechBus.read`.
         """
-        rows, errors, stamp = self.bus.read(PRESENT_POSITION, 4)
+        rows, errors, stamp = self.bus.sync_read(PRESENT_POSITION, 4)
         positions, velocities, gripper = [], [], None
         for name, row in zip(self.bus.ids, rows, strict=True):
             servo = self._calibration[name]
-            ticks = signed(row[:2]) - servo.middle
+            ticks = decode_word(row[:2]) - servo.middle
             if name == GRIPPER:
                 gripper = 0.5 + servo.direction * ticks / (servo.range_max - servo.range_min)
             else:
                 positions.append(servo.direction * ticks)
-                velocities.append(servo.direction * signed(row[2:4]))
+                velocities.append(servo.direction * decode_word(row[2:4]))
         faults = [
             f"servo {number} ({name}): {_name_errors(bits)}"
             for (name, number), bits in zip(self.bus.ids.items(), errors, strict=True)
@@ -188,14 +188,14 @@ class FeetechArm(Connected):
         self.bus.require_open()
         goals = {}
         ticks = (setpoint.positions - self._centers) * TURN / tau
-        for name, distance in zip(self.model.names, ticks, strict=True):
+        for name, distance in zip(self.model.joint_names, ticks, strict=True):
             servo = self._calibration[name]
-            goals[name] = word(servo.middle + servo.direction * float(distance))
+            goals[name] = encode_word(servo.middle + servo.direction * float(distance))
         if setpoint.gripper is not None and GRIPPER in self.bus.ids:
             servo = self._calibration[GRIPPER]
             part = servo.direction * (setpoint.gripper - 0.5)
-            goals[GRIPPER] = word(servo.middle + part * (servo.range_max - servo.range_min))
-        self.bus.write_all(GOAL_POSITION, goals)
+            goals[GRIPPER] = encode_word(servo.middle + part * (servo.range_max - servo.range_min))
+        self.bus.sync_write(GOAL_POSITION, goals)
 
     def stop(self, category: StopCategory) -> None:
         """Hold where the arm is, whatever the category: without torque it would fall.
@@ -204,10 +204,10 @@ class FeetechArm(Connected):
             DeviceError: the servos do not confirm.
         """
         goals = self._goals_to_hold()
-        self.bus.write_all(GOAL_POSITION, goals)
+        self.bus.sync_write(GOAL_POSITION, goals)
         self._confirm(goals)
 
-    def release(self) -> None:
+    def disable_torque(self) -> None:
         """Cut the torque, if the arm is at its rest pose.
 
         Raises:
@@ -220,15 +220,15 @@ class FeetechArm(Connected):
                 f"the arm is not at its rest pose {self.options.rest} but at "
                 f"{np.round(state.positions, 2).tolist()}: its torque stays on"
             )
-        self.bus.release()
+        self.bus.disable_torque()
 
     def _compare(self, calibration: Calibration) -> None:
         """Refuse servos that are not set as the calibration says: every angle would be wrong."""
-        ranges, _, _ = self.bus.read(MIN_POSITION, 4)
-        homings, _, _ = self.bus.read(HOMING_OFFSET, 3)
+        ranges, _, _ = self.bus.sync_read(MIN_POSITION, 4)
+        homings, _, _ = self.bus.sync_read(HOMING_OFFSET, 3)
         for name, limits, homing in zip(self.bus.ids, ranges, homings, strict=True):
             servo, mode = calibration[name], homing[MODE - HOMING_OFFSET]
-            has = (signed(homing[:2], 11), signed(limits[:2]), signed(limits[2:]))
+            has = (decode_word(homing[:2], 11), decode_word(limits[:2]), decode_word(limits[2:]))
             wants = (servo.homing_offset, servo.range_min, servo.range_max)
             if has != wants or mode != 0:
                 raise DeviceError(
@@ -245,7 +245,7 @@ class FeetechArm(Connected):
             self.bus.write(name, ACCELERATION, b"\xfe" + goal + bytes(4))
         if GRIPPER in goals:
             limit = round(1000 * self.options.gripper_torque)
-            self.bus.write(GRIPPER, TORQUE_LIMIT, word(limit))
+            self.bus.write(GRIPPER, TORQUE_LIMIT, encode_word(limit))
         for name in goals:
             self.bus.write(name, TORQUE_ENABLE, b"\x01")
         self._confirm(goals)
@@ -257,22 +257,22 @@ class FeetechArm(Connected):
         would let the arm creep down a little with every stop. The gripper always does: what it
         squeezes keeps it from its goal, and is dropped with any other.
         """
-        now = self.bus.positions()
-        rows, _, _ = self.bus.read(TORQUE_ENABLE, 4)
+        now = self.bus.read_positions()
+        rows, _, _ = self.bus.sync_read(TORQUE_ENABLE, 4)
         goals = {}
         for (name, position), row in zip(now.items(), rows, strict=True):
-            near = name == GRIPPER or abs(signed(row[2:4]) - position) <= NEAR
+            near = name == GRIPPER or abs(decode_word(row[2:4]) - position) <= NEAR
             keep = near and row[0] == 1
-            goals[name] = row[2:4] if keep else word(position)
+            goals[name] = row[2:4] if keep else encode_word(position)
         return goals
 
     def _confirm(self, goals: Mapping[str, bytes]) -> None:
-        rows, _, _ = self.bus.read(TORQUE_ENABLE, 4)
+        rows, _, _ = self.bus.sync_read(TORQUE_ENABLE, 4)
         for (name, goal), row in zip(goals.items(), rows, strict=True):
             if row[0] != 1 or row[2:4] != goal:
                 raise DeviceError(
                     f"servo {self.bus.ids[name]} ({name}) does not hold: torque {row[0]}, goal "
-                    f"{signed(row[2:4])} instead of {signed(goal)}"
+                    f"{decode_word(row[2:4])} instead of {decode_word(goal)}"
                 )
 
 

@@ -100,7 +100,7 @@ class FeetechBus:
         if not self.is_open:
             raise DeviceError(f"{self.port} is not connected: connect() first")
 
-    def read(self, address: int, size: int) -> tuple[list[bytes], list[int], float]:
+    def sync_read(self, address: int, size: int) -> tuple[list[bytes], list[int], float]:
         """Read the same registers of all servos in one exchange; try twice.
 
         Returns:
@@ -130,7 +130,7 @@ class FeetechBus:
                 return
         raise DeviceError(self._complaint(name, result))
 
-    def write_all(self, address: int, data: Mapping[str, bytes]) -> None:
+    def sync_write(self, address: int, data: Mapping[str, bytes]) -> None:
         """Write registers of many servos at once; none of them answers.
 
         Raises:
@@ -143,16 +143,16 @@ class FeetechBus:
         if result != self._sdk.COMM_SUCCESS:
             raise DeviceError(f"{self.port}: {self._packets.getTxRxResult(result)}")
 
-    def positions(self) -> dict[str, int]:
+    def read_positions(self) -> dict[str, int]:
         """Return what every servo reads, its homing offset taken off [ticks].
 
         Raises:
             DeviceError: see `read`.
         """
-        rows, _, _ = self.read(PRESENT_POSITION, 2)
-        return {name: signed(row) for name, row in zip(self.ids, rows, strict=True)}
+        rows, _, _ = self.sync_read(PRESENT_POSITION, 2)
+        return {name: decode_word(row) for name, row in zip(self.ids, rows, strict=True)}
 
-    def release(self) -> None:
+    def disable_torque(self) -> None:
         """Cut the torque of all servos: the arm falls.
 
         Raises:
@@ -161,20 +161,22 @@ class FeetechBus:
         for name in self.ids:
             self.write(name, TORQUE_ENABLE, b"\x00")
 
-    def configure(self, calibration: Calibration) -> None:
+    def write_calibration(self, calibration: Calibration) -> None:
         """Store a calibration in the servos, make them position servos and let them answer at once.
 
         Raises:
             DeviceError: a servo does not confirm, or has torque: it would jump by the new offset.
         """
-        rows, _, _ = self.read(TORQUE_ENABLE, 1)
+        rows, _, _ = self.sync_read(TORQUE_ENABLE, 1)
         if any(row[0] for row in rows):
             raise DeviceError("the servos have torque: support the arm and release() them first")
         for name, servo in calibration.items():
             self.write(name, LOCK, b"\x00")  # else the values are lost with the power
             self.write(name, RETURN_DELAY, b"\x00")
-            self.write(name, MIN_POSITION, word(servo.range_min) + word(servo.range_max))
-            self.write(name, HOMING_OFFSET, word(servo.homing_offset, 11) + b"\x00")
+            self.write(
+                name, MIN_POSITION, encode_word(servo.range_min) + encode_word(servo.range_max)
+            )
+            self.write(name, HOMING_OFFSET, encode_word(servo.homing_offset, 11) + b"\x00")
             self.write(name, LOCK, b"\x01")
 
     def _read(
@@ -203,11 +205,11 @@ class FeetechBus:
     def _require_servos(self) -> None:
         advice = "Check power supply, cables, ids and baudrate"
         try:
-            rows, _, _ = self.read(MODEL_NUMBER, 2)
+            rows, _, _ = self.sync_read(MODEL_NUMBER, 2)
         except DeviceError as error:
             wrong = list(self._missing()) or [str(error)]
             raise DeviceError(f"{self.port}: {'; '.join(wrong)}. {advice}") from error
-        models = {name: signed(row) for name, row in zip(self.ids, rows, strict=True)}
+        models = {name: decode_word(row) for name, row in zip(self.ids, rows, strict=True)}
         for name, model in models.items():
             if model != STS3215:
                 raise DeviceError(
@@ -278,7 +280,7 @@ def _line(sdk: Any, port: str) -> Any:
     return Line(port)
 
 
-def word(value: float, sign: int = 15) -> bytes:
+def encode_word(value: float, sign: int = 15) -> bytes:
     """Return a register: two bytes, little-endian, bit `sign` the sign."""
     if not abs(value) <= (1 << sign) - 1:  # nan ends here too
         raise DeviceError(f"a servo cannot be told {value}")
@@ -286,7 +288,7 @@ def word(value: float, sign: int = 15) -> bytes:
     return (abs(ticks) | (ticks < 0) << sign).to_bytes(2, "little")
 
 
-def signed(data: Sequence[int], sign: int = 15) -> int:
+def decode_word(data: Sequence[int], sign: int = 15) -> int:
     """Return the number in a register of two bytes whose bit `sign` is the sign."""
     raw = data[0] | data[1] << 8
     magnitude = raw & ((1 << sign) - 1)

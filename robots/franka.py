@@ -30,10 +30,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from embodied.errors import ConfigError, MissingExtraError
-from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
-from robots.franka_hand import HandLine
-from robots.franka_line import RATE, ArmLine
+from robots.franka_hand import FrankaHandLine
+from robots.franka_line import RATE, FrankaArmLine
 from robots.model import ArmModel
 
 
@@ -47,8 +47,8 @@ class FrankaOptions:
             simulators and computers whose loop is known to hold 1 kHz.
         relative_dynamics_factor: share of the acceleration and jerk limits to use, above 0 to 1.
         gain: how fast an error of position is worked off [1/s]; see the module's comparison.
-        correction: the most that this may add to a joint's velocity [rad/s]. Without a bound an arm
-            that fell behind hurries after its setpoints faster than these were allowed to be.
+        max_correction: the most that this may add to a joint's velocity [rad/s]. Without a bound an
+            arm that fell behind hurries after its setpoints faster than these were allowed to be.
         watchdog: how long the last velocity is held when no setpoint follows [s].
         silence: how long the robot may say nothing before it counts as lost [s].
         timeout: how long connecting, or recovering, may take [s].
@@ -62,7 +62,7 @@ class FrankaOptions:
     realtime: bool = True
     relative_dynamics_factor: float = 1.0
     gain: float = 20.0
-    correction: float = 0.1
+    max_correction: float = 0.1
     watchdog: float = 0.05
     silence: float = 0.25
     timeout: float = 10.0
@@ -77,7 +77,7 @@ class FrankaOptions:
         ranges = {
             "relative_dynamics_factor": (0.01, 1.0),
             "gain": (0.0, RATE),
-            "correction": (0.0, 1.0),
+            "max_correction": (0.0, 1.0),
             "watchdog": (0.02, 1.0),
             "silence": (0.02, 10.0),
             "timeout": (0.1, 120.0),
@@ -90,7 +90,7 @@ class FrankaOptions:
                 raise ConfigError(f"{name} = {value}: allowed are {low} to {high}")
 
 
-class FrankaArm(Connected):
+class FrankaArm(ArmDriver):
     """A Franka arm.
 
     The robot holds its pose by itself whenever no motion runs, and has fail-safe brakes. FCI can
@@ -113,14 +113,18 @@ class FrankaArm(Connected):
             )
         self._model = model
         self._options = options
-        self._arm: ArmLine | None = None
-        self._hand: HandLine | None = None
+        self._arm: FrankaArmLine | None = None
+        self._hand: FrankaHandLine | None = None
 
     @property
     def features(self) -> ArmFeatures:
         """What the arm is."""
         return ArmFeatures(
-            self._model.name, self._model.names, RATE, gripper=self._options.gripper, efforts=True
+            self._model.name,
+            self._model.joint_names,
+            RATE,
+            gripper=self._options.gripper,
+            efforts=True,
         )
 
     def connect(self) -> None:
@@ -132,20 +136,20 @@ class FrankaArm(Connected):
         """
         self.disconnect()
         franky, options = _franky(), self._options
-        self._arm = ArmLine(
+        self._arm = FrankaArmLine(
             franky,
             options.host,
             self._model,
             realtime=options.realtime,
             dynamics=options.relative_dynamics_factor,
             gain=options.gain,
-            correction=options.correction,
+            correction=options.max_correction,
             watchdog=options.watchdog,
             silence=options.silence,
             recover=options.recover,
         )
         if options.gripper:
-            self._hand = HandLine(
+            self._hand = FrankaHandLine(
                 franky,
                 options.host,
                 options.gripper_speed,
@@ -175,7 +179,7 @@ class FrankaArm(Connected):
         Raises:
             DeviceError: not connected, or silent for longer than `FrankaOptions.silence`.
         """
-        return self._line().measured(self._hand.opening() if self._hand is not None else None)
+        return self._line().get_state(self._hand.get_opening() if self._hand is not None else None)
 
     def command(self, setpoint: Setpoint) -> None:
         """Turn a setpoint into a velocity motion that takes over from the running one.
@@ -183,9 +187,9 @@ class FrankaArm(Connected):
         Raises:
             DeviceError: the line is down, or an earlier motion failed and `reset` was not called.
         """
-        self._line().follow(setpoint)
+        self._line().send_setpoint(setpoint)
         if self._hand is not None and setpoint.gripper is not None:
-            self._hand.go(setpoint.gripper)
+            self._hand.set_opening(setpoint.gripper)
 
     def stop(self, category: StopCategory) -> None:
         """Stop. The robot then holds its pose by its own controller, power on.
@@ -197,7 +201,7 @@ class FrankaArm(Connected):
         Raises:
             DeviceError: the robot did not accept it in time.
         """
-        self._line().stop(hard=category is StopCategory.CUT_POWER)
+        self._line().stop_motion(hard=category is StopCategory.CUT_POWER)
 
     def recover(self) -> None:
         """Clear a reflex or another error, after its cause is gone. Blocks until done.
@@ -205,9 +209,9 @@ class FrankaArm(Connected):
         Raises:
             DeviceError: the robot refuses, as with a pressed user stop.
         """
-        self._line().reset(self._options.timeout)
+        self._line().recover_from_errors(self._options.timeout)
 
-    def _line(self) -> ArmLine:
+    def _line(self) -> FrankaArmLine:
         if self._arm is None:
             raise DeviceError("the Franka arm is not connected: connect() first")
         return self._arm

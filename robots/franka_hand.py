@@ -18,13 +18,13 @@ import threading
 import time
 from typing import Any
 
-from robots.franka_line import Line
+from robots.franka_line import FrankaLine
 
 _PAUSE = 0.02  # between two looks at the hand [s]
 _FINGERS = 0.02  # smallest change of opening worth a motion
 
 
-class HandLine(Line):
+class FrankaHandLine(FrankaLine):
     """The connection to the Franka Hand, which works off one motion after the other.
 
     Args:
@@ -43,13 +43,13 @@ class HandLine(Line):
         self._wanted: float | None = None
         self._process: subprocess.Popen[str] | None = None
 
-    def opening(self) -> float:
+    def get_opening(self) -> float:
         """Return how far it is open, 0 to 1."""
         with self._changed:
             self._check()
             return self._opening
 
-    def go(self, opening: float) -> None:
+    def set_opening(self, opening: float) -> None:
         """Say where it shall be, 0 to 1; done as soon as the motion before has ended."""
         with self._changed:
             self._check()

@@ -27,7 +27,7 @@ _PAUSE = 0.002  # between two looks at the robot [s]; it sends its state every m
 _CONFIRM = 0.1  # how long a stop may take to be accepted [s]
 
 
-class Line:
+class FrankaLine:
     """A thread that alone talks to one connection of the SDK and keeps its newest answer.
 
     Args:
@@ -108,7 +108,7 @@ class Line:
         return f"{self._name}: {said} ({type(error).__name__})"
 
 
-class ArmLine(Line):
+class FrankaArmLine(FrankaLine):
     """The connection to the arm.
 
     Args:
@@ -156,14 +156,14 @@ class ArmLine(Line):
         self._setpoint: Setpoint | None = None
         self._request: Callable[[Any], None] | None = None
 
-    def measured(self, gripper: float | None) -> ArmState:
+    def get_state(self, gripper: float | None) -> ArmState:
         """Return the newest state, with the hand's opening added."""
         with self._changed:
             stamp = self._check()
             fault = self._complaint or self._fault
             return ArmState(stamp, *self._newest, gripper=gripper, fault=fault)
 
-    def follow(self, setpoint: Setpoint) -> None:
+    def send_setpoint(self, setpoint: Setpoint) -> None:
         """Hand over a setpoint; one that was not taken yet is replaced."""
         with self._changed:
             self._check()
@@ -172,11 +172,11 @@ class ArmLine(Line):
             self._setpoint = setpoint
             self._changed.notify_all()
 
-    def stop(self, *, hard: bool) -> None:
+    def stop_motion(self, *, hard: bool) -> None:
         """Slow down, or abort the motion, and wait until that was accepted."""
         self._ask(self._abort if hard else self._slow_down, _CONFIRM, "a stop")
 
-    def reset(self, timeout: float) -> None:
+    def recover_from_errors(self, timeout: float) -> None:
         """Recover from errors; `timeout` in seconds."""
         self._ask(self._recover, timeout, "a reset")
 

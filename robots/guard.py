@@ -2,9 +2,11 @@
 
 Two questions, asked of every command and of every setpoint:
 
-* `judge`: may this command of a policy become a target? Whatever is not finite, of the wrong shape
+* `check_command`: may this command of a policy become a target? Whatever is not finite, of the
+wrong shape
   or kind, too old, or beyond reach is refused; what exceeds a limit is clipped to it.
-* `violation`: may the arm follow this path of setpoints? Positions, and velocities, accelerations
+* `find_violation`: may the arm follow this path of setpoints? Positions, and velocities,
+accelerations
   and jerks as differences at the driver's own rate, and the tool's place and speed by forward
   kinematics. A path that ends at rest and passes is one that the arm can be left on, whatever
   happens to the policy: `robots.shaper` never takes a step without such a path behind it.
@@ -21,8 +23,8 @@ from numpy.typing import NDArray
 
 from robots.arm import Joints
 from robots.errors import RobotError
-from robots.intent import Command, Kind, pose_matrix
-from robots.kernels import inside, wrong_with
+from robots.intent import Command, CommandKind, pose_to_matrix
+from robots.kernels import check_path, is_inside_box
 from robots.kinematics import Kinematics
 from robots.limits import ArmLimits
 
@@ -42,7 +44,7 @@ VIOLATIONS = (
 )
 
 
-class Outcome(StrEnum):
+class CommandOutcome(StrEnum):
     """What became of a command."""
 
     ALLOWED = "allowed"
@@ -50,7 +52,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-class Reason(StrEnum):
+class VerdictReason(StrEnum):
     """Why a command was clipped or refused."""
 
     NONE = ""
@@ -84,19 +86,19 @@ class Verdict:
         detail: for people: which joint, how far.
     """
 
-    outcome: Outcome
-    reason: Reason = Reason.NONE
+    outcome: CommandOutcome
+    reason: VerdictReason = VerdictReason.NONE
     target: Joints | None = None
     gripper: float | None = None
     detail: str = ""
 
 
-def refuse(reason: Reason, detail: str = "") -> Verdict:
+def refuse_command(reason: VerdictReason, detail: str = "") -> Verdict:
     """Return a refusal."""
-    return Verdict(Outcome.REFUSED, reason, detail=detail)
+    return Verdict(CommandOutcome.REFUSED, reason, detail=detail)
 
 
-def judge(
+def check_command(
     command: Command,
     current: Joints,
     limits: ArmLimits,
@@ -112,56 +114,62 @@ def judge(
         kinematics: of the arm.
         now: monotonic clock [s].
     """
-    old = too_old(command, limits, now)
+    old = check_command_age(command, limits, now)
     if old is not None:
-        return refuse(
-            old, f"decided {now - command.stamp:.3f} s, seen {now - command.observed:.3f} s ago"
+        return refuse_command(
+            old,
+            f"decided {now - command.stamp:.3f} s, seen {now - command.observation_stamp:.3f} s "
+            f"ago",
         )
     values = command.values
-    expected: tuple[int, ...] = (7,) if command.kind is Kind.POSE else (limits.joints,)
-    if command.kind is Kind.PATH:
+    expected: tuple[int, ...] = (7,) if command.kind is CommandKind.POSE else (limits.joints,)
+    if command.kind is CommandKind.PATH:
         expected = (min(max(len(values) if values.ndim else 0, 1), LONGEST_PATH), 3, limits.joints)
     if values.shape != expected:
-        return refuse(Reason.SHAPE, f"{values.shape} instead of {expected}")
+        return refuse_command(VerdictReason.SHAPE, f"{values.shape} instead of {expected}")
     if values.dtype.kind not in "fiu":
-        return refuse(Reason.DTYPE, f"{values.dtype}; real numbers are needed")
+        return refuse_command(VerdictReason.DTYPE, f"{values.dtype}; real numbers are needed")
     values = values.astype(np.float64)
     gripper = command.gripper
     # Plain numbers: numpy takes longer to begin than 7 of them take.
     if not all(map(isfinite, values.ravel().tolist())) or not (
         gripper is None or isfinite(gripper)
     ):
-        return refuse(Reason.NOT_FINITE, f"values {values.tolist()}, gripper {gripper}")
+        return refuse_command(
+            VerdictReason.NOT_FINITE, f"values {values.tolist()}, gripper {gripper}"
+        )
     if gripper is not None:
         gripper = min(1.0, max(0.0, float(gripper)))
-    if command.kind is Kind.VELOCITY:
+    if command.kind is CommandKind.VELOCITY:
         clipped = np.maximum(np.minimum(values, limits.velocity), -limits.velocity)
-        return _verdict(values, clipped, Reason.VELOCITY, gripper)
-    if command.kind is Kind.POSE:
+        return _verdict(values, clipped, VerdictReason.VELOCITY, gripper)
+    if command.kind is CommandKind.POSE:
         return _judge_pose(values, gripper, current, limits, kinematics)
-    if command.kind is Kind.PATH:  # its every step is looked at before it is taken
-        return Verdict(Outcome.ALLOWED, target=values, gripper=gripper)
+    if command.kind is CommandKind.PATH:  # its every step is looked at before it is taken
+        return Verdict(CommandOutcome.ALLOWED, target=values, gripper=gripper)
     clipped = np.maximum(np.minimum(values, limits.upper), limits.lower)
-    tool = kinematics.tip(clipped)
-    if not inside(tool, limits.box, SLACK):
-        return refuse(Reason.WORKSPACE, f"tool would be at {np.round(tool, 3).tolist()} m")
-    return _verdict(values, clipped, Reason.POSITION, gripper)
+    tool = kinematics.compute_tip(clipped)
+    if not is_inside_box(tool, limits.box, SLACK):
+        return refuse_command(
+            VerdictReason.WORKSPACE, f"tool would be at {np.round(tool, 3).tolist()} m"
+        )
+    return _verdict(values, clipped, VerdictReason.POSITION, gripper)
 
 
-def too_old(command: Command, limits: ArmLimits, now: float) -> Reason | None:
+def check_command_age(command: Command, limits: ArmLimits, now: float) -> VerdictReason | None:
     """Say whether a command, or the observation it answers, is past its time; asked every tick."""
     safety = limits.safety
     # Written so that a stamp that is not a number is refused.
     if not now - command.stamp <= safety.command_age:
-        return Reason.STALE
-    if not now - command.observed <= safety.observation_age:
-        return Reason.OLD_OBSERVATION
-    if not max(command.stamp, command.observed) <= now + 1e-3:
-        return Reason.FUTURE
+        return VerdictReason.STALE
+    if not now - command.observation_stamp <= safety.observation_age:
+        return VerdictReason.OLD_OBSERVATION
+    if not max(command.stamp, command.observation_stamp) <= now + 1e-3:
+        return VerdictReason.FUTURE
     return None
 
 
-def violation(
+def find_violation(
     before: NDArray[np.float64],
     path: NDArray[np.float64],
     limits: ArmLimits,
@@ -187,7 +195,7 @@ def violation(
         or len(kinematics.chain) != count
     ):
         raise RobotError(f"setpoints {before.shape} and {path.shape} for an arm of {count} joints")
-    found = wrong_with(
+    found = check_path(
         np.ascontiguousarray(before, np.float64),
         np.ascontiguousarray(path, np.float64),
         kinematics.chain,
@@ -211,24 +219,26 @@ def _judge_pose(
     with np.errstate(over="ignore"):  # an endless quaternion is refused like any other bad one
         norm = float(np.linalg.norm(values[3:]))
     if not 0.9 < norm < 1.1:
-        return refuse(Reason.SHAPE, f"quaternion of length {norm:.3f} instead of 1")
-    pose = pose_matrix(values)
+        return refuse_command(VerdictReason.SHAPE, f"quaternion of length {norm:.3f} instead of 1")
+    pose = pose_to_matrix(values)
     pose[:3, 3] = np.clip(values[:3], *limits.box)
-    found = kinematics.solve(pose, current, limits.lower, limits.upper)
+    found = kinematics.solve_ik(pose, current, limits.lower, limits.upper)
     if found is None:
-        return refuse(Reason.UNREACHABLE, f"tool at {np.round(values[:3], 3).tolist()} m")
+        return refuse_command(
+            VerdictReason.UNREACHABLE, f"tool at {np.round(values[:3], 3).tolist()} m"
+        )
     far = float(np.abs(found - current).max())
     if far > limits.safety.jump:
-        return refuse(Reason.JUMP, f"{far:.2f} rad, {limits.safety.jump} allowed")
+        return refuse_command(VerdictReason.JUMP, f"{far:.2f} rad, {limits.safety.jump} allowed")
     outside = not np.array_equal(pose[:3, 3], values[:3])
-    outcome = Outcome.CLIPPED if outside else Outcome.ALLOWED
-    reason = Reason.WORKSPACE if outside else Reason.NONE
+    outcome = CommandOutcome.CLIPPED if outside else CommandOutcome.ALLOWED
+    reason = VerdictReason.WORKSPACE if outside else VerdictReason.NONE
     return Verdict(outcome, reason, found, gripper)
 
 
-def _verdict(asked: Joints, given: Joints, reason: Reason, gripper: float | None) -> Verdict:
+def _verdict(asked: Joints, given: Joints, reason: VerdictReason, gripper: float | None) -> Verdict:
     if asked.tolist() == given.tolist():
-        return Verdict(Outcome.ALLOWED, target=given, gripper=gripper)
+        return Verdict(CommandOutcome.ALLOWED, target=given, gripper=gripper)
     worst = int(np.abs(asked - given).argmax())
     detail = f"joint {worst + 1}: asked {asked[worst]:.4g}, given {given[worst]:.4g}"
-    return Verdict(Outcome.CLIPPED, reason, given, gripper, detail)
+    return Verdict(CommandOutcome.CLIPPED, reason, given, gripper, detail)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robots.errors import RobotError
 
 
-class Kind(StrEnum):
+class CommandKind(StrEnum):
     """What the numbers of a command are."""
 
     POSITION = "position"
@@ -32,31 +32,31 @@ class Command:
             period of the driver: position, velocity, acceleration. One of them is where the arm has
             been told to be, it goes on from there, and further ones should follow in good time.
         stamp: when it was decided, on this computer's monotonic clock [s].
-        observed: when the observation it answers was made, on the same clock [s].
+        observation_stamp: when the observation it answers was made, on the same clock [s].
         gripper: opening, 0 closed to 1 open; None leaves it.
 
     Raises:
         RobotError: not numbers at all: the caller's mistake, in the caller's thread.
     """
 
-    kind: Kind
+    kind: CommandKind
     values: NDArray[Any]
     stamp: float
-    observed: float
+    observation_stamp: float
     gripper: float | None = None
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "values", np.asarray(self.values))
-            for name in ("stamp", "observed", "gripper"):
+            for name in ("stamp", "observation_stamp", "gripper"):
                 value = getattr(self, name)
                 object.__setattr__(self, name, None if value is None else float(value))
-            _ = self.stamp + self.observed
+            _ = self.stamp + self.observation_stamp
         except (TypeError, ValueError) as error:
             raise RobotError(f"this is no command: {error}. Give numbers and arrays") from error
 
 
-def pose_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def pose_to_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the (4, 4) transform of a pose command's (7,) values; the quaternion is normalised."""
     x, y, z, w = values[3:] / np.linalg.norm(values[3:])
     made = np.eye(4)

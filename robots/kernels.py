@@ -24,7 +24,7 @@ _ROW, _ROWS, _, _CHAIN = (types.Array(float64, n, "C", readonly=True) for n in (
 
 
 @njit(void(_CHAIN, _ROW, float64[::1]), cache=True)
-def carry(chain: Array, angles: Array, point: Array) -> None:
+def transform_point(chain: Array, angles: Array, point: Array) -> None:
     """Carry a point of the last joint's frame to the base.
 
     Args:
@@ -47,23 +47,23 @@ def carry(chain: Array, angles: Array, point: Array) -> None:
 
 
 @njit(float64[:, ::1](_CHAIN, _ROW, _ROWS), cache=True)
-def tips(chain: Array, tool: Array, angles: Array) -> Array:
+def compute_tips(chain: Array, tool: Array, angles: Array) -> Array:
     """Return where the tool centre point is, (N, 3) [m].
 
     Args:
-        chain: see `carry`.
+        chain: see `transform_point`.
         tool: (3,) the tool centre point in the last joint's frame [m].
         angles: (N, J) [rad].
     """
     found = np.empty((len(angles), 3))
     for row in range(len(angles)):
         found[row] = tool
-        carry(chain, angles[row], found[row])
+        transform_point(chain, angles[row], found[row])
     return found
 
 
 @njit(boolean(_ROW, _ROWS, float64), cache=True)
-def inside(point: Array, box: Array, slack: float) -> bool:
+def is_inside_box(point: Array, box: Array, slack: float) -> bool:
     """Say whether a point (3,) lies in a box of corners (2, 3) [m], give or take `slack`."""
     for axis in range(3):  # noqa: SIM110 - numba knows no generators here
         if not box[0, axis] - slack <= point[axis] <= box[1, axis] + slack:
@@ -72,7 +72,7 @@ def inside(point: Array, box: Array, slack: float) -> bool:
 
 
 @njit(float64[:, :, ::1](_ROWS, _ROWS, float64), cache=True)
-def braking(start: Array, bounds: Array, period: float) -> Array:
+def plan_braking(start: Array, bounds: Array, period: float) -> Array:
     """Return the fastest way to rest, each joint by itself: (3, K, J), its first row the start.
 
     The acceleration goes to a peak, may stay there, and returns to zero. A peak P below the bound
@@ -81,7 +81,7 @@ def braking(start: Array, bounds: Array, period: float) -> Array:
 
     Args:
         start: (3, J) position [rad], velocity [rad/s], acceleration [rad/s^2].
-        bounds: (5, J), see `wrong_with`.
+        bounds: (5, J), see `check_path`.
         period: between rows [s].
     """
     joints = start.shape[1]
@@ -121,7 +121,7 @@ def braking(start: Array, bounds: Array, period: float) -> Array:
 
 
 @njit(int64(_ROWS, _ROWS, _CHAIN, _ROW, _ROWS, _ROWS, float64, float64, float64), cache=True)
-def wrong_with(
+def check_path(
     before: Array,
     path: Array,
     chain: Array,
@@ -137,8 +137,8 @@ def wrong_with(
     Args:
         before: (3, J) the setpoints sent last, oldest first [rad].
         path: (K, J) those that would follow, one a period [rad].
-        chain: see `carry`.
-        tool: see `tips`.
+        chain: see `transform_point`.
+        tool: see `compute_tips`.
         bounds: (5, J) lower, upper [rad], velocity, acceleration and jerk.
         box: (2, 3) corners of the workspace [m].
         tool_speed: at most [m/s].
@@ -156,11 +156,11 @@ def wrong_with(
             if angle < bounds[0, joint] - slack or angle > bounds[1, joint] + slack:
                 return POSITION
     here, there, fast = tool.copy(), np.empty(3), False
-    carry(chain, before[2], here)
+    transform_point(chain, before[2], here)
     for row in range(count):
         there[:] = tool
-        carry(chain, path[row], there)
-        if not inside(there, box, slack):
+        transform_point(chain, path[row], there)
+        if not is_inside_box(there, box, slack):
             return WORKSPACE
         x, y, z = there[0] - here[0], there[1] - here[1], there[2] - here[2]
         fast = fast or sqrt(x * x + y * y + z * z) / period > tool_speed * (1 + slack)

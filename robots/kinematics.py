@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.arm import Joints
-from robots.kernels import tips
+from robots.kernels import compute_tips
 from robots.model import ArmModel
 
 Matrix = NDArray[np.float64]
 
 
-def rotation(rpy: tuple[float, float, float]) -> Matrix:
+def rpy_to_matrix(rpy: tuple[float, float, float]) -> Matrix:
     """Return the (3, 3) rotation of URDF's fixed-axis roll, pitch, yaw [rad]."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
     return np.array(
@@ -29,10 +29,10 @@ def rotation(rpy: tuple[float, float, float]) -> Matrix:
     )
 
 
-def transform(xyz: tuple[float, float, float], rpy: tuple[float, float, float]) -> Matrix:
+def build_transform(xyz: tuple[float, float, float], rpy: tuple[float, float, float]) -> Matrix:
     """Return the (4, 4) transform of a URDF origin."""
     made = np.eye(4)
-    made[:3, :3] = rotation(rpy)
+    made[:3, :3] = rpy_to_matrix(rpy)
     made[:3, 3] = xyz
     return made
 
@@ -51,7 +51,7 @@ class Kinematics:
     def __init__(self, model: ArmModel) -> None:
         axes = np.array([joint.axis for joint in model.joints], np.float64)
         axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-        origins = np.stack([transform(joint.xyz, joint.rpy) for joint in model.joints])
+        origins = np.stack([build_transform(joint.xyz, joint.rpy) for joint in model.joints])
         cross = np.zeros((len(axes), 4, 4))
         cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -axes[:, 2], axes[:, 1], -axes[:, 0]
         cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = axes[:, 2], -axes[:, 1], axes[:, 0]
@@ -60,11 +60,11 @@ class Kinematics:
         self._sine = origins @ cross
         self._cosine = origins @ cross @ cross
         self._axes = axes
-        self._tool = transform(model.tool_xyz, model.tool_rpy)
+        self._tool = build_transform(model.tool_xyz, model.tool_rpy)
         self.chain = np.stack([self._still, self._sine, self._cosine], axis=1)[:, :, :3].copy()
         self.point = self._tool[:3, 3].copy()
 
-    def tool(self, positions: Joints) -> Matrix:
+    def compute_tool_pose(self, positions: Joints) -> Matrix:
         """Return the tool's pose in the base frame.
 
         Args:
@@ -79,17 +79,17 @@ class Kinematics:
             pose = pose @ frames[..., joint, :, :]
         return np.asarray(pose @ self._tool)
 
-    def tip(self, positions: Joints) -> Matrix:
+    def compute_tip(self, positions: Joints) -> Matrix:
         """Return only where the tool centre point is, (..., 3) [m]: a fraction of the work.
 
         Args:
             positions: (..., J) joint angles [rad].
         """
         angles = np.ascontiguousarray(positions, np.float64)
-        found: Matrix = tips(self.chain, self.point, angles.reshape(-1, len(self.chain)))
+        found: Matrix = compute_tips(self.chain, self.point, angles.reshape(-1, len(self.chain)))
         return found.reshape(*angles.shape[:-1], 3)
 
-    def jacobian(self, positions: Joints) -> Matrix:
+    def compute_jacobian(self, positions: Joints) -> Matrix:
         """Return the Jacobian: rows vx vy vz wx wy wz, base frame.
 
         Args:
@@ -111,7 +111,7 @@ class Kinematics:
         rows = np.concatenate([np.cross(axes, tip - centers), axes], axis=-1)
         return np.asarray(np.swapaxes(rows, -1, -2))
 
-    def solve(
+    def solve_ik(
         self,
         pose: Matrix,
         seed: Joints,
@@ -135,12 +135,12 @@ class Kinematics:
         """
         found = np.clip(seed, lower, upper).astype(np.float64)
         for _ in range(steps):
-            now = self.tool(found)
+            now = self.compute_tool_pose(found)
             error = np.concatenate([pose[:3, 3] - now[:3, 3], _turn(pose[:3, :3] @ now[:3, :3].T)])
             size = float(np.linalg.norm(error))
             if size < tolerance:
                 return found
-            jacobian = self.jacobian(found)
+            jacobian = self.compute_jacobian(found)
             damping = 1e-6 + 1e-2 * min(size, 1.0) ** 2
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
             step *= min(1.0, 0.3 / max(float(np.abs(step).max()), 1e-12))

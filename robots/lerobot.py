@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from embodied.errors import ConfigError, MissingExtraError
-from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Joints, Setpoint, StopCategory
 from robots.errors import DeviceError
 from robots.model import ArmModel
 
@@ -74,7 +74,7 @@ class LeRobotOptions:
             raise ConfigError(f"lerobot: rate {self.rate} must be above 0 and at most 1000 Hz")
 
 
-class LeRobotArm(Connected):
+class LeRobotArm(ArmDriver):
     """A robot of LeRobot as an arm.
 
     LeRobot knows no stop: every category is "hold where you are", so the torque stays on, and it
@@ -103,12 +103,12 @@ class LeRobotArm(Connected):
                 raise ConfigError(f"lerobot: {name} {getattr(options, name)} for {count} joints")
         self.features = ArmFeatures(
             model.name,
-            model.names,
+            model.joint_names,
             options.rate,
             gripper=bool(options.gripper),
             falls_without_power=options.falls_without_power,
         )
-        self._keys = [f"{name}.pos" for name in options.motors or model.names]
+        self._keys = [f"{name}.pos" for name in options.motors or model.joint_names]
         self._gripper = f"{options.gripper}.pos" if options.gripper else ""
         scale = np.full(count, {"degrees": np.pi / 180}.get(options.units, 1.0))
         center = np.zeros(count)

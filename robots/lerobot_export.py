@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.files import atomic_directory
-from robots.episode import CAMERA, Channel, Episode, EpisodeError
-from robots.lerobot_layout import LayoutError, SetWriter, load_parquet
+from robots.episode import CAMERA, EpisodeError, RecordedChannel, RecordedEpisode
+from robots.lerobot_layout import LayoutError, LeRobotDatasetWriter, import_parquet
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Frames:
+class ResampledFrames:
     """An episode on its grid.
 
     Attributes:
@@ -33,8 +33,12 @@ class Frames:
     action: NDArray[np.float32]
 
 
-def export(
-    episodes: Sequence[Episode], folder: str | Path, fps: int, task: str, max_gap: float = 0.25
+def export_dataset(
+    episodes: Sequence[RecordedEpisode],
+    folder: str | Path,
+    fps: int,
+    task: str,
+    max_gap: float = 0.25,
 ) -> Path:
     """Write a data set; it appears as a whole or not at all.
 
@@ -54,7 +58,7 @@ def export(
         UnwritableError: the folder cannot be written to.
         MissingExtraError: the package pyarrow is absent.
     """
-    load_parquet("writing a LeRobot data set")
+    import_parquet("writing a LeRobot data set")
     target = Path(folder)
     if target.exists() and any(target.iterdir()):
         raise EpisodeError(f"{target} exists and is not empty; give another folder")
@@ -69,22 +73,26 @@ def export(
     vectors = {"observation.state": names, "action": names}
     with atomic_directory(target) as root:
         model = episodes[0].origin.model
-        writer = SetWriter(root, fps, model, vectors, [_key(camera) for camera in cameras])
+        writer = LeRobotDatasetWriter(
+            root, fps, model, vectors, [_key(camera) for camera in cameras]
+        )
         for episode in episodes:
-            frames = resample(episode, fps, gripper, max_gap)
+            frames = resample_episode(episode, fps, gripper, max_gap)
             columns = {"observation.state": frames.state, "action": frames.action}
             films = {
                 _key(camera): _film(episode, camera, frames.times, max_gap) for camera in cameras
             }
             try:
-                writer.add(columns, task, films)
+                writer.add_episode(columns, task, films)
             except LayoutError as error:
                 raise EpisodeError(f"{episode.folder}: {error}") from error
-        writer.finish()
+        writer.finalize()
     return target
 
 
-def resample(episode: Episode, fps: int, gripper: bool, max_gap: float) -> Frames:
+def resample_episode(
+    episode: RecordedEpisode, fps: int, gripper: bool, max_gap: float
+) -> ResampledFrames:
     """Put a recording on a grid that begins when everything has been seen once.
 
     Raises:
@@ -116,9 +124,9 @@ def resample(episode: Episode, fps: int, gripper: bool, max_gap: float) -> Frame
     state = np.stack([np.interp(times, stamps, angles[:, j]) for j in range(joints)], axis=1)
     action = _held(setpoints.stamps, _joints(episode, setpoints), times)
     if gripper:
-        opening = np.interp(times, stamps, states.array("gripper")[order])
-        told = np.isfinite(setpoints.array("gripper"))
-        goals = setpoints.array("gripper")[told, None]
+        opening = np.interp(times, stamps, states.get_array("gripper")[order])
+        told = np.isfinite(setpoints.get_array("gripper"))
+        goals = setpoints.get_array("gripper")[told, None]
         goal = _held(setpoints.stamps[told], goals, times)[:, 0] if told.any() else opening
         # Until the gripper is told something for the first time it stays as it is.
         before = times < (setpoints.stamps[told][0] if told.any() else np.inf)
@@ -126,12 +134,12 @@ def resample(episode: Episode, fps: int, gripper: bool, max_gap: float) -> Frame
         action = np.column_stack([action, np.where(before, opening, goal)])
     if not (np.isfinite(state).all() and np.isfinite(action).all()):
         raise EpisodeError(f"{episode.folder}: states or setpoints that are not numbers")
-    return Frames(times, state.astype(np.float32), action.astype(np.float32))
+    return ResampledFrames(times, state.astype(np.float32), action.astype(np.float32))
 
 
-def _film(episode: Episode, camera: str, times: Array, max_gap: float) -> Iterator[Image]:
+def _film(episode: RecordedEpisode, camera: str, times: Array, max_gap: float) -> Iterator[Image]:
     """Yield the newest image at every time."""
-    images = episode.frames(camera)
+    images = episode.decode_frames(camera)
     first = next(images, None)
     if first is None:
         raise EpisodeError(f"{episode.folder}: no image of camera '{camera}' can be decoded")
@@ -147,8 +155,8 @@ def _film(episode: Episode, camera: str, times: Array, max_gap: float) -> Iterat
         yield image
 
 
-def _joints(episode: Episode, channel: Channel) -> Array:
-    positions, joints = channel.array("positions"), len(episode.origin.joints)
+def _joints(episode: RecordedEpisode, channel: RecordedChannel) -> Array:
+    positions, joints = channel.get_array("positions"), len(episode.origin.joints)
     if positions.shape[1:] != (joints,):
         raise EpisodeError(f"{episode.folder}: {positions.shape[1:]} angles for {joints} joints")
     return positions
@@ -159,13 +167,13 @@ def _held(stamps: Array, values: Array, times: Array) -> Array:
     return np.asarray(values[np.maximum(np.searchsorted(stamps, times, side="right") - 1, 0)])
 
 
-def _has_gripper(episode: Episode) -> bool:
+def _has_gripper(episode: RecordedEpisode) -> bool:
     columns = (episode[kind].columns.get("gripper") for kind in ("state", "setpoint"))
     measured, told = (isinstance(c, np.ndarray) and c.dtype.kind == "f" for c in columns)
-    return measured and told and bool(np.isfinite(episode["state"].array("gripper")).all())
+    return measured and told and bool(np.isfinite(episode["state"].get_array("gripper")).all())
 
 
-def _common(episodes: Sequence[Episode]) -> tuple[str, ...]:
+def _common(episodes: Sequence[RecordedEpisode]) -> tuple[str, ...]:
     """Return the cameras; raises EpisodeError if the recordings do not fit together."""
     first = episodes[0]
     for other in episodes:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import EmbodiedError, MissingExtraError
-from robots.lerobot_stats import ImageStats, vector_stats
-from robots.video import VideoWriter
+from robots.lerobot_stats import ImageStats, compute_vector_stats
+from robots.video import CameraVideoWriter
 
 VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
@@ -44,7 +44,7 @@ class LayoutError(EmbodiedError):
     """A data set that cannot be written or is not of this format."""
 
 
-def load_parquet(purpose: str) -> Any:
+def import_parquet(purpose: str) -> Any:
     """Return the module `pyarrow.parquet`.
 
     Raises:
@@ -57,12 +57,12 @@ def load_parquet(purpose: str) -> Any:
     return parquet
 
 
-def place(number: int) -> dict[str, int]:
+def locate_video(number: int) -> dict[str, int]:
     """Return chunk and file of an episode's video."""
     return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
 
 
-class SetWriter:
+class LeRobotDatasetWriter:
     """Writes a data set into an empty folder, episode by episode, and its tables at the end.
 
     Args:
@@ -87,7 +87,7 @@ class SetWriter:
         cameras: Sequence[str],
         codec: Mapping[str, str] = CODEC,
     ) -> None:
-        self._parquet = load_parquet("writing a LeRobot data set")
+        self._parquet = import_parquet("writing a LeRobot data set")
         self._root, self._fps, self._robot, self._codec = root, fps, robot, codec
         self._names = dict(names)
         self._images = {key: ImageStats() for key in cameras}
@@ -96,7 +96,7 @@ class SetWriter:
         self._tables: list[dict[str, Array]] = []
         self._tasks: dict[str, int] = {}
 
-    def add(
+    def add_episode(
         self, columns: Mapping[str, Array], task: str, films: Mapping[str, Iterable[Image]]
     ) -> None:
         """Write an episode.
@@ -119,13 +119,13 @@ class SetWriter:
         start = self._rows[-1]["dataset_to_index"] if self._rows else 0
         index = self._tasks.setdefault(task, len(self._tasks))
         table = dict(columns) | _counters(count, number, start, index, self._fps)
-        stats = {name: vector_stats(values) for name, values in table.items()}
+        stats = {name: compute_vector_stats(values) for name, values in table.items()}
         row = _row(number, start, count, task)
         for key, overall in self._images.items():
             sample = self._film(key, number, films[key], count)
-            overall.merge(sample)
-            stats[key] = sample.result()
-            row |= {f"videos/{key}/{name}": value for name, value in place(number).items()}
+            overall.merge_stats(sample)
+            stats[key] = sample.compute_stats()
+            row |= {f"videos/{key}/{name}": value for name, value in locate_video(number).items()}
             row |= {f"videos/{key}/from_timestamp": 0.0}
             row |= {f"videos/{key}/to_timestamp": count / self._fps}
         self._rows.append(
@@ -133,7 +133,7 @@ class SetWriter:
         )
         self._tables.append(table)
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Write tables, statistics and description.
 
         Raises:
@@ -145,10 +145,10 @@ class SetWriter:
             name: np.concatenate([table[name] for table in self._tables])
             for name in self._tables[0]
         }
-        overall = {name: vector_stats(values) for name, values in whole.items()}
-        overall |= {key: sample.result() for key, sample in self._images.items()}
+        overall = {name: compute_vector_stats(values) for name, values in whole.items()}
+        overall |= {key: sample.compute_stats() for key, sample in self._images.items()}
         tables = {
-            DATA.format(**place(0)): arrow_table(whole),
+            DATA.format(**locate_video(0)): build_arrow_table(whole),
             EPISODES: _arrow_rows(self._rows),
             TASKS: _arrow_tasks(list(self._tasks)),
         }
@@ -160,7 +160,7 @@ class SetWriter:
 
     def _film(self, key: str, number: int, images: Iterable[Image], count: int) -> ImageStats:
         """Write a video; return statistics of a sample of its images."""
-        file = self._root / VIDEO.format(video_key=key, **place(number))
+        file = self._root / VIDEO.format(video_key=key, **locate_video(number))
         file.parent.mkdir(parents=True, exist_ok=True)
         sample, film, written = ImageStats(), None, 0
         for written, image in enumerate(images, 1):
@@ -173,10 +173,10 @@ class SetWriter:
                         f"'{key}' has images of {width} x {height}: films need even numbers"
                     )
                 tick = Fraction(1, self._fps)
-                film = VideoWriter(file, height, width, tick, self._fps, self._codec, {})
-            film.add(image, written - 1)
+                film = CameraVideoWriter(file, height, width, tick, self._fps, self._codec, {})
+            film.add_image(image, written - 1)
             if (written - 1) % max(1, count // SAMPLES) == 0:
-                sample.add(image)
+                sample.add_image(image)
         if film is not None:
             film.close()
         if written != count:
@@ -220,7 +220,7 @@ class SetWriter:
         }
 
 
-def arrow_table(columns: Mapping[str, Array]) -> Any:
+def build_arrow_table(columns: Mapping[str, Array]) -> Any:
     """Return columns (T,) or (T, D) as an Arrow table; vectors have a fixed length."""
     import pyarrow as arrow
 
@@ -245,8 +245,8 @@ def _counters(count: int, number: int, start: int, task: int, fps: int) -> dict[
 
 def _row(number: int, start: int, count: int, task: str) -> dict[str, Any]:
     row: dict[str, Any] = {"episode_index": number, "tasks": [task], "length": count}
-    row |= {f"data/{name}": value for name, value in place(0).items()}
-    row |= {f"meta/episodes/{name}": value for name, value in place(0).items()}
+    row |= {f"data/{name}": value for name, value in locate_video(0).items()}
+    row |= {f"meta/episodes/{name}": value for name, value in locate_video(0).items()}
     return row | {"dataset_from_index": start, "dataset_to_index": start + count}
 
 

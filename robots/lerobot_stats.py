@@ -12,7 +12,7 @@ QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 SIDE = 150
 
 
-def vector_stats(values: NDArray[Any]) -> dict[str, Any]:
+def compute_vector_stats(values: NDArray[Any]) -> dict[str, Any]:
     """Return the statistics of (T, D) or (T,) numbers, each a list of D."""
     table = values.reshape(len(values), -1).astype(np.float64)
     stats = {"min": table.min(0), "max": table.max(0), "mean": table.mean(0), "std": table.std(0)}
@@ -32,7 +32,7 @@ class ImageStats:
         self.histogram = np.zeros((3, 256), np.int64)
         self.count = 0
 
-    def add(self, image: NDArray[np.uint8]) -> None:
+    def add_image(self, image: NDArray[np.uint8]) -> None:
         """Add an image (H, W, 3)."""
         stride = max(1, max(image.shape[:2]) // SIDE)
         for color in range(3):
@@ -40,12 +40,12 @@ class ImageStats:
             self.histogram[color] += np.bincount(pixels, minlength=256)
         self.count += 1
 
-    def merge(self, other: ImageStats) -> None:
+    def merge_stats(self, other: ImageStats) -> None:
         """Add the images of another collection."""
         self.histogram += other.histogram
         self.count += other.count
 
-    def result(self) -> dict[str, Any]:
+    def compute_stats(self) -> dict[str, Any]:
         """Return the statistics of the values in 0 to 1, each a list of shape (3, 1, 1)."""
         values = np.arange(256) / 255.0
         share = self.histogram / self.histogram.sum(axis=1, keepdims=True)

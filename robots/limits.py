@@ -112,7 +112,7 @@ class ArmLimits:
         return np.array(rows, np.float64)
 
 
-def limits_of(model: ArmModel, safety: SafetyConfig) -> ArmLimits:
+def build_arm_limits(model: ArmModel, safety: SafetyConfig) -> ArmLimits:
     """Cut a maker's limits down to those in force.
 
     Raises:
@@ -123,7 +123,7 @@ def limits_of(model: ArmModel, safety: SafetyConfig) -> ArmLimits:
         return np.array([getattr(joint, name) for joint in model.joints], np.float64)
 
     lower, upper = column("lower") + safety.margin, column("upper") - safety.margin
-    for name, low, high in zip(model.names, lower, upper, strict=True):
+    for name, low, high in zip(model.joint_names, lower, upper, strict=True):
         if low >= high:
             raise ConfigError(f"safety.margin = {safety.margin} leaves joint '{name}' no room")
     box = safety.workspace

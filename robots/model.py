@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from embodied import config as configuration
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from robots.errors import ModelError
 
 Vector = tuple[float, float, float]
@@ -96,12 +96,12 @@ class ArmModel:
                 )
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def joint_names(self) -> tuple[str, ...]:
         """Names of the joints."""
         return tuple(joint.name for joint in self.joints)
 
 
-def models() -> list[str]:
+def list_models() -> list[str]:
     """Return the names of the arms described in `robots/models`."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
@@ -120,7 +120,8 @@ def load_model(name: str | Path) -> ArmModel:
         file = FOLDER / f"{name}.yaml"
         if not file.exists():
             raise ModelError(
-                f"unknown arm '{name}': {nearest(str(name), models())}. For another arm write a "
+                f"unknown arm '{name}': {suggest_nearest(str(name), list_models())}. For another "
+                f"arm write a "
                 "description like those in robots/models and give its path; see docs/robots.md"
             )
     try:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 
-class Pace:
+class LoopTimer:
     """Waits for the next tick of a loop, on absolute deadlines.
 
     Args:
@@ -18,7 +18,7 @@ class Pace:
         sleep: waits so many seconds.
 
     Attributes:
-        late: how late the newest tick began [s].
+        tick_delay: how late the newest tick began [s].
     """
 
     def __init__(
@@ -26,19 +26,19 @@ class Pace:
     ) -> None:
         self._period, self._clock, self._sleep = period, clock, sleep
         self._due = clock()
-        self.late = 0.0
+        self.tick_delay = 0.0
 
-    def wait(self) -> None:
+    def wait_tick(self) -> None:
         """Sleep until the next tick is due."""
         now = self._clock()
         # Late: do not catch up by hurrying. Nor wait for a clock that was set back.
         self._due = min(max(self._due + self._period, now), now + self._period)
         self._sleep(self._due - now)
-        self.late = max(0.0, self._clock() - self._due)
+        self.tick_delay = max(0.0, self._clock() - self._due)
 
 
 @contextlib.contextmanager
-def hurry(period: float) -> Iterator[None]:
+def request_realtime(period: float) -> Iterator[None]:
     """Let the calling thread run when it is due, as far as the system allows; not what it starts.
 
     Python lets a busy thread keep the interpreter for 5 ms, half a period at 100 Hz; and Linux lets
@@ -59,7 +59,7 @@ def hurry(period: float) -> Iterator[None]:
         os.sched_setscheduler(0, *before)
 
 
-def spare() -> None:
+def freeze_gc() -> None:
     """Spare the garbage collector's rounds what exists by now; `gc.unfreeze` takes it back.
 
     A full round looks at every object of the process, 80 ms long with all that a deployment

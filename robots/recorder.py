@@ -33,8 +33,8 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from embodied.errors import MissingExtraError
-from robots.episode import CAMERA, CLOSING, GAP, MCAP, ORIGIN, PART, EpisodeError, Origin
-from robots.video import FRAGMENTS, TICKS, Image, VideoWriter
+from robots.episode import CAMERA, CLOSING, GAP, MCAP, ORIGIN, PART, EpisodeError, RecordingOrigin
+from robots.video import FRAGMENTS, TICKS, CameraVideoWriter, Image
 
 Item = TypeVar("Item")
 
@@ -62,19 +62,19 @@ class RecorderOptions:
     """How much may wait for the disk.
 
     Attributes:
-        records: this many, about a minute of states, setpoints and verdicts at 100 Hz.
-        frames: this many images, of all cameras together.
-        flush: a block is written at least this often [s].
-        patience: how long `close` waits for a disk that does not answer [s].
+        max_records: this many, about a minute of states, setpoints and verdicts at 100 Hz.
+        max_frames: this many images, of all cameras together.
+        flush_interval: a block is written at least this often [s].
+        close_timeout: how long `close` waits for a disk that does not answer [s].
     """
 
-    records: int = 20_000
-    frames: int = 60
-    flush: float = 0.5
-    patience: float = 5.0
+    max_records: int = 20_000
+    max_frames: int = 60
+    flush_interval: float = 0.5
+    close_timeout: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("records", "frames", "flush", "patience"):
+        for name in ("max_records", "max_frames", "flush_interval", "close_timeout"):
             if not 0 < getattr(self, name) < math.inf:
                 raise EpisodeError(f"recorder: {name} = {getattr(self, name)} must be above 0")
 
@@ -129,7 +129,7 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: str | Path, origin: Origin, options: RecorderOptions | None = None
+        self, folder: str | Path, origin: RecordingOrigin, options: RecorderOptions | None = None
     ) -> None:
         try:
             from mcap.writer import Writer
@@ -141,11 +141,11 @@ class Recorder:
         for there in (self._final, self._part):
             if there.exists():
                 raise EpisodeError(f"{there} exists; give the recording a name of its own")
-        self._records: _Ring[tuple[str, float, dict[str, Any]]] = _Ring(self.options.records)
-        self._frames: _Ring[tuple[str, float, Image]] = _Ring(self.options.frames)
+        self._records: _Ring[tuple[str, float, dict[str, Any]]] = _Ring(self.options.max_records)
+        self._frames: _Ring[tuple[str, float, Image]] = _Ring(self.options.max_frames)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._channels: dict[str, int] = {}
-        self._films: dict[str, tuple[VideoWriter, float]] = {}
+        self._films: dict[str, tuple[CameraVideoWriter, float]] = {}
         self._held: dict[str, tuple[float, int]] = {}
         self._counts: dict[str, int] = {}
         self._noted = 0
@@ -176,7 +176,7 @@ class Recorder:
         return self._problem
 
     @property
-    def dropped(self) -> int:
+    def dropped_records(self) -> int:
         """Records lost so far: the disk was too slow, or recording has ended."""
         return self._records.lost(not self._thread.is_alive())
 
@@ -185,7 +185,7 @@ class Recorder:
         """Images lost so far."""
         return self._frames.lost(not self._thread.is_alive())
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Record one thing; returns at once, whatever the disk does.
 
         Args:
@@ -200,7 +200,7 @@ class Recorder:
         }
         self._records.put((kind, stamp, plain))
 
-    def put_frame(self, name: str, stamp: float, rgb: Image) -> None:
+    def record_frame(self, name: str, stamp: float, rgb: Image) -> None:
         """Record an image; it is copied, and encoded later.
 
         Args:
@@ -234,10 +234,11 @@ class Recorder:
             The recording's folder.
         """
         self._ending.set()
-        self._thread.join(self.options.patience)
+        self._thread.join(self.options.close_timeout)
         if self._thread.is_alive() and not self._problem:
             self._problem = (
-                f"the disk did not take the recording within {self.options.patience} s; what it "
+                f"the disk did not take the recording within {self.options.close_timeout} s; "
+                f"what it "
                 f"has is in {self._part}"
             )
         return self.path
@@ -250,7 +251,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            due = time.monotonic() + self.options.flush
+            due = time.monotonic() + self.options.flush_interval
             done = False
             while not done:
                 done = self._ending.wait(0 if self._frames else PAUSE)
@@ -258,7 +259,7 @@ class Recorder:
                 self._write_frames(len(self._frames) if done else 1)
                 if time.monotonic() >= due:
                     self._mcap.flush()
-                    due = time.monotonic() + self.options.flush
+                    due = time.monotonic() + self.options.flush_interval
             self._finish()
         except Exception as error:  # the arm goes on, whatever befell its recording
             self._problem = f"recording stopped, {self._part} holds what came before: {error}"
@@ -283,10 +284,12 @@ class Recorder:
             name, stamp, image = self._frames.take()
             if name not in self._films:
                 file, (height, width) = self._part / f"{name}.mp4", image.shape[:2]
-                made = VideoWriter(file, height, width, Fraction(1, TICKS), 30, CODEC, FRAGMENTS)
+                made = CameraVideoWriter(
+                    file, height, width, Fraction(1, TICKS), 30, CODEC, FRAGMENTS
+                )
                 self._films[name] = made, stamp
             film, start = self._films[name]
-            tick = film.add(image, round((stamp - start) * TICKS))
+            tick = film.add_image(image, round((stamp - start) * TICKS))
             # The muxer keeps one image back: a kill must not leave a row without its image.
             self._write_held(name)
             self._held[name] = stamp, tick
@@ -325,7 +328,7 @@ class Recorder:
         self._part.rename(self._final)
         _sync(self._final.parent)
 
-    def _metadata(self, origin: Origin) -> dict[str, str]:
+    def _metadata(self, origin: RecordingOrigin) -> dict[str, str]:
         packages = ("embodied-stack", "mcap", "numpy", "av")
         versions = {name: _version(name) for name in packages}
         return {

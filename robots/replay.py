@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.bridge import Bridge
-from robots.episode import Episode, EpisodeError
+from robots.episode import EpisodeError, RecordedEpisode
 from robots.errors import BridgeError
-from robots.guard import Outcome
-from robots.intent import Command, Kind
-from robots.rollout import go_to
+from robots.guard import CommandOutcome
+from robots.intent import Command, CommandKind
+from robots.rollout import move_to_joints
 from robots.shaper import ON_PATH
-from robots.state_machine import State
+from robots.state_machine import BridgeState
 
 AHEAD = 200  # setpoints that are given at once, two seconds' worth
 RATE = 20.0  # of commands [Hz]
 PATIENCE = 3.0  # with an arm that does not come on [s]
 
 
-def replay(bridge: Bridge, episode: Episode) -> int:
+def replay_episode(bridge: Bridge, episode: RecordedEpisode) -> int:
     """Make the recorded setpoints once more, one a period; rests are not kept.
 
     For each time the arm was armed it goes to where the motion began, and along it. Every step
@@ -39,23 +39,23 @@ def replay(bridge: Bridge, episode: Episode) -> int:
         EpisodeError: the recording is incomplete, or not of this arm and rate.
         BridgeError: the bridge cannot be armed, faulted, or does not let the arm go on.
     """
-    paths = recorded_paths(episode, bridge)
+    paths = extract_paths(episode, bridge)
     for path, openings in paths:
-        go_to(bridge, path[0, 0])
+        move_to_joints(bridge, path[0, 0])
         _follow(bridge, path, openings)
     return sum(len(path) for path, _ in paths)
 
 
-def recorded_paths(
-    episode: Episode, bridge: Bridge
+def extract_paths(
+    episode: RecordedEpisode, bridge: Bridge
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return each path (K, 3, J) and its gripper openings (K,), NaN where they were left alone.
 
     Raises:
-        EpisodeError: see `replay`.
+        EpisodeError: see `replay_episode`.
     """
-    setpoints, joints = episode["setpoint"], bridge.model.names
-    found = episode.journeys()
+    setpoints, joints = episode["setpoint"], bridge.model.joint_names
+    found = episode.find_journeys()
     if episode.lost or not found:
         lost = "; ".join(episode.lost) or "there is no motion in it"
         raise EpisodeError(f"{episode.folder} cannot be replayed: {lost}")
@@ -66,26 +66,28 @@ def recorded_paths(
             f"{1 / took:.0f} Hz; this arm has {', '.join(joints)} at {1 / bridge.period:.0f} Hz"
         )
     names = "positions", "velocities", "accelerations"
-    rows = np.stack([setpoints.array(name) for name in names], axis=1)
-    return [(rows[part], setpoints.array("gripper")[part]) for part in found]
+    rows = np.stack([setpoints.get_array(name) for name in names], axis=1)
+    return [(rows[part], setpoints.get_array("gripper")[part]) for part in found]
 
 
 def _follow(bridge: Bridge, path: NDArray[np.float64], openings: NDArray[np.float64]) -> None:
     token = bridge.arm("replay")
     here, joined, since, blocked = 0, False, time.monotonic(), ""
     while here < len(path) - 1:
-        now, status = time.monotonic(), bridge.status()
-        blocked = status.blocked or blocked
+        now, status = time.monotonic(), bridge.get_status()
+        blocked = status.blocked_reason or blocked
         if joined and status.setpoint is not None:
             far = np.abs(path[here : here + AHEAD, 0] - status.setpoint.positions).max(axis=1)
             if far.min() <= ON_PATH and (ahead := int(far.argmin())):
                 here, since, blocked = here + ahead, now, ""
         kind, values = (
-            (Kind.PATH, path[here : here + AHEAD]) if joined else (Kind.POSITION, path[0, 0])
+            (CommandKind.PATH, path[here : here + AHEAD])
+            if joined
+            else (CommandKind.POSITION, path[0, 0])
         )
         opening = None if np.isnan(openings[here]) else float(openings[here])
-        verdict = bridge.submit(token, Command(kind, values, now, now, opening))
-        if status.state is State.FAULT or verdict.outcome is Outcome.REFUSED:
+        verdict = bridge.submit_command(token, Command(kind, values, now, now, opening))
+        if status.state is BridgeState.FAULT or verdict.outcome is CommandOutcome.REFUSED:
             bridge.stop()
             raise BridgeError(f"the replay ended: {status.fault or verdict.detail}")
         if now - since > PATIENCE:
@@ -93,7 +95,7 @@ def _follow(bridge: Bridge, path: NDArray[np.float64], openings: NDArray[np.floa
             why = blocked or f"it does not get on from setpoint {here}"
             raise BridgeError(f"the replay ended: {why}")
         time.sleep(1 / RATE)
-        sent = bridge.status().setpoint
+        sent = bridge.get_status().setpoint
         joined = joined or (sent is not None and _near(sent.positions, path[0, 0]))
     bridge.disarm(token)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embodied import config as configuration
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from robots.arm import Arm
 from robots.limits import SafetyConfig
 from robots.model import ArmModel, load_model
@@ -38,7 +38,7 @@ EMULATORS = {
 
 
 @dataclass(frozen=True)
-class CellConfig:
+class RobotConfig:
     """What a recipe of `configs/robots` says.
 
     Attributes:
@@ -59,7 +59,7 @@ class CellConfig:
 
 
 @dataclass(frozen=True)
-class Cell:
+class RobotSetup:
     """A robot in its place, not connected yet.
 
     Attributes:
@@ -69,7 +69,7 @@ class Cell:
     """
 
     name: str
-    config: CellConfig
+    config: RobotConfig
     model: ArmModel
 
     @property
@@ -78,7 +78,7 @@ class Cell:
         return self.config.safety
 
     @contextmanager
-    def arm(self) -> Iterator[Arm]:
+    def open_arm(self) -> Iterator[Arm]:
         """Give the driver; starts the emulator first where the recipe names one.
 
         Raises:
@@ -94,7 +94,7 @@ class Cell:
             yield make_arm(self.config.driver, self.model, options)
 
 
-def open_cell(name: str, overrides: Sequence[str] = ()) -> Cell:
+def load_robot(name: str, overrides: Sequence[str] = ()) -> RobotSetup:
     """Build the driver of a recipe; nothing is connected yet.
 
     Args:
@@ -110,14 +110,15 @@ def open_cell(name: str, overrides: Sequence[str] = ()) -> Cell:
     found = f"robots/{name}" if name in known else name
     if found not in (f"robots/{row}" for row in known) and not found.endswith((".yaml", ".yml")):
         raise ConfigError(
-            f"unknown robot '{name}': {nearest(name, known)}. For your own, copy one of these "
+            f"unknown robot '{name}': {suggest_nearest(name, known)}. For your own, copy one of "
+            f"these "
             "recipes and give its path; see docs/robots.md"
         )
     tree = configuration.merge(
         configuration.read_recipe(found), configuration.parse_overrides(overrides)
     )
-    cell = configuration.build(CellConfig, tree, source=f"recipe {found}")
-    return Cell(name, cell, load_model(cell.model))
+    cell = configuration.build(RobotConfig, tree, source=f"recipe {found}")
+    return RobotSetup(name, cell, load_model(cell.model))
 
 
 def make_arm(driver: str, model: ArmModel, options: Mapping[str, Any]) -> Arm:
@@ -142,7 +143,7 @@ def _find(table: Mapping[str, str], name: str, what: str) -> tuple[Any, str]:
     target, _, where = table.get(name, name).partition("/")
     module, colon, attribute = target.partition(":")
     if not colon:
-        raise ConfigError(f"unknown {what} '{name}': {nearest(name, table)}")
+        raise ConfigError(f"unknown {what} '{name}': {suggest_nearest(name, table)}")
     try:
         return getattr(importlib.import_module(module), attribute), where
     except (ImportError, AttributeError) as error:

@@ -10,58 +10,58 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import ConfigError
-from embodied.serving.chunks import ChunkBroker, ChunkConfig, ChunkError, Infer
+from embodied.serving.chunks import ChunkBroker, ChunkConfig, ChunkError, InferFunction
 from robots.arm import ArmState, Joints
 from robots.bridge import Bridge
 from robots.errors import BridgeError
-from robots.guard import Outcome
-from robots.intent import Command, Kind
-from robots.state_machine import State
+from robots.guard import CommandOutcome
+from robots.intent import Command, CommandKind
+from robots.state_machine import BridgeState
 
 Sensors = Callable[[ArmState], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RolloutConfig:
     """How a policy is run.
 
     Attributes:
         prompt: the instruction.
         rate: observations and commands per second [Hz].
-        period: time between two actions of a chunk [s].
+        action_period: time between two actions of a chunk [s].
         action_size: values per action, joints first; 0 takes as many as the arm has, and a gripper.
         blend: how overlapping chunks join; see `ChunkConfig`.
-        patience: give up after so long without an action that may be executed [s].
+        action_timeout: give up after so long without an action that may be executed [s].
     """
 
     prompt: str = ""
     rate: float = 20.0
-    period: float = 0.05
+    action_period: float = 0.05
     action_size: int = 0
     blend: str = "linear"
-    patience: float = 5.0
+    action_timeout: float = 5.0
 
     def __post_init__(self) -> None:
-        if not (self.rate > 0 and self.period > 0 and self.patience > 0):
+        if not (self.rate > 0 and self.action_period > 0 and self.action_timeout > 0):
             raise ConfigError("rate, period and patience must be above 0")
 
 
 @dataclass
-class Run:
+class RolloutResult:
     """How a run went.
 
     Attributes:
         seconds: it took.
         commands: given to the bridge.
-        ended: why it ended.
+        end_reason: why it ended.
     """
 
     seconds: float = 0.0
     commands: int = 0
-    ended: str = ""
+    end_reason: str = ""
 
 
-def observation_of(state: ArmState, prompt: str) -> dict[str, Any]:
+def build_observation(state: ArmState, prompt: str) -> dict[str, Any]:
     """Return what policies see of an arm: "observation/state" (J,) or (J + 1,) with the gripper."""
     gripper = [] if state.gripper is None else [state.gripper]
     return {"observation/state": np.concatenate([state.positions, gripper]), "prompt": prompt}
@@ -69,12 +69,12 @@ def observation_of(state: ArmState, prompt: str) -> dict[str, Any]:
 
 def run_policy(
     bridge: Bridge,
-    infer: Infer,
-    config: RunConfig,
+    infer: InferFunction,
+    config: RolloutConfig,
     seconds: float,
     sensors: Sensors | None = None,
     stopping: Callable[[], bool] = lambda: False,
-) -> Run:
+) -> RolloutResult:
     """Drive the arm of a running bridge until time is up, the bridge faults or the policy is gone.
 
     The policy thinks in a thread of its own; the arm executes what it said before, as long as that
@@ -98,85 +98,87 @@ def run_policy(
         raise ConfigError(f"the policy gives {size} values; this arm has {limits.joints} joints")
     chunks = ChunkConfig(
         size,
-        config.period,
+        config.action_period,
         max_age=limits.safety.observation_age,
         blend=config.blend,  # type: ignore[arg-type]
     )
     token = bridge.arm("policy")
-    outcome = Run()
+    outcome = RolloutResult()
     begun = heard = time.monotonic()
     with ChunkBroker(infer, chunks) as broker:
         due = begun
-        while not outcome.ended:
+        while not outcome.end_reason:
             now = time.monotonic()
-            status = bridge.status()
-            if status.state in (State.FAULT, State.IDLE):
-                outcome.ended = status.fault or "somebody stopped the arm"
+            status = bridge.get_status()
+            if status.state in (BridgeState.FAULT, BridgeState.IDLE):
+                outcome.end_reason = status.fault or "somebody stopped the arm"
                 break
-            if status.arm is not None:
-                seen = observation_of(status.arm, config.prompt)
-                seen |= sensors(status.arm) if sensors else {}
-                broker.observe(seen, status.arm.stamp)
+            if status.arm_state is not None:
+                seen = build_observation(status.arm_state, config.prompt)
+                seen |= sensors(status.arm_state) if sensors else {}
+                broker.offer_observation(seen, status.arm_state.stamp)
             try:
-                action = broker.next(now)
+                action = broker.next_action(now)
             except ChunkError as error:
                 action = None
-                if now - heard > config.patience:
-                    outcome.ended = str(error)
+                if now - heard > config.action_timeout:
+                    outcome.end_reason = str(error)
             if action is not None:
                 heard = now
                 values, opening = np.split(action.values, [limits.joints])
                 command = Command(
-                    Kind.POSITION,
+                    CommandKind.POSITION,
                     values,
                     now,
                     now - action.age,
                     opening[0] if opening.size else None,
                 )
-                bridge.submit(token, command)
+                bridge.submit_command(token, command)
                 outcome.commands += 1
-            elif not outcome.ended and now - heard > config.patience:
-                outcome.ended = f"no action from the policy for {config.patience} s"
+            elif not outcome.end_reason and now - heard > config.action_timeout:
+                outcome.end_reason = f"no action from the policy for {config.action_timeout} s"
             if now - begun >= seconds:
-                outcome.ended = outcome.ended or "time is up"
+                outcome.end_reason = outcome.end_reason or "time is up"
             elif stopping():
-                outcome.ended = outcome.ended or "asked to stop"
+                outcome.end_reason = outcome.end_reason or "asked to stop"
             due = max(due + 1 / config.rate, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
-    if bridge.commander.commands(token):
+    if bridge.state_machine.is_in_command(token):
         bridge.disarm(token)
     outcome.seconds = time.monotonic() - begun
     return outcome
 
 
-def go_to(bridge: Bridge, target: Joints, tolerance: float = 0.02, patience: float = 60.0) -> None:
+def move_to_joints(
+    bridge: Bridge, target: Joints, tolerance: float = 0.02, timeout: float = 60.0
+) -> None:
     """Move a running bridge's arm to joint angles and wait until it is there.
 
     Args:
         bridge: with nobody in command.
         target: (J,) [rad]; approached in small steps, since first targets must be near.
         tolerance: largest distance that counts as there [rad].
-        patience: for all of it [s].
+        timeout: for all of it [s].
 
     Raises:
         BridgeError: the bridge cannot be armed, refused a command or faulted, or time ran out.
     """
     token = bridge.arm("go_to")
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     stride = bridge.limits.safety.start_distance / 2
-    while (arm := bridge.status().arm) is not None:
+    while (arm := bridge.get_status().arm_state) is not None:
         way = target - arm.positions
         far = float(np.abs(way).max())
         if far <= tolerance:
             break
         now = time.monotonic()
         aim = arm.positions + way * min(1.0, stride / far)
-        verdict = bridge.submit(token, Command(Kind.POSITION, aim, now, now))
-        if verdict.outcome is Outcome.REFUSED or now > deadline:
-            wrong = bridge.status().fault or verdict.detail or str(verdict.reason)
+        verdict = bridge.submit_command(token, Command(CommandKind.POSITION, aim, now, now))
+        if verdict.outcome is CommandOutcome.REFUSED or now > deadline:
+            wrong = bridge.get_status().fault or verdict.detail or str(verdict.reason)
             bridge.stop()
-            raise BridgeError(f"did not get there: {wrong or f'{patience} s were not enough'}")
+            raise BridgeError(f"did not get there: {wrong or f'{timeout} s were not enough'}")
         time.sleep(1 / 20)
     bridge.disarm(token)
-    while bridge.commander.moving and time.monotonic() < deadline:
+    while bridge.state_machine.moving and time.monotonic() < deadline:
         time.sleep(bridge.period)

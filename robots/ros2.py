@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Joints, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
 from robots.model import ArmModel
 
 if TYPE_CHECKING:
-    from robots.ros2_link import Link, Publisher
-    from robots.ros2_types import JointState, JointTrajectoryControllerState, Measured
+    from robots.ros2_link import Ros2Link, Ros2Publisher
+    from robots.ros2_types import JointMeasurement, JointState, JointTrajectoryControllerState
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Ros2Options:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ModelError(f"{name} = {getattr(self, name)} must be above 0 and finite")
 
-    def topics(self) -> tuple[str, str]:
+    def resolve_topics(self) -> tuple[str, str]:
         """Return the ROS names of the topics of setpoints and of the state."""
         root = f"/{self.namespace.strip('/')}" if self.namespace else ""
         own = f"{root}/{self.controller}"
@@ -102,7 +102,7 @@ class Ros2Options:
         return self.command_topic or f"{own}/joint_trajectory", self.state_topic or states
 
 
-class Ros2Arm(Connected):
+class Ros2Arm(ArmDriver):
     """An arm moved by a joint trajectory controller; see the module.
 
     Joints are found by name, whatever their order. States carry the time at which they arrived;
@@ -118,10 +118,10 @@ class Ros2Arm(Connected):
 
     def __init__(self, model: ArmModel, options: Ros2Options = Ros2Options()) -> None:
         self._model, self._options = model, options
-        self._names = tuple(options.prefix + name for name in model.names)
-        self._command_topic, self._state_topic = options.topics()
-        self._link: Link | None = None
-        self._commands: Publisher | None = None
+        self._names = tuple(options.prefix + name for name in model.joint_names)
+        self._command_topic, self._state_topic = options.resolve_topics()
+        self._link: Ros2Link | None = None
+        self._commands: Ros2Publisher | None = None
         self._arrived = threading.Condition()
         self._newest: ArmState | DeviceError | None = None
         self._states = self._reader()
@@ -131,7 +131,7 @@ class Ros2Arm(Connected):
         """What the arm is."""
         return ArmFeatures(
             self._model.name,
-            self._model.names,
+            self._model.joint_names,
             rate=self._options.rate,
             efforts=self._options.efforts,
         )
@@ -154,7 +154,7 @@ class Ros2Arm(Connected):
             options.transport, options.domain, options.interface, connect=options.endpoints
         )
         try:
-            self._commands = self._link.publisher(self._command_topic, ros.JointTrajectory)
+            self._commands = self._link.create_publisher(self._command_topic, ros.JointTrajectory)
             self._link.subscribe(self._state_topic, kind, self._receive)
             self._await()
         except DeviceError:
@@ -215,7 +215,7 @@ class Ros2Arm(Connected):
 
         if self._commands is None:
             raise DeviceError(f"{self._model.name} is not connected; call connect()")
-        if not self._commands.heard():
+        if not self._commands.has_subscribers():
             raise DeviceError(
                 f"nobody subscribes to {self._command_topic}: is the controller "
                 f"'{self._options.controller}' active (ros2 control list_controllers)?"
@@ -227,7 +227,7 @@ class Ros2Arm(Connected):
             time_from_start=ros.Duration(whole, rest),
         )
         # The header's stamp stays zero: begin on arrival, whatever the clocks say.
-        self._commands.send(ros.JointTrajectory(joint_names=list(self._names), points=[point]))
+        self._commands.publish(ros.JointTrajectory(joint_names=list(self._names), points=[point]))
 
     def _reader(self) -> _States:
         options = self._options
@@ -247,9 +247,12 @@ class Ros2Arm(Connected):
                 f"{self._options.connect_timeout} s{others}. Check that the controllers run, and "
                 "that transport, domain, interface, namespace and joint names are theirs"
             )
-        while not (self._commands and self._commands.heard()) and time.monotonic() < deadline:
+        while (
+            not (self._commands and self._commands.has_subscribers())
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
-        if not (self._commands and self._commands.heard()):
+        if not (self._commands and self._commands.has_subscribers()):
             raise DeviceError(
                 f"the state comes, but nobody subscribes to {self._command_topic}: is the "
                 f"controller '{self._options.controller}' active (ros2 control list_controllers)?"
@@ -262,7 +265,7 @@ class Ros2Arm(Connected):
         try:
             if isinstance(message, DeviceError):
                 raise message
-            newest = self._states.read(message.measured(), time.monotonic_ns())
+            newest = self._states.read(message.to_measurement(), time.monotonic_ns())
         except DeviceError as error:
             newest = error
         if newest is not None:
@@ -281,7 +284,7 @@ class _States:
         self._stamp = 0  # the sender's, of the last measurement [ns]
         self.others: Sequence[str] = ()  # joints named in messages that are not about this arm
 
-    def read(self, measured: Measured, now: int) -> ArmState | None:
+    def read(self, measured: JointMeasurement, now: int) -> ArmState | None:
         """Return the state in a message that came at `now` [ns]; None if it has nothing new.
 
         Raises:

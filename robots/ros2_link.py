@@ -45,22 +45,22 @@ M = TypeVar("M", bound=IdlStruct)
 Receive = Callable[[M | DeviceError], None]  # a message, or why what came cannot be read
 
 
-class Publisher(Protocol):
+class Ros2Publisher(Protocol):
     """One topic to send on."""
 
-    def send(self, message: IdlStruct) -> None:
+    def publish(self, message: IdlStruct) -> None:
         """Send without waiting for anybody. Raises DeviceError."""
         ...
 
-    def heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Return whether anybody is known to subscribe."""
         ...
 
 
-class Link(Protocol):
+class Ros2Link(Protocol):
     """A connection to the others. Topics are ROS names such as `/joint_states`."""
 
-    def publisher(self, topic: str, kind: type[IdlStruct]) -> Publisher:
+    def create_publisher(self, topic: str, kind: type[IdlStruct]) -> Ros2Publisher:
         """Announce a topic to send on. Raises DeviceError."""
         ...
 
@@ -85,7 +85,7 @@ def open_link(
     interface: str = "127.0.0.1",
     connect: tuple[str, ...] = (),
     listen: tuple[str, ...] = (),
-) -> Link:
+) -> Ros2Link:
     """Join the others over a transport.
 
     Args:
@@ -175,7 +175,7 @@ class _DdsLink:
         self._threads: list[threading.Thread] = []
         self._open = True
 
-    def publisher(self, topic: str, kind: type[IdlStruct]) -> Publisher:
+    def create_publisher(self, topic: str, kind: type[IdlStruct]) -> Ros2Publisher:
         with _explained(f"publishing {topic} in {self._where}", DDSException, ""):
             named = Topic(self._participant, f"rt{topic}", kind)
             return _DdsPublisher(DataWriter(self._participant, named, qos=self._sure), topic)
@@ -218,11 +218,11 @@ class _DdsPublisher:
     def __init__(self, writer: DataWriter[Any], topic: str) -> None:
         self._writer, self._topic = writer, topic
 
-    def send(self, message: IdlStruct) -> None:
+    def publish(self, message: IdlStruct) -> None:
         with _explained(f"sending on {self._topic}", DDSException, "Is the controller stuck?"):
             self._writer.write(message)
 
-    def heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         with _explained(f"asking who hears {self._topic}", DDSException, "Connect again."):
             return bool(self._writer.get_matched_subscriptions())
 
@@ -249,7 +249,7 @@ class _ZenohLink:
         with _explained(where, zenoh.ZError, 'Endpoints read like "tcp/127.0.0.1:7447".'):
             self._session = zenoh.open(config)
 
-    def publisher(self, topic: str, kind: type[IdlStruct]) -> Publisher:
+    def create_publisher(self, topic: str, kind: type[IdlStruct]) -> Ros2Publisher:
         zenoh = self._zenoh
         with _explained(f"publishing {topic} over Zenoh", zenoh.ZError, ""):
             made = self._session.declare_publisher(
@@ -284,10 +284,10 @@ class _ZenohPublisher:
     def __init__(self, publisher: Any, topic: str, error: type[Exception]) -> None:
         self._publisher, self._topic, self._error = publisher, topic, error
 
-    def send(self, message: IdlStruct) -> None:
+    def publish(self, message: IdlStruct) -> None:
         with _explained(f"sending on {self._topic}", self._error, "Connect again."):
             self._publisher.put(message.serialize(use_version_2=False))
 
-    def heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         with _explained(f"asking who hears {self._topic}", self._error, "Connect again."):
             return bool(self._publisher.matching_status.matching)

@@ -77,7 +77,7 @@ class JointTrajectory(IdlStruct, typename="trajectory_msgs.msg.dds_.JointTraject
     points: sequence[JointTrajectoryPoint] = field(default_factory=list)
 
 
-class Measured(NamedTuple):
+class JointMeasurement(NamedTuple):
     """What either message of a state says: the sender's stamp [ns], and a value per joint."""
 
     stamp: int
@@ -97,10 +97,10 @@ class JointState(IdlStruct, typename="sensor_msgs.msg.dds_.JointState_"):
     velocity: sequence[float64] = field(default_factory=list)
     effort: sequence[float64] = field(default_factory=list)
 
-    def measured(self) -> Measured:
+    def to_measurement(self) -> JointMeasurement:
         """Return the measurement."""
         stamp = self.header.stamp.nanoseconds
-        return Measured(stamp, self.name, self.position, self.velocity, self.effort)
+        return JointMeasurement(stamp, self.name, self.position, self.velocity, self.effort)
 
 
 @dataclass
@@ -118,7 +118,7 @@ class JointTrajectoryControllerState(
     reference: JointTrajectoryPoint = field(default_factory=JointTrajectoryPoint)
     feedback: JointTrajectoryPoint = field(default_factory=JointTrajectoryPoint)
 
-    def measured(self) -> Measured:
+    def to_measurement(self) -> JointMeasurement:
         """Return the measurement."""
         stamp, now = self.header.stamp.nanoseconds, self.feedback
-        return Measured(stamp, self.joint_names, now.positions, now.velocities, now.effort)
+        return JointMeasurement(stamp, self.joint_names, now.positions, now.velocities, now.effort)

@@ -26,9 +26,9 @@ from ruckig import (
 )
 
 from robots.arm import Joints
-from robots.guard import violation
-from robots.intent import Kind
-from robots.kernels import braking
+from robots.guard import find_violation
+from robots.intent import CommandKind
+from robots.kernels import plan_braking
 from robots.kinematics import Kinematics
 from robots.limits import ArmLimits
 
@@ -41,7 +41,7 @@ ON_PATH = 1e-6
 
 
 @dataclass(frozen=True)
-class Motion:
+class JointMotion:
     """Position [rad], velocity [rad/s] and acceleration [rad/s^2] of the setpoint, (J,) each."""
 
     positions: Joints
@@ -77,57 +77,59 @@ class Shaper:
         self._before = np.tile(np.asarray(positions, np.float64), (3, 1))
         still = np.zeros(self.limits.joints)
         self._take(np.array([[self._before[0]], [still], [still]]), 0)
-        self.blocked = ""
+        self.blocked_reason = ""
 
     @property
     def at_rest(self) -> bool:
         """Whether the setpoint stands still."""
         return bool(np.abs(self.motion.velocities).max() < REST)
 
-    def step(self, target: Joints | None, kind: Kind = Kind.POSITION) -> Motion:
+    def step(self, target: Joints | None, kind: CommandKind = CommandKind.POSITION) -> JointMotion:
         """Return the next setpoint.
 
         Args:
-            target: (J,) joint angles [rad], velocities [rad/s] for `Kind.VELOCITY`, or a (K, 3, J)
-                path for `Kind.PATH`, that the guard has allowed; None brakes.
+            target: (J,) joint angles [rad], velocities [rad/s] for `CommandKind.VELOCITY`, or a (K,
+                3, J) path for `CommandKind.PATH`, that the guard has allowed; None brakes.
             kind: which of them.
 
         Returns:
             The motion to command now. `blocked` says what kept it from making for the target.
         """
-        self.blocked = ""
+        self.blocked_reason = ""
         if target is not None:
             try:
                 wanted = self._next(target, kind)
             except RuckigError as error:
                 # It gives up on a way of 1e-14 rad, say. The way to rest needs no plan.
-                self.blocked = f"no plan: {str(error).strip().splitlines()[0]}"
+                self.blocked_reason = f"no plan: {str(error).strip().splitlines()[0]}"
             else:
-                path = braking(wanted, self.limits.bounds, self.period)
-                wrong = violation(self._before, path[0], self.limits, self.kinematics, self.period)
+                path = plan_braking(wanted, self.limits.bounds, self.period)
+                wrong = find_violation(
+                    self._before, path[0], self.limits, self.kinematics, self.period
+                )
                 if wrong is None:
                     return self._take(path, 0)
-                self.blocked = wrong
+                self.blocked_reason = wrong
         return self._take(self._path, min(self._at + 1, self._path.shape[1] - 1))
 
-    def _take(self, path: NDArray[np.float64], at: int) -> Motion:
+    def _take(self, path: NDArray[np.float64], at: int) -> JointMotion:
         """Go to a row of a path that was checked as a whole: (3, K, J), ending at rest."""
         self._path, self._at = path, at
-        self.motion = Motion(path[0, at], path[1, at], path[2, at])
+        self.motion = JointMotion(path[0, at], path[1, at], path[2, at])
         self._before[:2] = self._before[1:]
         self._before[2] = path[0, at]
         return self.motion
 
-    def _next(self, target: Joints, kind: Kind) -> NDArray[np.float64]:
+    def _next(self, target: Joints, kind: CommandKind) -> NDArray[np.float64]:
         """Plan to the target; return (3, J) where the plan is one period from now.
 
         Raises:
             RuckigError: it finds none.
         """
         now = self.motion
-        if kind is Kind.PATH:
+        if kind is CommandKind.PATH:
             return self._along(target)
-        if kind is Kind.VELOCITY:
+        if kind is CommandKind.VELOCITY:
             request = self._to_speed
             request.target_velocity = (target * self._slowdown(now.positions, target)).tolist()
         else:
@@ -158,6 +160,6 @@ class Shaper:
     def _slowdown(self, positions: Joints, velocities: Joints) -> float:
         """Return the share of these joint velocities that keeps the tool below its speed."""
         ahead = 1e-3
-        tools = self.kinematics.tip(np.array((positions, positions + ahead * velocities)))
+        tools = self.kinematics.compute_tip(np.array((positions, positions + ahead * velocities)))
         speed = dist(*tools.tolist()) / ahead
         return min(1.0, AIM * self.limits.safety.tool_speed / max(speed, 1e-9))

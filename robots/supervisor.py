@@ -29,7 +29,7 @@ class Terminated(SystemExit):
     """SIGTERM or SIGHUP was received: leave every `with` block, then exit."""
 
 
-class Pulse:
+class Heartbeat:
     """The signs of life of a loop, seen from two processes: the newest one's time, 0 for none."""
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Pulse:
         """Give a sign of life, or say that there will be no more and none are to be expected."""
         struct.pack_into("d", self._shared, 0, time.monotonic() if beats else 0.0)
 
-    def silent_for(self, now: float) -> float:
+    def silent_seconds(self, now: float) -> float:
         """Return how long ago the last sign was [s]; 0 where none is expected."""
         (last,) = struct.unpack_from("d", self._shared, 0)
         return max(0.0, now - last) if last else 0.0
 
 
-def supervise(
-    work: Callable[[Pulse], int], rescue: Callable[[], None], patience: float = 2.0
+def supervise_process(
+    work: Callable[[Heartbeat], int], rescue: Callable[[], None], timeout: float = 2.0
 ) -> int:
     """Do work in a child process and clean up after it if it is killed or freezes.
 
@@ -57,19 +57,19 @@ def supervise(
             `robots.bridge.Bridge` keeps; without that nobody sees it freeze.
         rescue: stops the arm through a new connection; called when the child was killed, or ended
             by an error that it did not catch.
-        patience: the child is killed when its pulse was silent for so long [s].
+        timeout: the child is killed when its pulse was silent for so long [s].
 
     Returns:
         The exit code of `work`; 128 + the signal's number if it was killed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    parent, pulse = os.getpid(), Pulse()
+    parent, pulse = os.getpid(), Heartbeat()
     child = os.fork()
     if child == 0:
         _work(lambda: work(pulse), parent)
     with _passed_on(child):
-        _watch(child, pulse, patience)
+        _watch(child, pulse, timeout)
         _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
@@ -80,14 +80,14 @@ def supervise(
     return code
 
 
-def _watch(child: int, pulse: Pulse, patience: float) -> None:
+def _watch(child: int, pulse: Heartbeat, patience: float) -> None:
     """Wait until a child has ended; end it if its pulse is silent."""
     ended, looked = os.pidfd_open(child), time.monotonic()
     try:
         while not select.select([ended], [], [], patience / 8)[0]:
             before, looked = looked, time.monotonic()
             # Whoever was suspended together with the child has seen nothing of its life.
-            if looked - before < patience / 2 and pulse.silent_for(looked) > patience:
+            if looked - before < patience / 2 and pulse.silent_seconds(looked) > patience:
                 print(f"error: no sign of life for {patience} s", file=sys.stderr, flush=True)
                 os.kill(child, signal.SIGKILL)
                 return

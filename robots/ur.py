@@ -35,7 +35,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from embodied.errors import ConfigError, MissingExtraError
-from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
 from robots.model import ArmModel
 
@@ -58,8 +58,8 @@ class UrOptions:
         deceleration: of a stop, at the tool [m/s^2].
         dashboard: use the dashboard server, which PolyScope X lacks: power off, and a second way
             to stop.
-        moments: give the torques the controller's model asks for as efforts [Nm]. They are targets;
-            ur_rtde has no measured ones.
+        target_moments: give the torques the controller's model asks for as efforts [Nm]. They are
+            targets; ur_rtde has no measured ones.
         connect_timeout: [s]; uploading the control script alone may take 5.
     """
 
@@ -70,7 +70,7 @@ class UrOptions:
     watchdog: float = 10.0
     deceleration: float = 10.0
     dashboard: bool = True
-    moments: bool = False
+    target_moments: bool = False
     connect_timeout: float = 12.0
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class UrOptions:
                 raise ConfigError(f"UR arm: {name} = {value}, allowed: {lower} to {upper}")
 
 
-class UrArm(Connected):
+class UrArm(ArmDriver):
     """One arm. It must be powered on, with its brakes released, and in remote control.
 
     Args:
@@ -109,7 +109,9 @@ class UrArm(Connected):
     def features(self) -> ArmFeatures:
         """What the arm is; known before it is connected."""
         options, model = self._options, self._model
-        return ArmFeatures(model.name, model.names, rate=options.rate, efforts=options.moments)
+        return ArmFeatures(
+            model.name, model.joint_names, rate=options.rate, efforts=options.target_moments
+        )
 
     def connect(self) -> None:
         """Start the SDK's process, look at the arm, upload the control script, set its watchdog.
@@ -133,7 +135,7 @@ class UrArm(Connected):
                 "gain": options.gain,
                 "watchdog": options.watchdog,
                 "deceleration": options.deceleration,
-                "moments": options.moments,
+                "moments": options.target_moments,
             }
         )
         until = time.monotonic() + options.connect_timeout
@@ -169,7 +171,7 @@ class UrArm(Connected):
             stamp=sample["stamp"],
             positions=np.array(sample["positions"]),
             velocities=np.array(sample["velocities"]),
-            efforts=np.array(sample["moments"]) if self._options.moments else None,
+            efforts=np.array(sample["moments"]) if self._options.target_moments else None,
             fault=sample["fault"],
         )
 

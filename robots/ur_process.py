@@ -47,7 +47,7 @@ SAFETY_MODES = {
 }
 
 
-class Worker:
+class UrSdkWorker:
     """What runs in the process: the holder of the SDK's two interfaces.
 
     Args:
@@ -205,7 +205,7 @@ class Worker:
 def main() -> NoReturn:
     """Serve the parent: numbers of two inherited sockets and the options, as JSON."""
     orders, states = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    Worker(orders, states, json.loads(sys.argv[3])).run()
+    UrSdkWorker(orders, states, json.loads(sys.argv[3])).run()
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from dataclasses import replace
 from math import asin, atan2, pi
 from pathlib import Path
 
-from embodied.errors import nearest
+from embodied.errors import suggest_nearest
 from robots.errors import ModelError
-from robots.kinematics import Matrix, transform
+from robots.kinematics import Matrix, build_transform
 from robots.model import ArmModel, Joint, Vector
 
 
-def urdf_file(reference: str) -> Path:
+def find_urdf(reference: str) -> Path:
     """Find a URDF: a path, or "package:path" inside an installed Python package.
 
     Raises:
@@ -70,7 +70,7 @@ def read_urdf(
         above[child.get("link")] = (element, parent.get("link"))
     if tool not in above:
         known = [str(link) for link in above]
-        raise ModelError(f"{file}: no link '{tool}': {nearest(tool, known)}")
+        raise ModelError(f"{file}: no link '{tool}': {suggest_nearest(tool, known)}")
     chain, link = [], tool
     while link in above and link != base:
         element, link = above[link][0], str(above[link][1])
@@ -89,11 +89,11 @@ def _model(
     accelerations: Mapping[str, float] | float,
     jerks: Mapping[str, float] | float,
 ) -> ArmModel:
-    fixed, joints = transform((0, 0, 0), (0, 0, 0)), []
+    fixed, joints = build_transform((0, 0, 0), (0, 0, 0)), []
     for element in chain:
         name, kind = str(element.get("name")), element.get("type")
         origin = element.find("origin")
-        fixed = fixed @ transform(_vector(origin, "xyz"), _vector(origin, "rpy"))
+        fixed = fixed @ build_transform(_vector(origin, "xyz"), _vector(origin, "rpy"))
         if kind == "fixed":
             continue
         limit = element.find("limit")
@@ -119,7 +119,7 @@ def _model(
                 axis=_vector(element.find("axis"), "xyz", (1.0, 0.0, 0.0)),
             )
         )
-        fixed = transform((0, 0, 0), (0, 0, 0))
+        fixed = build_transform((0, 0, 0), (0, 0, 0))
     if not joints:
         raise ModelError(f"{file}: no moving joint on the way to the tool")
     home = tuple(min(max(0.0, joint.lower), joint.upper) for joint in joints)

@@ -23,7 +23,7 @@ TICKS = 90_000
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 
 
-class VideoWriter:
+class CameraVideoWriter:
     """Writes H.264 in MP4, image by image.
 
     Args:
@@ -60,7 +60,7 @@ class VideoWriter:
         stream.codec_context.time_base = time_base
         self._stream, self._time_base, self._last = stream, time_base, -1
 
-    def add(self, image: Image, tick: int) -> int:
+    def add_image(self, image: Image, tick: int) -> int:
         """Append an image (H, W, 3) shown from a tick on; return that tick.
 
         An image that is not later than the one before is moved up.

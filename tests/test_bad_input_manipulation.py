@@ -22,11 +22,11 @@ pytest.importorskip("pyarrow", reason="data sets need pyarrow (extra 'lerobot-ex
 
 from embodied.cli.main import main  # noqa: E402
 from embodied.simulators.bullet import SimulationError  # noqa: E402
-from embodied.tasks.datasets.lerobot import read_set  # noqa: E402
+from embodied.tasks.datasets.lerobot import read_dataset  # noqa: E402
 from embodied.tasks.tabletop import TabletopVectorEnv  # noqa: E402
-from embodied.training.checkpoint import find, load_policy  # noqa: E402
+from embodied.training.checkpoint import find_checkpoint, load_policy  # noqa: E402
 from embodied.training.manipulation.trainer import train  # noqa: E402
-from robots.urdf import urdf_file  # noqa: E402
+from robots.urdf import find_urdf  # noqa: E402
 from tests.tasks.datasets.lerobot_sets import CAMERAS, make_set  # noqa: E402
 from tests.test_bad_input import refused  # noqa: E402
 from tests.training.manipulation.miniature import miniature  # noqa: E402
@@ -85,7 +85,7 @@ def test_a_urdf_that_is_not_one_of_the_arm(
     change: Callable[[str], str] | None, message: str, folder: Folder, capsys: Text
 ) -> None:
     if change is not None:
-        (folder / "arm.urdf").write_text(change(urdf_file(PANDA).read_text()))
+        (folder / "arm.urdf").write_text(change(find_urdf(PANDA).read_text()))
     refused((*TRAIN, *SMALL, "task.urdf=arm.urdf"), message, folder, capsys)
 
 
@@ -106,7 +106,7 @@ def weights_of_nan(run: Path) -> None:
 
     from embodied.training.checkpoint import file_digest
 
-    folder = find(run)
+    folder = find_checkpoint(run)
     file = folder / "model.safetensors"
     tensors = {name: values * float("nan") for name, values in load_file(file).items()}
     save_file(tensors, file)
@@ -134,9 +134,9 @@ def test_after_diverged_physics_the_environment_can_be_used_again(what: str) -> 
     before = play()
     cell = env.batch.cells[1]
     if what == "cube":
-        cell.world.place(cell.task.bodies["cube"], np.array([np.nan, 0, 0, 0, 0, 0, 1]))
+        cell.world.set_pose(cell.task.bodies["cube"], np.array([np.nan, 0, 0, 0, 0, 0, 1]))
     else:
-        cell.arm.put(np.full(7, np.nan))
+        cell.arm.reset_joints(np.full(7, np.nan))
     with pytest.raises(SimulationError, match=r"physics has diverged.*Reset the environment"):
         env.step(actions[0])
     for seen, wanted in zip(play(), before, strict=True):
@@ -150,8 +150,8 @@ def test_a_thing_that_falls_off_the_table_or_is_thrown_ends_nothing(away: float)
     env = TabletopVectorEnv(1, task="pick", privileged=True)
     env.reset(seed=0)
     cell = env.batch.cells[0]
-    pose = cell.world.pose(cell.task.bodies["cube"])
-    cell.world.place(cell.task.bodies["cube"], pose + np.array([away, 0, 0, 0, 0, 0, 0]))
+    pose = cell.world.get_pose(cell.task.bodies["cube"])
+    cell.world.set_pose(cell.task.bodies["cube"], pose + np.array([away, 0, 0, 0, 0, 0, 0]))
     ended = False
     while not ended:
         seen, _, done, cut, infos = env.step(np.zeros((1, 7)))
@@ -221,7 +221,12 @@ def test_a_data_set_of_something_else_is_no_demonstration_of_the_task(
 
 def test_a_loss_that_is_no_number(folder: Folder, capsys: Text) -> None:
     make_set(folder / "set")
-    words = ("tasks=[]", "demonstrations.sets=[set]", "train.learning_rate=1e30", "train.warmup=0")
+    words = (
+        "tasks=[]",
+        "demonstrations.sets=[set]",
+        "train.learning_rate=1e30",
+        "train.warmup_steps=0",
+    )
     assert main((*TRAIN, *SMALL, *words)) == 2
     assert "train anew with a lower train.learning_rate than 1e+30" in capsys.readouterr().err
     assert not (folder / "run/checkpoints").exists()
@@ -240,7 +245,7 @@ def embodied_at(folder: Path, *words: str, **options: Any) -> subprocess.Popen[s
 
 
 def columns(folder: Path) -> Mapping[str, Any]:
-    return read_set(folder / "run/demonstrations/panda_reach").columns
+    return read_dataset(folder / "run/demonstrations/panda_reach").columns
 
 
 def same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -345,7 +350,7 @@ def cut(file: Path) -> None:
 def test_a_damaged_checkpoint(
     name: str, spoil: Callable[[Path], Any], message: str, run: Path, folder: Folder, capsys: Text
 ) -> None:
-    spoil(find(run) / name)
+    spoil(find_checkpoint(run) / name)
     refused(("eval", "run"), message, folder, capsys)
     refused(("eval", "run", "--video", "film.mp4"), message, folder, capsys)
     older = sorted((run / "checkpoints").glob("[0-9]*"))[0]

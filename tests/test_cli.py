@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embodied.cli import bench
-from embodied.cli.main import main, parser
+from embodied.cli.main import build_parser, main
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("demo", "train", "eval", "bench", "view", "data")
@@ -57,7 +57,7 @@ def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     program = (
-        "import sys\nfrom embodied.cli.main import parser\nparser().format_help()\n"
+        "import sys\nfrom embodied.cli.main import build_parser\nbuild_parser().format_help()\n"
         "heavy = {'torch', 'numba', 'cv2', 'scipy', 'trimesh', 'av', 'rerun'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -76,7 +76,7 @@ def test_the_module_runs_and_reports_its_version() -> None:
 @pytest.mark.parametrize("word", ["trian", "--nonsense"])
 def test_an_unknown_command_or_option_is_refused(word: str) -> None:
     with pytest.raises(SystemExit) as stop:
-        parser().parse_args([word])
+        build_parser().parse_args([word])
     assert stop.value.code == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 import trimesh
 
 from embodied.cli.main import main
-from embodied.viz.recorder import load
+from embodied.viz.recorder import load_recording
 
 
 def frames(file: Path) -> int:
@@ -48,7 +48,7 @@ def test_a_users_mesh_is_explored_filmed_and_reported(flat: Path, tmp_path: Path
     seen = re.search(r"<b>(\d+) %</b><span>of the floor seen", page)
     assert seen is not None
     assert int(seen[1]) >= 90
-    recording = load(out)
+    recording = load_recording(out)
     assert len(recording) > 10
     assert frames(out / "episode.mp4") >= len(recording)
     assert "Finding things" not in page  # nothing in the mesh has a name

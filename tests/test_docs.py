@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embodied import config
-from embodied.cli.main import parser
+from embodied.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +64,7 @@ def commands() -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("guide", "words"), commands())
 def test_every_command_in_a_guide_is_understood(guide: str, words: list[str]) -> None:
-    args = parser().parse_known_args(words)[0]
+    args = build_parser().parse_known_args(words)[0]
     assert args.command == words[0], guide
     for word in words:
         if word.startswith(("nav/", "manip/")):

@@ -17,6 +17,7 @@ BASE = (
     "embodied.types",
     "embodied.files",
     "embodied.config",
+    "embodied.config_aliases",
     "embodied.registry",
 )
 
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "embodied.serving.wire",
     ),
     "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
+    "embodied.config": ("embodied.config_aliases", "embodied.errors", "embodied.files"),
     "embodied.nn": BASE,
     "embodied.perception": (*BASE, "embodied.nn", "maps"),
     "embodied.memory": (*BASE, "maps"),
@@ -72,8 +74,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "robots.lerobot_layout",
         "robots.video",
     ),
+    "embodied.rollout": (*BASE, "embodied.policies.base"),
     "embodied.training": (
         *BASE,
+        "embodied.rollout",
         "embodied.policies",
         "embodied.perception",
         "embodied.tasks",
@@ -84,6 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "embodied.viz": ("embodied", "maps", "robots"),
     "embodied.evaluation": (
         *BASE,
+        "embodied.rollout",
         "embodied.policies",
         "embodied.perception",
         "embodied.simulators",
@@ -95,6 +100,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "embodied.demo": (
         *BASE,
+        "embodied.rollout",
         "embodied.evaluation",
         "embodied.policies",
         "embodied.simulators",

@@ -67,10 +67,10 @@ def test_a_trained_arm_is_taken_from_its_run(tmp_path: Path) -> None:
     from embodied.training.manipulation.config import ManipulationTraining
 
     torch.set_num_threads(1)
-    words = Vocabulary.build(("pick up the red cube and hold it at the green ball",)).words
+    words = Vocabulary.from_texts(("pick up the red cube and hold it at the green ball",)).words
     inputs = RobotInputs(("front", "wrist"), (32, 32), 8, 7, 3, 20, "ee_delta", words)
     tiny = BackboneConfig(tiny=TinyConfig(width=32, channels=(8, 16)))
-    learned = VisuomotorConfig(method="act", chunk=8, execute=4, backbone=tiny)
+    learned = VisuomotorConfig(method="act", chunk_size=8, n_action_steps=4, backbone=tiny)
     policy = make_policy(inputs, learned)
     policy.normalization = {
         "observation.state": {"min": [-1.0] * 8, "max": [1.0] * 8},
@@ -96,4 +96,4 @@ def test_a_scene_of_ones_own_is_played_in(tmp_path: Path) -> None:
     scene = evaluator.settings.task.navigation.scene
     assert scene.files == (str(tmp_path / "flat.glb"),)
     assert evaluator.settings.evaluation.episodes == 7
-    assert evaluator.identities(2) == ["test-0", "test-1"]
+    assert evaluator.list_episode_names(2) == ["test-0", "test-1"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from embodied.results import (
     Metric,
     ResultsError,
-    metric,
+    build_metric,
+    compute_wilson_interval,
     read_results,
     summarize,
-    wilson,
     write_results,
 )
 
@@ -29,19 +29,19 @@ def test_wilson_matches_published_values() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+        assert compute_wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_contains_the_rate(case: tuple[int, int]) -> None:
-    low, high = wilson(*case)
+    low, high = compute_wilson_interval(*case)
     assert 0 <= low <= case[0] / case[1] <= high <= 1
 
 
 def test_flags_get_the_wilson_interval() -> None:
     mean, interval = summarize([True] * 9 + [False])
     assert mean == 0.9
-    assert interval == wilson(9, 10)
+    assert interval == compute_wilson_interval(9, 10)
 
 
 def test_the_bootstrap_agrees_with_the_normal_interval_and_repeats() -> None:
@@ -64,7 +64,9 @@ def test_values_without_a_mean_are_refused(values: list[float]) -> None:
 
 def test_the_schema_and_the_merge(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
-    write_results(file, {"a.b": metric([1, 0, 1, 1], "run a")}, seeds=[3, 1], config_digest="x")
+    write_results(
+        file, {"a.b": build_metric([1, 0, 1, 1], "run a")}, seeds=[3, 1], config_digest="x"
+    )
     write_results(file, {"c": Metric(2.0, 5, (1.5, 2.5), "run c")}, seeds=[2], config_digest="y")
     content = json.loads(file.read_text())
     assert set(content) == {"metrics", "seeds", "config_digest", "versions", "machine"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embodied.evaluation.navigation import summarise
+from embodied.evaluation.navigation import summarise_metrics
 from embodied.results import ResultsError, paired_bootstrap, paired_metric, summarize
 
 
@@ -47,8 +47,8 @@ def test_what_cannot_be_paired_is_refused(a: list[float], b: list[float]) -> Non
 
 def test_one_gain_of_a_hundred_is_no_certain_gain() -> None:
     gains = [{"success": float(number == 0)} for number in range(100)]
-    gained = summarise(gains, "", "gain", differences=True)["gain.success"]
+    gained = summarise_metrics(gains, "", "gain", differences=True)["gain.success"]
     assert gained.value == pytest.approx(0.01)
     assert gained.ci95[0] == 0
-    flags = summarise(gains, "")["success"]
+    flags = summarise_metrics(gains, "")["success"]
     assert flags.ci95[0] > 0  # Wilson: one success is one

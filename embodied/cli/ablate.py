@@ -9,7 +9,7 @@ from typing import Any
 from embodied.cli.options import (
     JSON_HELP,
     OVERRIDES_HELP,
-    command,
+    add_command,
     command_line,
     print_table,
     require_json,
@@ -32,7 +32,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "ablate", "compare the variants of Meta-Explore", TEXT, run)
+    parser = add_command(commands, "ablate", "compare the variants of Meta-Explore", TEXT, run)
     parser.add_argument("what", metavar="RUN", help="folder of a trained agent")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
@@ -67,8 +67,14 @@ def run(args: argparse.Namespace) -> int:
     from embodied.evaluation.base import write_episodes
     from embodied.files import require_writable
     from embodied.results import write_results
-    from embodied.tasks.vln.source import load
-    from embodied.training.vln.ablation import Outcome, ablate, figures, pick, variants
+    from embodied.tasks.vln.source import load_source
+    from embodied.training.vln.ablation import (
+        VariantOutcome,
+        compute_figures,
+        list_variants,
+        run_ablation,
+        select_variants,
+    )
 
     if args.json:
         require_json(args.json)
@@ -76,19 +82,19 @@ def run(args: argparse.Namespace) -> int:
         require_writable(args.episodes_to)
     network, settings = _open(args)
     task = replace(settings.task, split=args.split, episodes=args.episodes)
-    known = variants(settings.meta)
-    chosen = pick(args.variants, known) if args.variants else known
-    outcomes: list[Outcome] = []
-    source = load(task)
+    known = list_variants(settings.meta)
+    chosen = select_variants(args.variants, known) if args.variants else known
+    outcomes: list[VariantOutcome] = []
+    source = load_source(task)
     names = [episode.id for episode in source.episodes]
-    for outcome in ablate(network, task, source, chosen, args.envs, args.seed):
+    for outcome in run_ablation(network, task, source, chosen, args.envs, args.seed):
         outcomes.append(outcome)
         if args.episodes_to:
             file = args.episodes_to / f"{outcome.name}.jsonl"
             write_episodes(file, names, [{**e, **outcome.costs} for e in outcome.episodes])
-        print(f"{outcome.name}: success {outcome.values('success').mean():.3f}", flush=True)
+        print(f"{outcome.name}: success {outcome.get_values('success').mean():.3f}", flush=True)
     line = command_line(args, "--json", "--episodes-to")
-    found = figures(outcomes, line)
+    found = compute_figures(outcomes, line)
     _table(outcomes, found)
     if args.json:
         prefix = args.key or f"ablation.{task.dataset}.{args.split}"
@@ -115,7 +121,7 @@ def _open(args: argparse.Namespace) -> tuple[Any, Any]:
             "variants of Meta-Explore. Train one with: embodied train vln/meta_explore_houses"
         )
     source = f"{checkpoint.path}/config.yaml"
-    settings = configuration.build(VLNTrainConfig, checkpoint.config(), source=source)
+    settings = configuration.build(VLNTrainConfig, checkpoint.load_config(), source=source)
     return network, configuration.override(settings, args.overrides)
 
 

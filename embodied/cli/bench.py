@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import JSON_HELP, command, command_line, require_json
-from embodied.errors import ConfigError, EmbodiedError, nearest
+from embodied.cli.options import JSON_HELP, add_command, command_line, require_json
+from embodied.errors import ConfigError, EmbodiedError, suggest_nearest
 from embodied.results import Metric, write_results
 
 TEXT = """\
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "bench", "measure speed against peers and limits", TEXT, run)
+    parser = add_command(commands, "bench", "measure speed against peers and limits", TEXT, run)
     parser.add_argument(
         "name",
         metavar="NAME",
@@ -60,7 +60,7 @@ def _load(name: str) -> Callable[..., dict[str, Any]]:
             "of the repository"
         )
     if name not in known:
-        raise ConfigError(f"unknown benchmark '{name}': {nearest(name, known)}")
+        raise ConfigError(f"unknown benchmark '{name}': {suggest_nearest(name, known)}")
     file = FOLDER / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"embodied_benchmark_{name}", file)
     if spec is None or spec.loader is None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import command
+from embodied.cli.options import add_command
 
 TEXT = """\
 Calibrate an arm of bus servos (SO-100, SO-101): you move it by hand; the ranges are noted, stored
@@ -22,7 +22,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "calibrate", "calibrate a servo arm, lay it down", TEXT, run)
+    parser = add_command(commands, "calibrate", "calibrate a servo arm, lay it down", TEXT, run)
     parser.add_argument("robot", metavar="NAME|FILE", help="recipe of the arm")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="laid over the recipe"
@@ -37,12 +37,17 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked for."""
     from embodied.errors import ConfigError
     from embodied.files import require_writable
-    from robots.calibration import calibrate, install, load_calibration, save_calibration
+    from robots.calibration import (
+        calibrate_servos,
+        install_calibration,
+        load_calibration,
+        save_calibration,
+    )
     from robots.feetech import FeetechArm
-    from robots.robot_config import open_cell
+    from robots.robot_config import load_robot
 
-    cell = open_cell(args.robot, args.overrides)
-    with cell.arm() as arm:
+    cell = load_robot(args.robot, args.overrides)
+    with cell.open_arm() as arm:
         if not isinstance(arm, FeetechArm):
             raise ConfigError(
                 f"{args.robot} is driven by '{cell.config.driver}', which needs no calibration; "
@@ -56,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
         arm.bus.open()
         try:
             if known:
-                install(arm.bus, known, _ask)
+                install_calibration(arm.bus, known, _ask)
                 print("stored in the servos")
             else:
-                save_calibration(args.out, calibrate(arm.bus, _ask, _entered))
+                save_calibration(args.out, calibrate_servos(arm.bus, _ask, _entered))
                 print(f"stored in the servos and in {args.out}; name that file in the recipe")
         finally:
             arm.bus.close()
@@ -72,8 +77,8 @@ def _rest(cell: Any, arm: Any) -> int:
 
     from embodied.errors import ConfigError
     from robots.bridge import Bridge
-    from robots.calibration import rest
-    from robots.rollout import go_to
+    from robots.calibration import move_to_rest
+    from robots.rollout import move_to_joints
 
     if not arm.options.rest:
         raise ConfigError(
@@ -81,13 +86,13 @@ def _rest(cell: Any, arm: Any) -> int:
             "recipe; embodied view robot shows them"
         )
     with Bridge(arm, cell.model, cell.safety) as bridge:
-        rest(
-            lambda pose: go_to(bridge, pose),
+        move_to_rest(
+            lambda pose: move_to_joints(bridge, pose),
             lambda: np.array(arm.state().positions),
             np.array(arm.options.rest),
         )
         bridge.close()
-        arm.release()
+        arm.disable_torque()
     print("at rest; the torque is off")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import JSON_HELP, command, command_line, print_table, require_json
+from embodied.cli.options import JSON_HELP, add_command, command_line, print_table, require_json
 
 TEXT = """\
 Join what several trainings of one agent (seeds) did on the same episodes, and compare agents
@@ -36,7 +36,7 @@ Table = Mapping[str, Mapping[str, float]]
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "compare", "join seeds, compare agents in pairs", TEXT, run)
+    parser = add_command(commands, "compare", "join seeds, compare agents in pairs", TEXT, run)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE|DIR", help="one per training")
     parser.add_argument(
         "--against",
@@ -110,7 +110,7 @@ def _read(paths: Sequence[Path]) -> dict[str, list[Table]]:
 
 
 def _rivals(args: argparse.Namespace, agents: Mapping[str, list[Table]]) -> list[Table]:
-    from embodied.errors import ConfigError, nearest
+    from embodied.errors import ConfigError, suggest_nearest
     from embodied.evaluation.base import read_episodes
 
     if not args.against:
@@ -123,7 +123,7 @@ def _rivals(args: argparse.Namespace, agents: Mapping[str, list[Table]]) -> list
         return [read_episodes(path) for path in args.against]
     (name, *more) = args.against
     if more or name not in agents:
-        raise ConfigError(f"--against {' '.join(args.against)}: {nearest(name, agents)}")
+        raise ConfigError(f"--against {' '.join(args.against)}: {suggest_nearest(name, agents)}")
     return agents[name]
 
 
@@ -151,9 +151,9 @@ def _figures(tables: Sequence[Table], line: str, each: bool) -> dict[str, Any]:
 
 def _mean(values: Any, line: str) -> Any:
     """Average (S, N) over trainings and episodes; one training's as `embodied eval` does it."""
-    from embodied.results import metric, seed_metric
+    from embodied.results import build_metric, seed_metric
 
-    return metric(values[0], line) if len(values) == 1 else seed_metric(values, line)
+    return build_metric(values[0], line) if len(values) == 1 else seed_metric(values, line)
 
 
 def _gains(tables: Sequence[Table], rivals: Sequence[Table], line: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import command
+from embodied.cli.options import add_command
 
 TEXT = """\
 Bring scenes onto the disk and see which formats and data sets Embodied reads.
@@ -31,7 +31,7 @@ READABLE = (
 
 def add_parser(commands: Any) -> None:
     """Add the command and its two sub-commands."""
-    parser = command(
+    parser = add_command(
         commands, "data", "unpack scenes, list the formats that can be read", TEXT, run
     )
     parts = parser.add_subparsers(title="sub-commands", dest="part", metavar="unpack | list")
@@ -46,9 +46,9 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command."""
     if args.part == "unpack":
-        from embodied.simulators.scenes.unpack import unpack
+        from embodied.simulators.scenes.unpack import unpack_archive
 
-        unpack(args.archive, args.target)
+        unpack_archive(args.archive, args.target)
         print(f"unpacked {args.archive} into {args.target}")
     elif args.part == "list":
         width = max(len(name) for name, _ in READABLE)

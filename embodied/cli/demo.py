@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import OVERRIDES_HELP, command, command_line, require_scene
+from embodied.cli.options import OVERRIDES_HELP, add_command, command_line, require_scene
 
 TEXT = """\
 See everything at once, in eight to ten minutes on two cores: make houses, train a navigation policy
@@ -27,7 +27,9 @@ ARM = "manip"
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "demo", "train, test and show an agent, in one report", TEXT, run)
+    parser = add_command(
+        commands, "demo", "train, test and show an agent, in one report", TEXT, run
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if arm:
         from embodied.demo import manipulation as showcase_arm
 
-        report = showcase_arm.run(showcase_arm.load_settings(recipe, overrides), out,
+        report = showcase_arm.run_arm_demo(showcase_arm.load_settings(recipe, overrides), out,
                                   command_line(args))  # fmt: skip
         print(f"\nreport: {report}\nfilms:  {out / 'before.mp4'}, {out / 'after.mp4'}")
         return 0
@@ -68,6 +70,6 @@ def run(args: argparse.Namespace) -> int:
     from embodied.demo import navigation as showcase
 
     settings = showcase.load_settings(recipe, overrides)
-    report = showcase.run(settings, out, args.scene, command_line(args))
+    report = showcase.run_demo(settings, out, args.scene, command_line(args))
     print(f"\nreport: {report}\nfilm:   {out / 'episode.mp4'}")
     return 0

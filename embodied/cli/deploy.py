@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import command, print_table
-from embodied.cli.view_robot import view
+from embodied.cli.options import add_command, print_table
+from embodied.cli.view_robot import serve_view
 
 TEXT = """\
 Run a policy on an arm. Every command passes the guard: limits, workspace, speed of the tool, age.
@@ -33,7 +33,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "deploy", "let a policy drive an arm", TEXT, run)
+    parser = add_command(commands, "deploy", "let a policy drive an arm", TEXT, run)
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="laid over the robot's recipe"
     )
@@ -64,17 +64,17 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open everything, run in a supervised child, say how it went."""
     from embodied.files import require_writable
-    from robots.robot_config import open_cell
-    from robots.supervisor import supervise
+    from robots.robot_config import load_robot
+    from robots.supervisor import supervise_process
 
-    cell = open_cell(args.robot, args.overrides)  # errors in the recipe before anything is started
+    cell = load_robot(args.robot, args.overrides)  # errors in the recipe before anything is started
     if args.record:
         require_writable(args.record.parent)
 
     def rescue() -> None:
         _rescue(cell)
 
-    return supervise(lambda pulse: _guarded(lambda: _deploy(args, cell, pulse)), rescue)
+    return supervise_process(lambda pulse: _guarded(lambda: _deploy(args, cell, pulse)), rescue)
 
 
 def _guarded(work: Callable[[], int]) -> int:
@@ -92,23 +92,23 @@ def _guarded(work: Callable[[], int]) -> int:
 
 def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) -> int:
     from robots.bridge import Bridge
-    from robots.state_machine import State
+    from robots.state_machine import BridgeState
 
     with ExitStack() as stack:
         drive = stack.enter_context(_driver(args))
-        arm = stack.enter_context(cell.arm())
+        arm = stack.enter_context(cell.open_arm())
         sensors = _sensors(args.sensors, arm, cell)
         log = stack.enter_context(_recorder(args, cell)) if args.record else None
         bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log, pulse=pulse))
         if args.view is not None:
-            stack.enter_context(view(bridge, cell, args.view))
+            stack.enter_context(serve_view(bridge, cell, args.view))
         print(f"{args.robot} connected", flush=True)
         ended = drive(bridge, sensors)
-        status = bridge.status()
-    rows = sorted((name, str(count)) for name, count in status.counts.items())
+        status = bridge.get_status()
+    rows = sorted((name, str(count)) for name, count in status.verdict_counts.items())
     print_table(("commands", "count"), rows)
     print(ended)
-    well = status.state is not State.FAULT
+    well = status.state is not BridgeState.FAULT
     return 0 if (_recorded(log, cell, arm.features.rate) if log else True) and well else 1
 
 
@@ -117,21 +117,25 @@ def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
     """Give what drives a bridge, with what sees beside the arm, and then says how it went."""
     if args.replay:
         from robots.episode import read_episode
-        from robots.replay import replay
+        from robots.replay import replay_episode
 
         episode = read_episode(args.replay)
-        yield lambda bridge, _: f"{replay(bridge, episode)} setpoints of {args.replay} made again"
+        yield (
+            lambda bridge, _: (
+                f"{replay_episode(bridge, episode)} setpoints of {args.replay} made again"
+            )
+        )
         return
-    from robots.rollout import go_to, run_policy
+    from robots.rollout import move_to_joints, run_policy
 
     def drive(bridge: Any, sensors: Any) -> str:
         require_arm(metadata, bridge.device.features.model)
         if args.go_to_start:
-            go_to(bridge, _start(metadata))
+            move_to_joints(bridge, _start(metadata))
         print(f"{args.policy} drives it for {args.seconds} s", flush=True)
         outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds, sensors)
         verdict = getattr(sensors, "verdict", "")
-        ended = f"ended after {outcome.seconds:.1f} s: {outcome.ended}"
+        ended = f"ended after {outcome.seconds:.1f} s: {outcome.end_reason}"
         return f"{ended}\n{verdict}" if verdict else ended
 
     with _policy(args) as (infer, metadata):
@@ -141,7 +145,7 @@ def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
 @contextmanager
 def _policy(args: argparse.Namespace) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """Give what answers observations, and what it says of itself."""
-    from embodied.cli.serve import open_served, read_key
+    from embodied.cli.serve import open_served_policy, read_key
     from embodied.serving.client import PolicyClient
 
     if args.policy.startswith(("ws://", "wss://")):
@@ -149,7 +153,7 @@ def _policy(args: argparse.Namespace) -> Iterator[tuple[Any, Mapping[str, Any]]]
             client.connect(10.0)
             yield client.infer, client.metadata
         return
-    served = open_served(args.policy, args.robot)
+    served = open_served_policy(args.policy, args.robot)
 
     def infer(observation: Any, *, observed_at: float) -> Any:
         return served.infer(dict(observation))
@@ -203,30 +207,30 @@ def require_arm(metadata: Mapping[str, Any], model: str) -> None:
 
 def _config(args: argparse.Namespace, metadata: Mapping[str, Any]) -> Any:
     """Take from a policy's metadata what it says; a server of openpi's says nothing of this."""
-    from robots.rollout import RunConfig
+    from robots.rollout import RolloutConfig
 
-    usual = RunConfig()
-    return RunConfig(
+    usual = RolloutConfig()
+    return RolloutConfig(
         prompt=args.prompt,
-        period=float(metadata.get("period", usual.period)),
+        action_period=float(metadata.get("period", usual.action_period)),
         action_size=int(metadata.get("action_size", usual.action_size)),
     )
 
 
 def _recorder(args: argparse.Namespace, cell: Any) -> Any:
-    from robots.episode import Origin
+    from robots.episode import RecordingOrigin
     from robots.recorder import Recorder
 
-    return Recorder(args.record, Origin.of(args.robot, cell.model, cell.safety))
+    return Recorder(args.record, RecordingOrigin.describe_arm(args.robot, cell.model, cell.safety))
 
 
 def _recorded(recorder: Any, cell: Any, rate: float) -> bool:
     """Say where the recording is and whether it kept every limit, by a second opinion."""
-    from robots.audit import audit
+    from robots.audit import audit_episode
     from robots.episode import read_episode
 
     print(f"recorded in {recorder.path}" + (f": {recorder.problem}" if recorder.problem else ""))
-    found = audit(read_episode(recorder.path), cell.model, cell.safety, rate)
+    found = audit_episode(read_episode(recorder.path), cell.model, cell.safety, rate)
     print(found)
     return not found.findings
 
@@ -242,7 +246,7 @@ def _rescue(cell: Any) -> None:
     if cell.config.emulator:
         return  # it died with that process
     try:
-        with cell.arm() as arm, arm:
+        with cell.open_arm() as arm, arm:
             arm.stop(StopCategory.STOP_THEN_POWER_OFF)
     except DeviceError as error:
         print(f"error: {error}. USE THE EMERGENCY STOP", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 from embodied.cli.options import (
     JSON_HELP,
     OVERRIDES_HELP,
-    command,
+    add_command,
     command_line,
     print_table,
     require_json,
@@ -34,7 +34,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "eval", "measure a policy on unseen scenes", TEXT, run)
+    parser = add_command(commands, "eval", "measure a policy on unseen scenes", TEXT, run)
     parser.add_argument("what", metavar="RECIPE|RUN", help="recipe, or folder of a trained policy")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
     from embodied.errors import ConfigError
-    from embodied.evaluation.base import GAIN, Filmed, open_evaluator, write_episodes
-    from embodied.evaluation.navigation import summarise
+    from embodied.evaluation.base import GAIN, FilmedEvaluator, open_evaluator, write_episodes
+    from embodied.evaluation.navigation import summarise_metrics
     from embodied.files import require_writable
     from embodied.results import write_results
 
@@ -76,21 +76,25 @@ def run(args: argparse.Namespace) -> int:
         evaluator.use_scene(args.scene, 10**9 if chosen else 10)
     if args.json:
         require_json(args.json)  # before the work, not after it
-    if args.video and not isinstance(evaluator, Filmed):
+    if args.video and not isinstance(evaluator, FilmedEvaluator):
         raise ConfigError(f"--video {args.video}: only policies of arms (manip/...) are filmed")
     for path in (*(p and p.parent for p in (args.episodes, args.video)), args.explain):
         if path:
             require_writable(path)
-    episodes = evaluator.play(args.explain)
+    episodes = evaluator.play_episodes(args.explain)
     line = command_line(args, "--json", "--episodes", "--explain", "--video")
-    metrics = summarise(episodes, line)
+    metrics = summarise_metrics(episodes, line)
     parts_line = command_line(args, "--json", "--episodes", "--video")  # --explain plays some
-    for part, some in evaluator.parts().items() if isinstance(evaluator, Filmed) else ():
-        metrics |= summarise(some, parts_line, part, differences=part == GAIN)
+    for part, some in (
+        evaluator.group_episodes().items() if isinstance(evaluator, FilmedEvaluator) else ()
+    ):
+        metrics |= summarise_metrics(some, parts_line, part, differences=part == GAIN)
     shown = [
-        name for name in metrics if name in evaluator.shown or name.endswith((".success", ".steps"))
+        name
+        for name in metrics
+        if name in evaluator.shown_metrics or name.endswith((".success", ".steps"))
     ]
-    shown.sort(key=lambda name: [*evaluator.shown, name].index(name))
+    shown.sort(key=lambda name: [*evaluator.shown_metrics, name].index(name))
     rows = [
         (name, f"{m.value:.3f}", f"[{m.ci95[0]:.3f}, {m.ci95[1]:.3f}]", str(m.n))
         for name, m in ((name, metrics[name]) for name in shown)
@@ -98,16 +102,16 @@ def run(args: argparse.Namespace) -> int:
     print_table(("metric", "mean", "95 % interval", "episodes"), rows)
     if args.json:
         prefix = args.key or evaluator.key
-        renamed = {evaluator.published.get(name, name): m for name, m in metrics.items()}
+        renamed = {evaluator.published_names.get(name, name): m for name, m in metrics.items()}
         named = {f"{prefix}.{name}" if prefix else name: m for name, m in renamed.items()}
         digest = config.digest(evaluator.settings)
         write_results(args.json, named, seeds=[evaluator.seed], config_digest=digest)
         print(f"figures written to {args.json}")
     if args.episodes:
-        write_episodes(args.episodes, evaluator.identities(len(episodes)), episodes)
+        write_episodes(args.episodes, evaluator.list_episode_names(len(episodes)), episodes)
         print(f"episodes written to {args.episodes}")
-    if args.video and isinstance(evaluator, Filmed):
-        print(f"film of {evaluator.film(args.video)} frames written to {args.video}")
+    if args.video and isinstance(evaluator, FilmedEvaluator):
+        print(f"film of {evaluator.write_film(args.video)} frames written to {args.video}")
     if args.explain:
         page = evaluator.write_page(args.explain, command_line(args))
         print(f"explanations written to {args.explain}, page: {page}")

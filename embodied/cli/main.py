@@ -26,7 +26,7 @@ from embodied.cli import (
     train,
     view,
 )
-from embodied.errors import ConfigError, EmbodiedError, nearest
+from embodied.errors import ConfigError, EmbodiedError, suggest_nearest
 
 COMMANDS: tuple[ModuleType, ...] = (
     demo, train, evaluate, ablate, compare, serve, deploy, calibrate, bench, view, data,
@@ -50,7 +50,7 @@ examples:
 `embodied COMMAND --help` explains one command."""
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     top = argparse.ArgumentParser(
         prog="embodied",
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 success, 2 a user's error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    top = parser()
+    top = build_parser()
     try:
         args, rest = top.parse_known_args(arguments)
         if args.command is None:
@@ -141,7 +141,8 @@ def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
         elif word.startswith("-"):
             options = [o for a in args.command_parser._actions for o in a.option_strings]
             raise ConfigError(
-                f"unknown option '{word}' of 'embodied {args.command}': {nearest(word, options)}"
+                f"unknown option '{word}' of 'embodied {args.command}': "
+                f"{suggest_nearest(word, options)}"
             )
         else:
             raise ConfigError(

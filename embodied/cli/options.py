@@ -15,7 +15,7 @@ JSON_HELP = "also write the figures to this file; keys already in it are kept"
 OVERRIDES_HELP = "settings laid over the recipe, e.g. seed=1 task.max_steps=300"
 
 
-def command(
+def add_command(
     commands: Any, name: str, summary: str, text: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     """Add one command with a one-line summary and a longer text with examples."""

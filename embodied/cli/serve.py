@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import command
+from embodied.cli.options import add_command
 
 TEXT = """\
 Serve a policy over a websocket that openpi's client understands, too. Listens on this machine only,
@@ -22,7 +22,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "serve", "serve a policy over the network", TEXT, run)
+    parser = add_command(commands, "serve", "serve a policy over the network", TEXT, run)
     parser.add_argument("what", metavar="RUN|reach", help="folder of a trained policy, or: reach")
     parser.add_argument(
         "--robot", metavar="NAME|FILE", help="whose arm it is for; the one it was trained on"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         private_key=args.private_key,
         deadline=args.deadline,
     )
-    with PolicyServer(open_served(args.what, args.robot), config) as server:
+    with PolicyServer(open_served_policy(args.what, args.robot), config) as server:
         print(f"serving {args.what} at {server.uri}; stop with Ctrl-C", flush=True)
         server.wait()
     return 0
@@ -75,7 +75,7 @@ def read_key(file: Path | None) -> str:
     return key
 
 
-def open_served(what: str, robot: str | None) -> Any:
+def open_served_policy(what: str, robot: str | None) -> Any:
     """Load a policy that can be served.
 
     Args:
@@ -90,11 +90,11 @@ def open_served(what: str, robot: str | None) -> Any:
 
     if what == "reach":
         from embodied.policies.chunk.reach import ReachPolicy
-        from robots.robot_config import open_cell
+        from robots.robot_config import load_robot
 
         if not robot:
             raise ConfigError("serve reach: say for which arm, e.g. --robot fr3_twin")
-        return ReachPolicy(open_cell(robot).model.home)
+        return ReachPolicy(load_robot(robot).model.home)
     from embodied.policies.chunk.base import ChunkPolicy
     from embodied.serving.arm_policy import ServedArmPolicy
     from embodied.serving.checkpoint import ServedCheckpoint
@@ -104,7 +104,7 @@ def open_served(what: str, robot: str | None) -> Any:
     if isinstance(policy, ChunkPolicy):
         space, arm = None, ""
         if policy.inputs.control == "ee_delta":
-            space, arm = _tool_space(checkpoint.config(), robot)
+            space, arm = _tool_space(checkpoint.load_config(), robot)
         return ServedArmPolicy(policy, space, {"checkpoint": what, "arm": arm})
     name = str(checkpoint.meta.get("policy", ""))
     return ServedCheckpoint(policy, {"policy": name, "checkpoint": what})
@@ -113,18 +113,19 @@ def open_served(what: str, robot: str | None) -> Any:
 def _tool_space(tree: Mapping[str, Any], robot: str | None) -> tuple[Any, str]:
     """Return what turns tool motions into joint angles, and the model of the arm it does it for."""
     from embodied import config
-    from embodied.errors import ConfigError, nearest
+    from embodied.errors import ConfigError, suggest_nearest
     from embodied.simulators.bullet import RIGS, Rig
     from embodied.simulators.bullet.tool_space import ToolSpace
     from embodied.tasks.tabletop import TabletopConfig
-    from robots.robot_config import open_cell
+    from robots.robot_config import load_robot
 
     task = config.build(TabletopConfig, tree.get("task", {}), source="config.yaml")
     rigs = {spec.model: name for name, spec in RIGS.items()}
-    model = open_cell(robot).model.name if robot else RIGS[task.robot].model
+    model = load_robot(robot).model.name if robot else RIGS[task.robot].model
     if model not in rigs:
         raise ConfigError(
             f"the policy moves the tool, and where that is on '{model}' is not known: "
-            f"{nearest(model, rigs)}; add a row to RIGS (embodied/simulators/bullet/rigs.py)"
+            f"{suggest_nearest(model, rigs)}; add a row to RIGS "
+            f"(embodied/simulators/bullet/rigs.py)"
         )
     return ToolSpace(Rig(rigs[model]), task.position_step, task.rotation_step), model

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import OVERRIDES_HELP, command
+from embodied.cli.options import OVERRIDES_HELP, add_command
 from embodied.errors import ConfigError
 
 TEXT = """\
@@ -27,7 +27,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "train", "train a policy from a recipe", TEXT, run)
+    parser = add_command(commands, "train", "train a policy from a recipe", TEXT, run)
     parser.add_argument("recipe", metavar="RECIPE", help="name (nav/pointnav_ppo) or YAML file")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help=OVERRIDES_HELP
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     kind = str(tree.pop("trainer", "ppo"))
     train = registry.resolve("trainer", kind)
-    if kind in registry.names("completion"):
+    if kind in registry.list_names("completion"):
         tree = registry.resolve("completion", kind)(tree)
     settings = config.build(
         typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"

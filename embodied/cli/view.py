@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embodied.cli import view_robot, view_sos
-from embodied.cli.options import command
+from embodied.cli.options import add_command
 from embodied.errors import ConfigError
 
 TEXT = """\
@@ -23,7 +23,7 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     text = TEXT + view_sos.HELP + "\n" + view_robot.HELP
-    parser = command(commands, "view", "open a recording in Rerun, or watch an arm", text, run)
+    parser = add_command(commands, "view", "open a recording in Rerun, or watch an arm", text, run)
     parser.add_argument(
         "run", metavar="RUN", help="folder of a demo or a recording, or: sos, robot"
     )
@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"'{extra}' is not understood; only `embodied view robot` takes more")
     if args.run == "sos":
         return view_sos.run(args)
-    from embodied.viz.recorder import load
-    from embodied.viz.rerun import show
+    from embodied.viz.recorder import load_recording
+    from embodied.viz.rerun import show_recording
 
-    recording = load(Path(args.run))
-    show(recording, args.save)
+    recording = load_recording(Path(args.run))
+    show_recording(recording, args.save)
     if args.save:
         print(f"{len(recording)} steps written to {args.save}; open it with: rerun {args.save}")
     return 0

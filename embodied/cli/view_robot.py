@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embodied.viz.robot_view import RobotView
     from robots.bridge import Bridge
     from robots.model import ArmModel
-    from robots.robot_config import Cell
+    from robots.robot_config import RobotSetup
 
 HELP = """
 An arm's readings within its limits, in your browser, with nobody in command (Ctrl-C ends it). Look
@@ -31,8 +31,10 @@ at them before the first `embodied deploy`; that has the same page with --view:
   embodied view robot my_so101.yaml --port 8080 safety.workspace.floor=0.03
 """
 
-PICTURE = (480, 360)
-PATIENCE = 20.0  # with the drawing of the twin; the first picture comes after it has started [s]
+PICTURE_SIZE = (480, 360)
+STARTUP_TIMEOUT = (
+    20.0  # with the drawing of the twin; the first picture comes after it has started [s]
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,18 +50,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Connect and serve the page until Ctrl-C."""
     from robots.bridge import Bridge
-    from robots.robot_config import open_cell
+    from robots.robot_config import load_robot
 
     if not args.robot:
         raise ConfigError("view robot: which one? E.g. embodied view robot fr3_twin")
-    cell = open_cell(args.robot, args.overrides)
+    cell = load_robot(args.robot, args.overrides)
     for number in (signal.SIGTERM, signal.SIGHUP):  # leave the arm in good order then, too
         signal.signal(number, signal.default_int_handler)
     try:
         with (
-            cell.arm() as arm,
+            cell.open_arm() as arm,
             Bridge(arm, cell.model, cell.safety) as bridge,
-            view(bridge, cell, args.port),
+            serve_view(bridge, cell, args.port),
         ):
             print(f"{args.robot} connected, nobody in command; Ctrl-C ends this", flush=True)
             while True:  # in slices: a signal just before an endless wait would not end it
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def view(bridge: Bridge, cell: Cell, port: int) -> Iterator[RobotView]:
+def serve_view(bridge: Bridge, cell: RobotSetup, port: int) -> Iterator[RobotView]:
     """Serve the page of a running bridge and say where it is; with pictures of the twin.
 
     Raises:
@@ -88,7 +90,7 @@ def view(bridge: Bridge, cell: Cell, port: int) -> Iterator[RobotView]:
 
 
 @contextmanager
-def _twin_camera(bridge: Bridge, cell: Cell) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+def _twin_camera(bridge: Bridge, cell: RobotSetup) -> Iterator[Callable[[], NDArray[np.uint8]]]:
     """Give pictures of the twin as it stands, by a second twin in a process of its own.
 
     While PyBullet draws, for 30 to 100 ms, no other thread of its process runs: the control loop
@@ -103,16 +105,16 @@ def _twin_camera(bridge: Bridge, cell: Cell) -> Iterator[Callable[[], NDArray[np
     theirs.close()
 
     def picture() -> NDArray[np.uint8]:
-        measured = bridge.status().arm
+        measured = bridge.get_status().arm_state
         if measured is None:
             raise EmbodiedError("nothing has been measured yet")
         opening = 1.0 if measured.gripper is None else measured.gripper
         try:
             ours.send_bytes(np.append(measured.positions, opening).astype(np.float64).tobytes())
-            if not ours.poll(PATIENCE):
+            if not ours.poll(STARTUP_TIMEOUT):
                 ours.close()  # its late answer would be taken for that to a later question
-                raise EmbodiedError(f"the twin was not drawn within {PATIENCE} s")
-            width, height = PICTURE
+                raise EmbodiedError(f"the twin was not drawn within {STARTUP_TIMEOUT} s")
+            width, height = PICTURE_SIZE
             return np.frombuffer(ours.recv_bytes(), np.uint8).reshape(height, width, 3)
         except (EOFError, OSError) as error:
             raise EmbodiedError("the process that draws the twin has ended") from error
@@ -121,7 +123,7 @@ def _twin_camera(bridge: Bridge, cell: Cell) -> Iterator[Callable[[], NDArray[np
         yield picture
     finally:
         ours.close()
-        drawing.join(PATIENCE / 10)
+        drawing.join(STARTUP_TIMEOUT / 10)
         if drawing.is_alive():
             drawing.terminate()
 
@@ -146,4 +148,4 @@ def _draw(line: Connection, model: ArmModel, options: Mapping[str, Any]) -> None
             twin.command(Setpoint(np.array(positions), still, float(opening)))
             now += settle
             twin.state()
-            line.send_bytes(twin.image(*PICTURE).tobytes())
+            line.send_bytes(twin.render_image(*PICTURE_SIZE).tobytes())

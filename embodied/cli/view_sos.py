@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from embodied.categories import SOS_CATEGORIES
     from embodied.files import atomic_write
     from embodied.perception.landmarks import find_landmarks
-    from embodied.perception.sos import References, cosine, spectrum
+    from embodied.perception.sos import ReferenceSpectra, compute_spectrum, cosine_similarity
     from embodied.viz.spectra import draw_spectrum
 
     if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.words and not rows:
         raise ConfigError(f"--words {args.words!r} names no object of a known category")
     canvas, photo, title = _viewpoint(args) if args.viewpoint else _rendered(args)
-    found = spectrum(torch.from_numpy(np.array(canvas)), args.scale)
-    words = References(scale=args.scale).reference(rows)
+    found = compute_spectrum(torch.from_numpy(np.array(canvas)), args.scale)
+    words = ReferenceSpectra(scale=args.scale).compute_spectra(rows)
     picture = draw_spectrum(
         canvas, found.numpy(), SOS_CATEGORIES, photo=photo, title=title,
         words=words.sum(dim=0).numpy() if rows else None,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     for k in np.argsort(-area, kind="stable"):
         if area[k] > 0:
             print(f"{SOS_CATEGORIES[k]:<18}{area[k]:7.2%} of the view")
-    for row, value in zip(rows, cosine(words, found[None])[:, 0].tolist(), strict=True):
+    for row, value in zip(rows, cosine_similarity(words, found[None])[:, 0].tolist(), strict=True):
         print(f"cosine with '{SOS_CATEGORIES[row]}': {value:.3f}")
     print(f"picture: {args.out}")
     return 0
@@ -72,20 +72,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _viewpoint(args: argparse.Namespace) -> tuple[NDArray[np.bool_], None, str]:
     """Return the canvas of REVERIE's boxes around a viewpoint."""
-    from embodied.simulators.annotations import data_folder
+    from embodied.simulators.annotations import find_data_folder
     from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld
     from embodied.simulators.panoramas import ObjectBoxes
 
     scan, _, viewpoint = args.viewpoint.partition("_")
-    root = data_folder(args.data)
-    graph = ConnectivityFiles(root).graph(scan)
+    root = find_data_folder(args.data)
+    graph = ConnectivityFiles(root).read_graph(scan)
     if viewpoint not in graph.places:
         raise NavigationError(
             f"--viewpoint {args.viewpoint}: scan '{scan}' has no viewpoint '{viewpoint}'; it has "
             f"{len(graph.places)}, e.g. {scan}_{graph.places[0]}"
         )
-    world = ConnectivityWorld(scan, graph, ObjectBoxes.below(root))
-    canvas = world.percept(graph.places.index(viewpoint)).canvas
+    world = ConnectivityWorld(scan, graph, ObjectBoxes.from_data_folder(root))
+    canvas = world.observe_place(graph.places.index(viewpoint)).canvas
     return canvas, None, f"{scan} {viewpoint}: annotated objects within 3 m"
 
 
@@ -103,12 +103,12 @@ def _rendered(
         ("rgb", "semantic"), 1024, 512, position=(0.0, 1.4, 0.0), projection="equirectangular"
     )
     simulator = Simulator(scene, camera)
-    point = _point(args.at, simulator.pathfinder.sample(simulator.rng).reshape(3))
-    feet = simulator.pathfinder.snap(point).reshape(3)
+    point = _point(args.at, simulator.pathfinder.sample_points(simulator.rng).reshape(3))
+    feet = simulator.pathfinder.snap_points(point).reshape(3)
     if not np.isfinite(feet).all():
         raise NavigationError(f"--at {args.at}: no walkable floor near there in {scene.name}")
-    simulator.place(feet[None], [0.0])
-    images = simulator.observe()
+    simulator.place_agents(feet[None], [0.0])
+    images = simulator.get_observations()
     table = np.array([SOS_INDEX.get(name, -1) for name in scene.categories])
     canvas = semantic_to_canvas(table[images["semantic"][0]], len(SOS_CATEGORIES))
     title = f"{scene.name} at x = {feet[0]:.2f}, z = {feet[2]:.2f}"

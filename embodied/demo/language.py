@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied import config as configuration
-from embodied.demo.progress import stage
+from embodied.demo.progress import report_stage
 from embodied.errors import ConfigError
 from embodied.evaluation import navigation as evaluation
-from embodied.evaluation.explain import choose, floor_plans, reference
+from embodied.evaluation.explain import (
+    choose_episodes,
+    compute_reference_spectrum,
+    draw_floor_plans,
+)
 from embodied.evaluation.vln import VLNEvaluator
 from embodied.results import Metric
 from embodied.tasks.vln.config import VLNConfig
@@ -22,7 +26,7 @@ from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train
 from embodied.viz.topdown import FloorPlan
 from embodied.viz.traces import Explanation
-from embodied.viz.traces import load as load_traces
+from embodied.viz.traces import load_traces as load_traces
 
 COMPARED: dict[str, tuple[str, ...]] = {
     "random": ("policy=random",),
@@ -82,7 +86,7 @@ class LanguageOutcome:
     references: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def run(settings: LanguageConfig, seed: int, out: Path, line: str) -> LanguageOutcome:
+def run_language_demo(settings: LanguageConfig, seed: int, out: Path, line: str) -> LanguageOutcome:
     """Train (or take up a run of the same settings), test and explain.
 
     Args:
@@ -94,22 +98,24 @@ def run(settings: LanguageConfig, seed: int, out: Path, line: str) -> LanguageOu
     outcome = LanguageOutcome()
     training = replace(settings.training, seed=seed)
     folder = out / f"language-{configuration.digest(training)[:8]}"
-    with stage("Training Meta-Explore on instructions in procedural houses"):
+    with report_stage("Training Meta-Explore on instructions in procedural houses"):
         train(training, folder, resume=True)
     outcome.curve = read_metrics(folder)
     traces = out / "traces"
     for old in traces.glob("*.json"):  # of other settings
         old.unlink()
     for name, overrides in COMPARED.items():
-        with stage(f"Following {settings.episodes} instructions in unseen houses: {name}"):
+        with report_stage(f"Following {settings.episodes} instructions in unseen houses: {name}"):
             player = VLNEvaluator(str(folder), [*_test(settings, seed), *overrides], "latest")
-            played = player.play(traces if name == "meta_explore" else None)
-        outcome.scores[name] = evaluation.summarise(played, line)
-    with stage("Explaining what Meta-Explore did"):
-        outcome.shown = choose(load_traces(traces), settings.shown)
+            played = player.play_episodes(traces if name == "meta_explore" else None)
+        outcome.scores[name] = evaluation.summarise_metrics(played, line)
+    with report_stage("Explaining what Meta-Explore did"):
+        outcome.shown = choose_episodes(load_traces(traces), settings.shown)
         task = replace(player.settings.task, split=settings.split)
-        outcome.plans = floor_plans(outcome.shown, task)
-        outcome.references = {e.name: reference(e.instruction) for e in outcome.shown}
+        outcome.plans = draw_floor_plans(outcome.shown, task)
+        outcome.references = {
+            e.name: compute_reference_spectrum(e.instruction) for e in outcome.shown
+        }
     return outcome
 
 

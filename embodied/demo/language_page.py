@@ -22,18 +22,18 @@ NAMES = {
 }
 
 
-def tiles(outcome: LanguageOutcome) -> list[tuple[str, str]]:
+def build_tiles(outcome: LanguageOutcome) -> list[tuple[str, str]]:
     """Return the figures shown large."""
     success = outcome.scores["meta_explore"]["success"]
     text = f"Meta-Explore: instructions followed to the end, of {success.n} in unseen houses"
     return [(f"{100 * success.value:.0f} %", text)]
 
 
-def sections(settings: LanguageConfig, outcome: LanguageOutcome) -> list[Section]:
+def build_sections(settings: LanguageConfig, outcome: LanguageOutcome) -> list[Section]:
     """Return the sections about instructions."""
     parts = [_comparison(settings.training.meta, outcome)]
     for shown in outcome.shown:
-        parts += explanations.sections(
+        parts += explanations.build_sections(
             shown,
             outcome.plans.get(shown.world),
             outcome.references.get(shown.name),

@@ -12,11 +12,11 @@ import numpy as np
 
 from embodied import config as configuration
 from embodied.demo import manipulation_page as arm_pages
-from embodied.demo.progress import stage
+from embodied.demo.progress import report_stage
 from embodied.errors import ConfigError
 from embodied.evaluation.base import Episodes
 from embodied.evaluation.manipulation import ManipulationEvaluator, RefinementEvaluator
-from embodied.evaluation.navigation import summarise
+from embodied.evaluation.navigation import summarise_metrics
 from embodied.results import Metric, paired_metric, write_results
 from embodied.training.log import read_metrics
 from embodied.training.manipulation import refinement, trainer
@@ -48,21 +48,21 @@ class ArmDemoConfig:
 
 
 @dataclass
-class Outcome:
+class ArmDemoOutcome:
     """What the stages leave for the report.
 
     Attributes:
         episodes: of the policy before and after refinement, on the same initial states.
         scores: their means.
         gains: what was gained in each episode, averaged.
-        learned, refined: rows of both trainings.
+        training_rows, refinement_rows: rows of both trainings.
     """
 
     episodes: dict[str, Episodes] = field(default_factory=dict)
     scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
     gains: dict[str, Metric] = field(default_factory=dict)
-    learned: list[dict[str, Any]] = field(default_factory=list)
-    refined: list[dict[str, Any]] = field(default_factory=list)
+    training_rows: list[dict[str, Any]] = field(default_factory=list)
+    refinement_rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def load_settings(recipe: str, overrides: Sequence[str]) -> ArmDemoConfig:
@@ -70,7 +70,7 @@ def load_settings(recipe: str, overrides: Sequence[str]) -> ArmDemoConfig:
     return configuration.load(ArmDemoConfig, recipe, overrides)
 
 
-def run(settings: ArmDemoConfig, out: Path, line: str) -> Path:
+def run_arm_demo(settings: ArmDemoConfig, out: Path, line: str) -> Path:
     """Run the demo into folder `out` and return the report's path.
 
     Args:
@@ -78,23 +78,23 @@ def run(settings: ArmDemoConfig, out: Path, line: str) -> Path:
         out: writable folder, made if needed.
         line: the command as typed, for the report.
     """
-    begun, outcome = time.monotonic(), Outcome()
+    begun, outcome = time.monotonic(), ArmDemoOutcome()
     training = replace(settings.training, seed=settings.seed)
     name = training.tasks[0]
     base = out / f"training-{configuration.digest(training)[:8]}"
     count = training.demonstrations.episodes
-    with stage(f"Recording {count} demonstrations of '{name}' and imitating them"):
+    with report_stage(f"Recording {count} demonstrations of '{name}' and imitating them"):
         trainer.train(training, base, resume=True)
-    outcome.learned = read_metrics(base)
+    outcome.training_rows = read_metrics(base)
     refined = _refine(settings, base, out)
-    outcome.refined = read_metrics(refined)
+    outcome.refinement_rows = read_metrics(refined)
     tests = {BEFORE: (ManipulationEvaluator, base), AFTER: (RefinementEvaluator, refined)}
     for moment, (evaluator, folder) in tests.items():
-        with stage(f"Testing and filming it {moment} the refinement"):
+        with report_stage(f"Testing and filming it {moment} the refinement"):
             test = evaluator(str(folder), _test(training, moment), "best")
-            outcome.episodes[moment] = test.play()
-            outcome.scores[moment] = summarise(outcome.episodes[moment], line)
-            test.film(out / f"{moment}.mp4")
+            outcome.episodes[moment] = test.play_episodes()
+            outcome.scores[moment] = summarise_metrics(outcome.episodes[moment], line)
+            test.write_film(out / f"{moment}.mp4")
     _compare(outcome, line)
     write_results(
         out / "results.json", _published(outcome), seeds=[settings.seed, training.evaluation.seed],
@@ -102,17 +102,19 @@ def run(settings: ArmDemoConfig, out: Path, line: str) -> Path:
     )  # fmt: skip
     configuration.save(settings, out / "config.yaml")
     minutes = (time.monotonic() - begun) / 60
-    page = arm_pages.build(settings, outcome, out, line, minutes)
-    return report.write(page, out / "report.html")
+    page = arm_pages.build_arm_page(settings, outcome, out, line, minutes)
+    return report.write_report(page, out / "report.html")
 
 
 def _refine(settings: ArmDemoConfig, base: Path, out: Path) -> Path:
     """Refine the policy, or take up a run of the same settings where it stopped."""
-    tree = refinement.complete({**settings.refinement, "base": str(base), "which": "best"})
+    tree = refinement.complete_config({**settings.refinement, "base": str(base), "which": "best"})
     config = configuration.build(RefinementTraining, tree, source="refinement")
     config = replace(config, seed=settings.seed)
     folder = out / f"refinement-{configuration.digest(config)[:8]}"
-    with stage(f"Refining it online: {config.refinement.steps:,} control steps of trial and error"):
+    with report_stage(
+        f"Refining it online: {config.refinement.steps:,} control steps of trial and error"
+    ):
         refinement.train(config, folder, resume=True)
     return folder
 
@@ -125,7 +127,7 @@ def _test(training: ManipulationTraining, moment: str) -> list[str]:
     return [*same, "evaluation.base=false"] if moment == AFTER else same
 
 
-def _compare(outcome: Outcome, line: str) -> None:
+def _compare(outcome: ArmDemoOutcome, line: str) -> None:
     """Work out what every episode gained."""
     before, after = (outcome.episodes[moment] for moment in (BEFORE, AFTER))
     for name in arm_pages.FIGURES.values():
@@ -133,7 +135,7 @@ def _compare(outcome: Outcome, line: str) -> None:
         outcome.gains[name] = paired_metric(now, then, line)
 
 
-def _published(outcome: Outcome) -> dict[str, Metric]:
+def _published(outcome: ArmDemoOutcome) -> dict[str, Metric]:
     parts: dict[str, Mapping[str, Metric]] = {**outcome.scores, "gain": outcome.gains}
     return {
         f"demo.manip.{part}.{name}": metric

@@ -13,7 +13,7 @@ from embodied.viz.manipulation import CAPTION
 from embodied.viz.report import Figure, Report, Section, Table
 
 if TYPE_CHECKING:
-    from embodied.demo.manipulation import ArmDemoConfig, Outcome
+    from embodied.demo.manipulation import ArmDemoConfig, ArmDemoOutcome
 
 BEFORE, AFTER = "before", "after"
 """The refinement."""
@@ -27,12 +27,12 @@ FIGURES = {
 """What is compared: its title, and its name among the figures of an episode."""
 
 
-def build(
-    settings: ArmDemoConfig, outcome: Outcome, out: Path, line: str, minutes: float
+def build_arm_page(
+    settings: ArmDemoConfig, outcome: ArmDemoOutcome, out: Path, line: str, minutes: float
 ) -> Report:
     """Lay out the page."""
     training = settings.training
-    task, wanted = training.of(training.tasks[0]), training.evaluation
+    task, wanted = training.get_task_config(training.tasks[0]), training.evaluation
     before, after = (outcome.scores[moment] for moment in (BEFORE, AFTER))
     return Report(
         title="An arm that learns by watching, then by trying",
@@ -48,7 +48,9 @@ def build(
             (f"{before['steps'].value:.0f} → {after['steps'].value:.0f}", "control steps, 20 Hz"),
         ],
         sections=[_before(out), _after(outcome, out, wanted.episodes), _learning(outcome)],
-        facts=pages.facts(settings, line, minutes, f"{settings.seed}, evaluation {wanted.seed}"),
+        facts=pages.list_facts(
+            settings, line, minutes, f"{settings.seed}, evaluation {wanted.seed}"
+        ),
     )
 
 
@@ -61,11 +63,11 @@ def _before(out: Path) -> Section:
     )
 
 
-def _after(outcome: Outcome, out: Path, episodes: int) -> Section:
+def _after(outcome: ArmDemoOutcome, out: Path, episodes: int) -> Section:
     rows = [
         (
             title,
-            *(pages.interval(outcome.scores[moment][name]) for moment in (BEFORE, AFTER)),
+            *(pages.format_interval(outcome.scores[moment][name]) for moment in (BEFORE, AFTER)),
             _signed(outcome.gains[name]),
         )
         for title, name in FIGURES.items()
@@ -83,10 +85,15 @@ def _after(outcome: Outcome, out: Path, episodes: int) -> Section:
     )
 
 
-def _learning(outcome: Outcome) -> Section:
+def _learning(outcome: ArmDemoOutcome) -> Section:
     charts = (
-        (outcome.learned, "loss", "gradient steps", "imitation: loss"),
-        (outcome.refined, "success", "control steps", "refinement: episodes while exploring"),
+        (outcome.training_rows, "loss", "gradient steps", "imitation: loss"),
+        (
+            outcome.refinement_rows,
+            "success",
+            "control steps",
+            "refinement: episodes while exploring",
+        ),
     )
     figures = [
         Figure(f"{label.capitalize()}.", svg=line_chart([_series(rows, name)], axis, label))

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from embodied import config as configuration
 from embodied.demo import language_page as language_pages
-from embodied.results import Metric, machine, versions
+from embodied.results import Metric, describe_machine, get_package_versions
 from embodied.viz.charts import Bar, Series, bar_chart, line_chart
-from embodied.viz.live import Episode
+from embodied.viz.live import FilmedEpisode
 from embodied.viz.report import Figure, Report, Section, Table
-from embodied.viz.topdown import FloorPlan, floor_plan
+from embodied.viz.topdown import FloorPlan, render_floor_plan
 from maps.grid.occupancy import OccupancyMap
 
 if TYPE_CHECKING:
-    from embodied.demo.navigation import DemoConfig, Found, Outcome
+    from embodied.demo.navigation import DemoConfig, DemoOutcome, SearchResult
 
 NAMES = {
     "random": "random walk",
@@ -33,36 +33,36 @@ MOMENTS = 3
 CURVES = (("success", "success"), ("SPL", "spl"))
 
 
-def label(category: str) -> str:
+def label_category(category: str) -> str:
     """Return a class name as people write it."""
     return SIMPLE.get(category, category.replace("_", " "))
 
 
-def build(
+def build_demo_page(
     settings: DemoConfig,
-    outcome: Outcome,
+    outcome: DemoOutcome,
     out: Path,
     scene: Path | None,
     line: str,
     minutes: float,
 ) -> Report:
     """Lay out the page."""
-    explored = outcome.explored
+    explored = outcome.exploration
     if explored is None:
         raise ValueError("the report needs an exploration")
-    plan = floor_plan(explored.world.scene, float(explored.path[0, 1]))
+    plan = render_floor_plan(explored.world.scene, float(explored.path[0, 1]))
     place = scene.name if scene else "a generated house"
     sections = [_film(out), _exploration(explored, plan)]
-    if outcome.found:
-        sections.append(_searches(outcome.found, plan))
+    if outcome.searches:
+        sections.append(_searches(outcome.searches, plan))
     if outcome.language is not None:
-        sections += language_pages.sections(settings.language, outcome.language)
+        sections += language_pages.build_sections(settings.language, outcome.language)
     if outcome.scores:
         sections += [_comparison(settings, outcome), _learning(settings, outcome)]
     return Report(
         title="An agent in a house it has never seen",
         lead=f"It explores {place} with a depth camera and a map it draws itself"
-        + (", then finds what it is asked for" if outcome.found else "")
+        + (", then finds what it is asked for" if outcome.searches else "")
         + (
             ". Two more, trained in a few minutes, are tested in houses they have not met: one "
             "reaches points, the other follows instructions and explains its decisions."
@@ -75,12 +75,12 @@ def build(
     )
 
 
-def _tiles(outcome: Outcome, explored: Episode) -> list[tuple[str, str]]:
+def _tiles(outcome: DemoOutcome, explored: FilmedEpisode) -> list[tuple[str, str]]:
     seen = explored.info["coverage"]
     tiles = [(f"{100 * seen:.0f} %", f"of the floor seen in {explored.info['steps']} steps")]
-    if outcome.found:
-        good = sum(f.success for f in outcome.found)
-        tiles.append((f"{good} of {len(outcome.found)}", "things found"))
+    if outcome.searches:
+        good = sum(f.success for f in outcome.searches)
+        tiles.append((f"{good} of {len(outcome.searches)}", "things found"))
     if outcome.scores:
         trained = outcome.scores["recurrent"]
         success, spl = trained["success"], trained["spl"]
@@ -92,7 +92,7 @@ def _tiles(outcome: Outcome, explored: Episode) -> list[tuple[str, str]]:
             (f"{spl.value:.2f}", "trained policy: success weighted by path length (SPL)"),
         ]
     if outcome.language is not None:
-        tiles += language_pages.tiles(outcome.language)
+        tiles += language_pages.build_tiles(outcome.language)
     return tiles
 
 
@@ -106,16 +106,16 @@ def _film(out: Path) -> Section:
     )
 
 
-def _exploration(explored: Episode, plan: FloorPlan) -> Section:
+def _exploration(explored: FilmedEpisode, plan: FloorPlan) -> Section:
     figures = []
     for step, seen in _moments(explored):
-        share = 100 * explored.curve[step]["coverage"]
+        share = 100 * explored.metric_curve[step]["coverage"]
         path = explored.path[: step + 1]
-        image = plan.draw(seen=seen, path=path, agent=(path[-1], explored.headings[step]))
+        image = plan.draw_overlay(seen=seen, path=path, agent=(path[-1], explored.headings[step]))
         figures.append(Figure(f"Step {step}: {share:.0f} % of the floor seen.", image))
-    steps = [c["steps"] for c in explored.curve]
+    steps = [c["steps"] for c in explored.metric_curve]
     chart = line_chart(
-        [Series("coverage", steps, [c["coverage"] for c in explored.curve])],
+        [Series("coverage", steps, [c["coverage"] for c in explored.metric_curve])],
         "steps",
         "floor seen",
         y_range=(0.0, 1.0),
@@ -134,33 +134,35 @@ def _exploration(explored: Episode, plan: FloorPlan) -> Section:
     )
 
 
-def _moments(explored: Episode) -> list[tuple[int, OccupancyMap]]:
+def _moments(explored: FilmedEpisode) -> list[tuple[int, OccupancyMap]]:
     """Choose moments whose coverage is spread evenly, the last one included."""
-    moments = [*explored.moments, (len(explored.path) - 1, explored.seen)]
-    shares = np.array([explored.curve[step]["coverage"] for step, _ in moments])
+    moments = [*explored.map_snapshots, (len(explored.path) - 1, explored.final_map)]
+    shares = np.array([explored.metric_curve[step]["coverage"] for step, _ in moments])
     wanted = np.linspace(shares[0], shares[-1], MOMENTS + 1)[1:]
     chosen = sorted({int(np.searchsorted(shares, w - 1e-9)) for w in wanted[:-1]})
     return [moments[i] for i in chosen] + [moments[-1]]
 
 
-def _searches(found: Sequence[Found], plan: FloorPlan) -> Section:
+def _searches(found: Sequence[SearchResult], plan: FloorPlan) -> Section:
     figures = []
     for search in found:
-        episode, name = search.episode, label(search.thing)
+        episode, name = search.episode, label_category(search.category)
         what = f"Where it stopped after {episode.info['steps']} steps"
         badge = "found" if search.success else "not found"
-        image = outline(episode, search.thing)
+        image = draw_outline(episode, search.category)
         figures.append(
             Figure(f"“Find: {name}.” {what}.", image, badge=badge, good=search.success, photo=True)
         )
     for search in found:
         episode = search.episode
-        image = plan.draw(
-            seen=episode.seen, path=episode.path, agent=(episode.path[-1], episode.headings[-1])
+        image = plan.draw_overlay(
+            seen=episode.final_map,
+            path=episode.path,
+            agent=(episode.path[-1], episode.headings[-1]),
         )
         info = episode.info
         text = f"Its way: {info['path_length']:.1f} m; shortest: {info['geodesic']:.1f} m."
-        figures.append(Figure(f"{label(search.thing).capitalize()}. {text}", image))
+        figures.append(Figure(f"{label_category(search.category).capitalize()}. {text}", image))
     return Section(
         "Finding things",
         "Each search starts somewhere else with an empty map. The agent explores until its "
@@ -171,21 +173,21 @@ def _searches(found: Sequence[Found], plan: FloorPlan) -> Section:
     )
 
 
-def outline(episode: Episode, thing: str) -> NDArray[np.uint8]:
+def draw_outline(episode: FilmedEpisode, thing: str) -> NDArray[np.uint8]:
     """Return the episode's last camera image with the pixels of a class outlined."""
-    image = episode.last["rgb"].copy()
+    image = episode.last_images["rgb"].copy()
     number = list(episode.world.scene.categories).index(thing)
-    mask = (episode.last["semantic"] == number).astype(np.uint8)
+    mask = (episode.last_images["semantic"] == number).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for color, width in (((255, 255, 255), 6), ((226, 62, 87), 3)):
         cv2.drawContours(image, contours, -1, color, width, cv2.LINE_AA)
     return image
 
 
-def _comparison(settings: DemoConfig, outcome: Outcome) -> Section:
+def _comparison(settings: DemoConfig, outcome: DemoOutcome) -> Section:
     rows = []
     for name, scores in outcome.scores.items():
-        cells = [interval(scores[key]) for key in ("success", "spl")]
+        cells = [format_interval(scores[key]) for key in ("success", "spl")]
         rows.append(
             (
                 NAMES[name],
@@ -227,19 +229,21 @@ def _comparison(settings: DemoConfig, outcome: Outcome) -> Section:
     )
 
 
-def interval(metric: Metric) -> str:
+def format_interval(metric: Metric) -> str:
     """Return a figure with its 95 % interval as text."""
     return f"{metric.value:.2f} [{metric.ci95[0]:.2f}, {metric.ci95[1]:.2f}]"
 
 
-def _learning(settings: DemoConfig, outcome: Outcome) -> Section:
+def _learning(settings: DemoConfig, outcome: DemoOutcome) -> Section:
     rows = [r for r in outcome.curve if r.get("episodes") and r.get("success") is not None]
     minutes = outcome.curve[-1]["cpu_seconds"] / 60 if outcome.curve else 0.0
     figures = []
     if rows:
         steps = np.array([r["step"] for r in rows], float)
         series = [
-            Series(name, steps, smooth([r[key] for r in rows], [r["episodes"] for r in rows]))
+            Series(
+                name, steps, smooth_values([r[key] for r in rows], [r["episodes"] for r in rows])
+            )
             for name, key in CURVES
             if all(r.get(key) is not None for r in rows)
         ]
@@ -269,7 +273,9 @@ def _learning(settings: DemoConfig, outcome: Outcome) -> Section:
     )
 
 
-def smooth(values: Sequence[float], weights: Sequence[float], span: int = 9) -> NDArray[np.float64]:
+def smooth_values(
+    values: Sequence[float], weights: Sequence[float], span: int = 9
+) -> NDArray[np.float64]:
     """Return the moving average of (N,) values with (N,) weights over `span` neighbours."""
     kernel = np.ones(min(span, len(values)))
     w = np.asarray(weights, float)
@@ -279,12 +285,12 @@ def smooth(values: Sequence[float], weights: Sequence[float], span: int = 9) -> 
 
 def _facts(settings: DemoConfig, line: str, minutes: float) -> list[tuple[str, str]]:
     seeds = f"{settings.seed}, evaluation {settings.evaluation.seed}"
-    return facts(settings, line, minutes, seeds)
+    return list_facts(settings, line, minutes, seeds)
 
 
-def facts(settings: object, line: str, minutes: float, seeds: str) -> list[tuple[str, str]]:
+def list_facts(settings: object, line: str, minutes: float, seeds: str) -> list[tuple[str, str]]:
     """Return what repeating a demo takes, name and value."""
-    box = machine()
+    box = describe_machine()
     return [
         ("command", line),
         ("time", f"{minutes:.1f} minutes"),
@@ -294,5 +300,8 @@ def facts(settings: object, line: str, minutes: float, seeds: str) -> list[tuple
             "settings",
             f"digest {configuration.digest(settings)}, saved as config.yaml beside this page",
         ),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
+        (
+            "versions",
+            ", ".join(f"{name} {version}" for name, version in get_package_versions().items()),
+        ),
     ]

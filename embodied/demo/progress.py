@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stage(text: str) -> Iterator[None]:
+def report_stage(text: str) -> Iterator[None]:
     """Name a stage when it begins, and how long it took when it ends."""
     begun = time.monotonic()
     print(f"{text} ...", flush=True)

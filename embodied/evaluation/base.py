@@ -23,13 +23,13 @@ class Evaluator(Protocol):
 
     Attributes:
         settings: the whole configuration.
-        shown: names of the figures printed, in order.
-        published: metric name -> its name in the JSON file, where it differs.
+        shown_metrics: names of the figures printed, in order.
+        published_names: metric name -> its name in the JSON file, where it differs.
     """
 
     settings: Any
-    shown: Sequence[str]
-    published: Mapping[str, str]
+    shown_metrics: Sequence[str]
+    published_names: Mapping[str, str]
 
     @property
     def key(self) -> str:  # noqa: D102 - start of the published names
@@ -43,7 +43,7 @@ class Evaluator(Protocol):
         """Play in one scene file, at most so many episodes."""
         ...
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes; `explain` is a folder for what the policy thought."""
         ...
 
@@ -51,7 +51,7 @@ class Evaluator(Protocol):
         """Draw what `play` left in the folder of explanations; return the page's path."""
         ...
 
-    def identities(self, count: int) -> Sequence[str]:
+    def list_episode_names(self, count: int) -> Sequence[str]:
         """Return a name for each of the first `count` episodes, the same for every policy."""
         ...
 
@@ -61,14 +61,14 @@ GAIN = "gain"
 
 
 @runtime_checkable
-class Filmed(Protocol):
+class FilmedEvaluator(Protocol):
     """What evaluations of arms offer beside that."""
 
-    def parts(self) -> Mapping[str, Episodes]:
+    def group_episodes(self) -> Mapping[str, Episodes]:
         """Return the episodes of each task played, where there are several."""
         ...
 
-    def film(self, path: Path) -> int:
+    def write_film(self, path: Path) -> int:
         """Write a film of some episodes; return the number of its frames."""
         ...
 
@@ -85,7 +85,7 @@ def open_evaluator(what: str, overrides: Sequence[str], which: str = "latest") -
     if Path(what).is_dir():
         from embodied.training.checkpoint import open_checkpoint
 
-        tree = open_checkpoint(what, which).config()
+        tree = open_checkpoint(what, which).load_config()
     else:
         tree = configuration.read_recipe(what)
     kind = str(tree.get("evaluator", tree.get("trainer", "ppo")))

@@ -14,16 +14,16 @@ from tqdm import tqdm
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.files import ensure_folder, write_text
 from embodied.perception.landmarks import find_landmarks
-from embodied.perception.sos import References
+from embodied.perception.sos import ReferenceSpectra
 from embodied.policies.vln.trace import EXPLOIT
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses import open_scene
 from embodied.viz import explanations, report, traces
-from embodied.viz.topdown import FloorPlan, floor_plan
+from embodied.viz.topdown import FloorPlan, render_floor_plan
 from embodied.viz.traces import Explanation
 
-PAGE = "index.html"
-MOST = 12
+PAGE_NAME = "index.html"
+MAX_EPISODES = 12
 """Episodes drawn on a page: some 2 MB; the files hold all of them."""
 
 
@@ -32,14 +32,14 @@ def trace_file(folder: Path, episode: str) -> Path:
     return folder / ("".join(c if c.isalnum() or c in "-_." else "_" for c in episode) + ".json")
 
 
-def save(folder: Path, episode: str, trace: Mapping[str, Any]) -> None:
+def save_trace(folder: Path, episode: str, trace: Mapping[str, Any]) -> None:
     """Write the trace of one episode."""
     text = json.dumps({**trace, "episode": episode}, default=_plain)
     write_text(trace_file(ensure_folder(folder), episode), text + "\n")
 
 
 def write_page(folder: Path, episodes: Sequence[str], task: VLNConfig, line: str = "") -> Path:
-    """Draw the traces of some episodes, at most `MOST` of them, as one page.
+    """Draw the traces of some episodes, at most `MAX_EPISODES` of them, as one page.
 
     Args:
         folder: of the traces; the page goes there, too.
@@ -51,22 +51,22 @@ def write_page(folder: Path, episodes: Sequence[str], task: VLNConfig, line: str
         NavigationError: a trace cannot be read.
         SceneError: a house cannot be built again for its picture.
     """
-    every = [e for name in episodes for e in traces.load(trace_file(folder, name))]
-    shown = choose(every, MOST)
+    every = [e for name in episodes for e in traces.load_traces(trace_file(folder, name))]
+    shown = choose_episodes(every, MAX_EPISODES)
     facts = [("traces", str(folder))] + ([("command", line)] if line else [])
-    page = explanations.build(
+    page = explanations.build_explanation_page(
         shown,
         "Why it went there",
-        plans=floor_plans(shown, task) if task.dataset == "houses" else None,
-        reference={e.name: reference(e.instruction) for e in shown},
+        plans=draw_floor_plans(shown, task) if task.dataset == "houses" else None,
+        reference={e.name: compute_reference_spectrum(e.instruction) for e in shown},
         names=SOS_CATEGORIES,
         facts=facts,
         of=every,
     )
-    return report.write(page, folder / PAGE)
+    return report.write_report(page, folder / PAGE_NAME)
 
 
-def choose(explained: Sequence[Explanation], count: int) -> list[Explanation]:
+def choose_episodes(explained: Sequence[Explanation], count: int) -> list[Explanation]:
     """Return the episodes to show: successes with a correction first, then the other ones, of
     different houses as long as there are some.
     """
@@ -85,22 +85,22 @@ def choose(explained: Sequence[Explanation], count: int) -> list[Explanation]:
     return picked
 
 
-def reference(instruction: str) -> NDArray[np.float32]:
+def compute_reference_spectrum(instruction: str) -> NDArray[np.float32]:
     """Return the spectrum (K, F) of all landmarks of an instruction together."""
     rows = [mark.row for mark in find_landmarks(instruction)]
-    references = References()
+    references = ReferenceSpectra()
     if not rows:
         return np.zeros((len(SOS_INDEX), references.width // 2 + 1), np.float32)
-    found: NDArray[np.float32] = references.reference(rows).amax(dim=0).numpy()
+    found: NDArray[np.float32] = references.compute_spectra(rows).amax(dim=0).numpy()
     return found
 
 
-def floor_plans(shown: Iterable[Explanation], task: VLNConfig) -> dict[str, FloorPlan]:
+def draw_floor_plans(shown: Iterable[Explanation], task: VLNConfig) -> dict[str, FloorPlan]:
     """Return a picture of each house, of the storey its first episode begins on."""
     starts = {e.world: e.start[1] for e in reversed(list(shown))}
     plans = {}
     for name, height in tqdm(starts.items(), desc="floor plans", disable=None, leave=False):
-        plans[name] = floor_plan(open_scene(task.houses, name), height)
+        plans[name] = render_floor_plan(open_scene(task.houses, name), height)
     return plans
 
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.policies.chunk.base import ChunkPolicy
-from embodied.policies.chunk.sc_vla.labels import imagined_position
+from embodied.policies.chunk.sc_vla.labels import compute_imagined_position
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
 from embodied.tasks.tabletop.views import TableViews
-from embodied.viz.manipulation import TILE, Image, Scene, grid, project, tile
+from embodied.viz.manipulation import TILE, Image, TileScene, draw_grid, draw_tile, project_points
 from embodied.viz.video import write_video
 
 LINGER = RATE
 """Frames that the end of the last episode stays on the screen."""
 
 
-class Take:
+class FilmedTask:
     """Some episodes of one task, filmed step by step.
 
     Args:
@@ -36,13 +36,13 @@ class Take:
         self._env = TabletopVectorEnv(count, task)
         self._seed = seed
 
-    def frames(self) -> list[list[Image]]:
+    def render_frames(self) -> list[list[Image]]:
         """Return one list of tiles per episode, as long as it took."""
         env, policy, count = self._env, self._policy, self._count
         observation, _ = env.reset(seed=self._seed)
         large = TableViews(replace(self._task, width=TILE, height=TILE), env.batch.rig,
                            env.batch.cells)  # fmt: skip
-        spec, films = large.spec("front"), [[] for _ in range(count)]  # type: ignore[var-annotated]
+        spec, films = large.camera_spec("front"), [[] for _ in range(count)]  # type: ignore[var-annotated]
         pixels: dict[str, NDArray[Any]] = {}
         running, first = np.ones(count, bool), np.ones(count, bool)
         policy.seed(self._seed)
@@ -51,24 +51,24 @@ class Take:
         while running.any():
             states = observation["state"]
             action = policy.act(observation, first)
-            self._aim(pixels, states, large.poses("front"), spec.hfov)
-            images = large.images(("front",))["front"]["rgb"]
+            self._aim(pixels, states, large.camera_poses("front"), spec.hfov)
+            images = large.render_images(("front",))["front"]["rgb"]
             observation, _, ended, cut, infos = env.step(action)
             steps, first = steps + 1, np.zeros(count, bool)
             for row in np.flatnonzero(running):
                 over = bool(ended[row] or cut[row])
-                progress = policy.predicted.get("progress")
-                scene = Scene(
+                progress = policy.predictions.get("progress")
+                scene = TileScene(
                     np.asarray(images[row], np.uint8),
                     pixels["plan"][row],
                     pixels["aim"][row] if "aim" in pixels else None,
                     progress=None if progress is None else float(progress[row]),
                     steps=steps,
                 )
-                films[row].append(tile(scene))
+                films[row].append(draw_tile(scene))
                 if over:
                     success = bool(infos["final_info"]["success"][row])
-                    films[row].append(tile(replace(scene, success=success, over=True)))
+                    films[row].append(draw_tile(replace(scene, success=success, done=True)))
                     running[row] = False
         env.close()
         policy.reset()
@@ -83,22 +83,22 @@ class Take:
     ) -> None:
         """Bring plan and imagined place of what was predicted in this step into the image."""
         policy, size = self._policy, (TILE, TILE)
-        chunk = policy.planned()
-        fresh = policy.age() == 1
+        chunk = policy.get_chunks()
+        fresh = policy.count_played_actions() == 1
         way = np.cumsum(chunk[..., :3], axis=1) * self._task.position_step
         plan = np.concatenate([states[:, None, :3], states[:, None, :3] + way], axis=1)
         places = {"plan": plan}
-        if "delta_state" in policy.predicted:
-            places["aim"] = imagined_position(states, policy.predicted["delta_state"])
+        if "delta_state" in policy.predictions:
+            places["aim"] = compute_imagined_position(states, policy.predictions["delta_state"])
         for name, points in places.items():
             made = np.stack(
-                [project(p, pose, hfov, size) for p, pose in zip(points, poses, strict=True)]
+                [project_points(p, pose, hfov, size) for p, pose in zip(points, poses, strict=True)]
             )
             kept = pixels.setdefault(name, made)
             kept[fresh] = made[fresh]
 
 
-def film(
+def write_film(
     path: Path, policy: ChunkPolicy, tasks: Sequence[TabletopConfig], count: int, seed: int
 ) -> int:
     """Write a film of episodes side by side, each from its beginning; return its frames.
@@ -115,14 +115,14 @@ def film(
         reel
         for task, share in zip(tasks, shares, strict=True)
         if share
-        for reel in Take(policy, task, share, seed).frames()
+        for reel in FilmedTask(policy, task, share, seed).render_frames()
     ]
     longest = max(map(len, reels)) + LINGER
     title = f"{policy.name}: {', '.join(task.task for task in tasks[: len(reels)])}"
     wrong = "" if tasks[0].disturbance == "none" else f", {tasks[0].disturbance}"
     note = f"{tasks[0].robot}, level {tasks[0].level}{wrong}, real time"
     pictures = (
-        grid([reel[min(moment, len(reel) - 1)] for reel in reels], title, note)
+        draw_grid([reel[min(moment, len(reel) - 1)] for reel in reels], title, note)
         for moment in range(longest)
     )
     return write_video(path, pictures, RATE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embodied.demo import page as pages
 from embodied.evaluation.base import Episodes
-from embodied.evaluation.navigation import summarise
+from embodied.evaluation.navigation import summarise_metrics
 from embodied.results import Metric
 from embodied.viz.charts import Bar, bar_chart
 from embodied.viz.manipulation import CAPTION
@@ -25,12 +25,12 @@ ALL = "all"
 """Column of all tasks together."""
 
 
-def joined(tasks: Mapping[str, Episodes]) -> Episodes:
+def join_episodes(tasks: Mapping[str, Episodes]) -> Episodes:
     """Return the episodes of all tasks in a row."""
     return list(chain.from_iterable(tasks.values()))
 
 
-def build(
+def build_level_page(
     name: str, level: int, levels: Mapping[int, Mapping[str, Episodes]], film: Path,
     facts: list[tuple[str, str]],
 ) -> Report:  # fmt: skip
@@ -44,7 +44,10 @@ def build(
         facts: how to make the page again.
     """
     figures = {
-        at: {name: summarise(played, "") for name, played in {**tasks, ALL: joined(tasks)}.items()}
+        at: {
+            name: summarise_metrics(played, "")
+            for name, played in {**tasks, ALL: join_episodes(tasks)}.items()
+        }
         for at, tasks in levels.items()
     }
     tasks = list(levels[level])
@@ -88,7 +91,10 @@ def _table(
     columns: Sequence[str],
 ) -> Table:  # fmt: skip
     rows = [
-        (f"level {at}: {LEVELS[at]}", *(pages.interval(of[column][name]) for column in columns))
+        (
+            f"level {at}: {LEVELS[at]}",
+            *(pages.format_interval(of[column][name]) for column in columns),
+        )
         for at, of in figures.items()
     ]
     return Table(("", *columns), rows, f"{title}, with 95 % intervals.")

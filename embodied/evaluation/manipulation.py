@@ -12,17 +12,17 @@ from embodied.demo import page as pages
 from embodied.errors import CheckpointError, ConfigError
 from embodied.evaluation import level_page
 from embodied.evaluation.base import GAIN, Episodes
-from embodied.evaluation.level_page import LEVELS, joined
+from embodied.evaluation.level_page import LEVELS, join_episodes
 from embodied.policies.chunk.base import ChunkPolicy
-from embodied.policies.chunk.factory import VisuomotorConfig, act_otherwise
+from embodied.policies.chunk.factory import VisuomotorConfig, apply_acting_settings
 from embodied.policies.chunk.residual import ResidualPolicy
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.manipulation.config import ManipulationTraining
 from embodied.training.manipulation.refinement_config import RefinementTraining
-from embodied.training.manipulation.validation import play, require_fit
+from embodied.training.manipulation.validation import play_episodes, require_fit
 from embodied.viz import report
 
-FILMED = 9
+FILMED_EPISODES = 9
 
 
 class ManipulationEvaluator:
@@ -31,13 +31,13 @@ class ManipulationEvaluator:
     Args:
         what: folder of a trained policy.
         overrides: key.path=value; `evaluation.level`, `task.disturbance`, `task.robot` or
-            `policy.execute` or `policy.sc_vla.temperature`, say.
+            `policy.n_action_steps` or `policy.sc_vla.temperature`, say.
         which: checkpoint of a run folder, "latest" or "best".
     """
 
-    shown = ("success", "steps", "return", "violations_force", "violations_workspace",
+    shown_metrics = ("success", "steps", "return", "violations_force", "violations_workspace",
              "violations_velocity")  # fmt: skip
-    published: ClassVar[Mapping[str, str]] = {}
+    published_names: ClassVar[Mapping[str, str]] = {}
     configured: ClassVar[type] = ManipulationTraining
     """What the config.yaml of its runs holds."""
 
@@ -49,7 +49,7 @@ class ManipulationEvaluator:
             )
         checkpoint = open_checkpoint(what, which)
         source = f"{checkpoint.path}/config.yaml"
-        trained: Any = configuration.build(self.configured, checkpoint.config(), source=source)
+        trained: Any = configuration.build(self.configured, checkpoint.load_config(), source=source)
         self.settings = configuration.override(trained, overrides)
         self._trained: VisuomotorConfig = trained.policy
         if not self.settings.tasks:
@@ -81,7 +81,7 @@ class ManipulationEvaluator:
         """
         raise ConfigError(f"--scene {scene}: tabletop tasks play on their own table")
 
-    def identities(self, count: int) -> Sequence[str]:
+    def list_episode_names(self, count: int) -> Sequence[str]:
         """Name the episodes by task, level and number: the same for every policy."""
         first, each = self.settings.evaluation.seed, self.settings.evaluation.episodes
         task = self.settings.task
@@ -91,7 +91,7 @@ class ManipulationEvaluator:
             for number in range(first, first + each)
         ][:count]
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes of every task; to explain them, at all levels of randomisation.
 
         Raises:
@@ -103,49 +103,55 @@ class ManipulationEvaluator:
         if explain:
             others = {level: self._at(policy, level) for level in LEVELS if level != chosen}
             self._levels = dict(sorted((self._levels | others).items()))
-        return joined(self._levels[chosen])
+        return join_episodes(self._levels[chosen])
 
     @property
     def _level(self) -> int:
-        return self.settings.of(self.settings.tasks[0], self.settings.evaluation.level).level
+        return self.settings.get_task_config(
+            self.settings.tasks[0], self.settings.evaluation.level
+        ).level
 
     def _at(self, policy: ChunkPolicy, level: int) -> dict[str, Episodes]:
         """Play every task at a level."""
         wanted, tasks = self.settings.evaluation, self.settings.tasks
         return {
-            name: play(
-                policy, self.settings.of(name, level), wanted.episodes, wanted.envs, wanted.seed
+            name: play_episodes(
+                policy,
+                self.settings.get_task_config(name, level),
+                wanted.episodes,
+                wanted.envs,
+                wanted.seed,
             )
             for name in tasks
         }
 
-    def parts(self) -> Mapping[str, Episodes]:
+    def group_episodes(self) -> Mapping[str, Episodes]:
         """Return the episodes of each task, where there are several, and of each level."""
         tasks = self._levels[self._level]
-        levels = {f"level_{level}": joined(played) for level, played in self._levels.items()}
+        levels = {f"level_{level}": join_episodes(played) for level, played in self._levels.items()}
         return {
             **(tasks if len(tasks) > 1 else {}),
             **(levels if len(levels) > 1 else {}),
         }
 
-    def film(self, path: Path) -> int:
+    def write_film(self, path: Path) -> int:
         """Film episodes of all tasks in a grid; return the number of frames."""
-        from embodied.evaluation.film import film
+        from embodied.evaluation.film import write_film
 
         policy, wanted = self._policy(), self.settings.evaluation
-        tasks = [self.settings.of(name, wanted.level) for name in self.settings.tasks]
-        return film(path, policy, tasks, min(FILMED, wanted.episodes), wanted.seed)
+        tasks = [self.settings.get_task_config(name, wanted.level) for name in self.settings.tasks]
+        return write_film(path, policy, tasks, min(FILMED_EPISODES, wanted.episodes), wanted.seed)
 
     def write_page(self, folder: Path, line: str) -> Path:
         """Show a film, and success by level, on a page of its own."""
         film = folder / "film.mp4"
-        self.film(film)
+        self.write_film(film)
         minutes = (time.monotonic() - self._begun) / 60
         configuration.save(self.settings, folder / "config.yaml")
-        facts = pages.facts(self.settings, line, minutes, str(self.seed))
+        facts = pages.list_facts(self.settings, line, minutes, str(self.seed))
         title = Path(self._folder).name
-        page = level_page.build(title, self._level, self._levels, film, facts)
-        return report.write(page, folder / "report.html")
+        page = level_page.build_level_page(title, self._level, self._levels, film, facts)
+        return report.write_report(page, folder / "report.html")
 
     def _policy(self) -> ChunkPolicy:
         import torch
@@ -158,10 +164,10 @@ class ManipulationEvaluator:
                 "command an arm. Give a run of a recipe manip/..."
             )
         base = policy.base if isinstance(policy, ResidualPolicy) else policy
-        act_otherwise(base, self._trained, self.settings.policy)
-        policy.execute = base.execute
+        apply_acting_settings(base, self._trained, self.settings.policy)
+        policy.n_action_steps = base.n_action_steps
         for name in self.settings.tasks:
-            require_fit(policy, self.settings.of(name))
+            require_fit(policy, self.settings.get_task_config(name))
         return policy
 
 
@@ -171,29 +177,29 @@ class RefinementEvaluator(ManipulationEvaluator):
     configured: ClassVar[type] = RefinementTraining
     _amplitude = 1.0
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes with the refined policy and, if that is wanted, with its base.
 
         Raises:
             CheckpointError: the policy was made for other observations or actions.
         """
-        refined = super().play(explain)
+        refined = super().play_episodes(explain)
         self._base: Episodes = []
         if self.settings.evaluation.base:
             self._amplitude = 0.0
-            self._base = joined(self._at(self._policy(), self._level))
+            self._base = join_episodes(self._at(self._policy(), self._level))
             self._amplitude = 1.0
         return refined
 
-    def parts(self) -> Mapping[str, Episodes]:
+    def group_episodes(self) -> Mapping[str, Episodes]:
         """Return in addition the base's episodes, and what was gained in each."""
         if not self._base:
-            return super().parts()
+            return super().group_episodes()
         gains = [
             {name: one[name] - other[name] for name in ("success", "steps")}
-            for one, other in zip(joined(self._levels[self._level]), self._base, strict=True)
+            for one, other in zip(join_episodes(self._levels[self._level]), self._base, strict=True)
         ]
-        return {**super().parts(), "base": self._base, GAIN: gains}
+        return {**super().group_episodes(), "base": self._base, GAIN: gains}
 
     def _policy(self) -> ChunkPolicy:
         policy = super()._policy()

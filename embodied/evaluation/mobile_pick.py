@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from embodied import config as configuration
 from embodied import registry
-from embodied.errors import CheckpointError, ConfigError, nearest
+from embodied.errors import CheckpointError, ConfigError, suggest_nearest
 from embodied.evaluation.base import Episodes
-from embodied.evaluation.navigation import body_of
+from embodied.evaluation.navigation import describe_body
 from embodied.files import write_text
 from embodied.policies.base import Policy
 from embodied.policies.mapping.frontier import FrontierConfig
@@ -25,18 +25,18 @@ from embodied.policies.mapping.mobile_pick import (
     FAILED,
     MANIPULATE,
     PHASES,
+    ExpertArmPolicy,
     MobilePickAgent,
     MobilePickAgentConfig,
     MobilePickPolicy,
-    ShownArm,
 )
 from embodied.policies.mapping.object_frontier import ObjectFrontierConfig
 from embodied.tasks.mobile_pick import MobilePickConfig, MobilePickEnv
-from embodied.tasks.mobile_pick.config import HEIGHT
-from embodied.training.evaluation import EvaluationConfig
+from embodied.tasks.mobile_pick.config import STAND_HEIGHT
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 
 EXPERT = "expert"
-FILMED = 2
+FILMED_EPISODES = 2
 
 _NUMBERS = ("steps", "seconds", "collisions", "docks", "path_length", "geodesic", "spl")
 _SEARCHES = ("frontier", "objectnav_frontier")
@@ -70,22 +70,22 @@ class MobilePickEvalConfig:
 
 
 @dataclass(frozen=True)
-class Moment:
+class PickStep:
     """One step, seen from both sides.
 
     Attributes:
         env: the environment after the step.
         agent: the agent that chose it.
-        seen: the observation it was chosen on.
+        observation: the observation it was chosen on.
         info: of the environment.
-        over: the episode has ended.
+        done: the episode has ended.
     """
 
     env: MobilePickEnv
     agent: MobilePickAgent
-    seen: Mapping[str, Any]
+    observation: Mapping[str, Any]
     info: Mapping[str, Any]
-    over: bool
+    done: bool
 
 
 class MobilePickEvaluator:
@@ -97,13 +97,13 @@ class MobilePickEvaluator:
         which: its checkpoint, "latest" or "best".
     """
 
-    shown = (
+    shown_metrics = (
         "success", "found", "docked", "spl", "attempts", "path_length", "collisions", "steps",
         "seconds", *(f"seconds_{phase}" for phase in PHASES[:4]),
         *(f"failed_in_{phase}" for phase in PHASES[:4]),
         "dock_error", "violations_force", "violations_workspace", "violations_velocity",
     )  # fmt: skip
-    published: ClassVar[Mapping[str, str]] = {}
+    published_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.which = which
@@ -135,12 +135,12 @@ class MobilePickEvaluator:
             evaluation=dataclasses.replace(settings.evaluation, episodes=count),
         )
 
-    def identities(self, count: int) -> Sequence[str]:
+    def list_episode_names(self, count: int) -> Sequence[str]:
         """Number the episodes: the same for every policy."""
         wanted = self.settings.evaluation
         return [f"{wanted.split}-{wanted.seed + number}" for number in range(count)]
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes; `explain` is a folder for the changes of phase, told and shown.
 
         Raises:
@@ -155,13 +155,13 @@ class MobilePickEvaluator:
         try:
             for number in range(wanted.episodes):
                 meter, stills = _Meter(), Stills()
-                for moment in moments(env, policy, wanted.seed + number):
+                for moment in iter_steps(env, policy, wanted.seed + number):
                     meter.add(moment)
                     if explain is not None:
-                        stills.add(moment)
+                        stills.add_step(moment)
                 episodes.append(meter.figures())
                 if explain is not None:
-                    name = self.identities(number + 1)[-1]
+                    name = self.list_episode_names(number + 1)[-1]
                     text = json.dumps(meter.story(), indent=1)
                     write_text(explain / f"{name}.json", text + "\n")
                     stills.write(explain / f"{name}.jpg")
@@ -169,16 +169,16 @@ class MobilePickEvaluator:
             env.close()
         return episodes
 
-    def parts(self) -> Mapping[str, Episodes]:
+    def group_episodes(self) -> Mapping[str, Episodes]:
         """Return nothing: there is one task."""
         return {}
 
-    def film(self, path: Path) -> int:
+    def write_film(self, path: Path) -> int:
         """Film some episodes one after the other; return the number of frames."""
-        from embodied.evaluation.mobile_pick_film import film
+        from embodied.evaluation.mobile_pick_film import write_film
 
-        count = min(FILMED, self.settings.evaluation.episodes)
-        return film(path, self.settings, self.which, count)
+        count = min(FILMED_EPISODES, self.settings.evaluation.episodes)
+        return write_film(path, self.settings, self.which, count)
 
     def write_page(self, folder: Path, line: str) -> Path:
         """Gather the changes of phase of all episodes in one text; return its path."""
@@ -203,9 +203,9 @@ class _Meter:
         self._before = 0.0
         self._errors: list[float] = []
         self._docks = 0
-        self._last: Moment | None = None
+        self._last: PickStep | None = None
 
-    def add(self, moment: Moment) -> None:
+    def add(self, moment: PickStep) -> None:
         """Take in one step."""
         now = float(moment.info["seconds"])
         self._spent[moment.agent.phase] += now - self._before
@@ -249,7 +249,7 @@ class _Meter:
         }
 
     @property
-    def _moment(self) -> Moment:
+    def _moment(self) -> PickStep:
         assert self._last is not None  # noqa: S101
         return self._last
 
@@ -283,14 +283,14 @@ def make_policy(settings: MobilePickEvalConfig, which: str = "latest") -> Mobile
     """
     from embodied.simulators.bullet import RIGS
 
-    body = body_of(settings.task.navigation)
+    body = describe_body(settings.task.navigation)
     reach = RIGS[settings.task.arm.robot].center[0]
-    agent = dataclasses.replace(settings.agent, body=body, mount=HEIGHT, reach=reach)
+    agent = dataclasses.replace(settings.agent, body=body, mount=STAND_HEIGHT, reach=reach)
     return MobilePickPolicy(agent, lambda: _search(settings), lambda: _arm(settings, which))
 
 
 def _search(settings: MobilePickEvalConfig) -> Policy:
-    body = body_of(settings.task.navigation)
+    body = describe_body(settings.task.navigation)
     made = registry.resolve("policy", settings.search)
     if settings.search == "frontier":
         policy = made(dataclasses.replace(settings.frontier, body=body))
@@ -302,7 +302,7 @@ def _search(settings: MobilePickEvalConfig) -> Policy:
         policy = made()
     else:
         raise ConfigError(
-            f"search = '{settings.search}': {nearest(settings.search, _SEARCHES)}, or "
+            f"search = '{settings.search}': {suggest_nearest(settings.search, _SEARCHES)}, or "
             "module:attribute of a class of your own"
         )
     if not isinstance(policy, Policy):
@@ -312,7 +312,7 @@ def _search(settings: MobilePickEvalConfig) -> Policy:
 
 def _arm(settings: MobilePickEvalConfig, which: str) -> Policy:
     if settings.arm == EXPERT:
-        return ShownArm()
+        return ExpertArmPolicy()
     import torch
 
     from embodied.policies.chunk.base import ChunkPolicy
@@ -331,7 +331,7 @@ def _arm(settings: MobilePickEvalConfig, which: str) -> Policy:
     return policy
 
 
-def moments(env: MobilePickEnv, policy: MobilePickPolicy, seed: int) -> Iterator[Moment]:
+def iter_steps(env: MobilePickEnv, policy: MobilePickPolicy, seed: int) -> Iterator[PickStep]:
     """Play one episode and yield its steps."""
     observation, info = env.reset(seed=seed)
     first, over = np.ones(1, bool), False
@@ -342,7 +342,7 @@ def moments(env: MobilePickEnv, policy: MobilePickPolicy, seed: int) -> Iterator
         seen = observation
         observation, _, ended, cut, info = env.step(chosen)
         first, over = np.zeros(1, bool), ended or cut
-        yield Moment(env, policy.agents[0], seen, info, over)
+        yield PickStep(env, policy.agents[0], seen, info, over)
 
 
 def _row(value: Any) -> NDArray[Any]:

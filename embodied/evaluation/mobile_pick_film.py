@@ -10,15 +10,15 @@ import numpy as np
 
 from embodied.evaluation.mobile_pick import (
     MobilePickEvalConfig,
-    Moment,
+    PickStep,
+    iter_steps,
     make_policy,
-    moments,
     task_of,
 )
 from embodied.files import atomic_write
 from embodied.tasks.mobile_pick import ARM, MobilePickEnv
 from embodied.tasks.mobile_pick.interface import BASE
-from embodied.viz.video import PANEL, Image, colorize_depth, panels, write_video
+from embodied.viz.video import PANEL, Image, colorize_depth, compose_panels, write_video
 from maps.drawing import draw_map
 
 FPS = 12
@@ -28,7 +28,7 @@ LINGER = 2 * FPS
 _ARM_STEPS = 3  # of the arm's steps, one in so many is shown
 
 
-def film(path: Path, settings: MobilePickEvalConfig, which: str, count: int) -> int:
+def write_film(path: Path, settings: MobilePickEvalConfig, which: str, count: int) -> int:
     """Write a film of episodes one after the other; return its frames.
 
     Args:
@@ -40,23 +40,23 @@ def film(path: Path, settings: MobilePickEvalConfig, which: str, count: int) -> 
     policy, env = make_policy(settings, which), MobilePickEnv(task_of(settings))
     try:
         seeds = range(settings.evaluation.seed, settings.evaluation.seed + count)
-        frames = (frame for seed in seeds for frame in _frames(moments(env, policy, seed)))
+        frames = (frame for seed in seeds for frame in _frames(iter_steps(env, policy, seed)))
         return write_video(path, frames, FPS)
     finally:
         env.close()
 
 
-def _frames(episode: Iterator[Moment]) -> Iterator[Image]:
+def _frames(episode: Iterator[PickStep]) -> Iterator[Image]:
     for number, moment in enumerate(episode):
-        if moment.over or moment.env.mode != ARM or number % _ARM_STEPS == 0:
-            frame = draw(moment)
-            yield from [frame] * (LINGER if moment.over else 1)
+        if moment.done or moment.env.mode != ARM or number % _ARM_STEPS == 0:
+            frame = draw_step(moment)
+            yield from [frame] * (LINGER if moment.done else 1)
 
 
-def draw(moment: Moment) -> Image:
+def draw_step(step: PickStep) -> Image:
     """Draw one step: (508, 1280, 3) uint8."""
-    env, agent = moment.env, moment.agent
-    mapper, place = agent.mapper, agent.memory.best()
+    env, agent = step.env, step.agent
+    mapper, place = agent.mapper, agent.memory.find_best_sighting()
     chart = draw_map(
         mapper.grid,
         size=(PANEL, PANEL),
@@ -66,17 +66,17 @@ def draw(moment: Moment) -> Image:
         agent=(mapper.position, mapper.yaw),
     )
     if env.mode == ARM:
-        pictures = (env.picture("front", PANEL), env.picture("wrist", PANEL), chart)
+        pictures = (env.render_camera("front", PANEL), env.render_camera("wrist", PANEL), chart)
         names = ("camera beside the arm", "camera on the wrist", "map, and where it was seen")
     else:
-        depth = np.asarray(moment.seen["depth"])
-        pictures = (env.picture(BASE, PANEL), colorize_depth(depth), chart)
+        depth = np.asarray(step.observation["depth"])
+        pictures = (env.render_camera(BASE, PANEL), colorize_depth(depth), chart)
         names = ("camera of the base", "depth", "map, and where it was seen")
     reason = f": {agent.trace[-1].reason}" if agent.trace else ""
-    end = "picked up" if moment.info["success"] else "failed" if moment.over else agent.phase
-    return panels(
-        pictures, names, str(moment.seen["instruction"]), f"{end}{reason}, "
-        f"{moment.info['seconds']:.1f} s",
+    end = "picked up" if step.info["success"] else "failed" if step.done else agent.phase
+    return compose_panels(
+        pictures, names, str(step.observation["instruction"]), f"{end}{reason}, "
+        f"{step.info['seconds']:.1f} s",
     )  # fmt: skip
 
 
@@ -87,11 +87,11 @@ class Stills:
         self._known = 0
         self._taken: list[Image] = []
 
-    def add(self, moment: Moment) -> None:
+    def add_step(self, step: PickStep) -> None:
         """Take in one step."""
-        if moment.over or len(moment.agent.trace) > self._known:
-            self._known = len(moment.agent.trace)
-            self._taken.append(draw(moment))
+        if step.done or len(step.agent.trace) > self._known:
+            self._known = len(step.agent.trace)
+            self._taken.append(draw_step(step))
 
     def write(self, path: Path) -> None:
         """Write them below each other, as JPEG."""

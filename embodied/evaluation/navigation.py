@@ -19,9 +19,10 @@ from embodied.policies.mapping.frontier import FrontierConfig
 from embodied.policies.mapping.map_planner import MapPlannerConfig
 from embodied.policies.mapping.mapper import BodyConfig
 from embodied.policies.mapping.object_frontier import ObjectFrontierConfig
-from embodied.results import Metric, metric, paired_metric
+from embodied.results import Metric, build_metric, paired_metric
+from embodied.rollout import evaluate_policy
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.training.evaluation import EvaluationConfig, evaluate
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 
 Episodes = Sequence[Mapping[str, float]]
 
@@ -29,7 +30,7 @@ Episodes = Sequence[Mapping[str, float]]
 class NavigationEvaluator:
     """Point, object and image navigation, and exploration."""
 
-    shown = (
+    shown_metrics = (
         "success",
         "spl",
         "soft_spl",
@@ -39,7 +40,7 @@ class NavigationEvaluator:
         "collisions",
         "steps",
     )
-    published: ClassVar[Mapping[str, str]] = {}
+    published_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.settings = load_settings(what, overrides, which)
@@ -59,7 +60,7 @@ class NavigationEvaluator:
         """Play in one scene file, at most so many episodes."""
         self.settings = with_scene(self.settings, scene, episodes)
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes.
 
         Raises:
@@ -70,13 +71,13 @@ class NavigationEvaluator:
                 f"--explain {explain}: navigation policies record no decisions. "
                 "Only language-guided ones (vln/...) do."
             )
-        return play(self.settings, make_policy(self.settings, self.which))
+        return play_episodes(self.settings, make_policy(self.settings, self.which))
 
     def write_page(self, folder: Path, line: str) -> Path:
-        """Draw explanations: never reached, for `play` makes none."""
+        """Draw explanations: never reached, for `play_episodes` makes none."""
         raise ConfigError(f"--explain {folder}: no explanations of navigation policies ({line})")
 
-    def identities(self, count: int) -> Sequence[str]:
+    def list_episode_names(self, count: int) -> Sequence[str]:
         """Number the episodes: with one split and seed, number i is the same for every policy."""
         wanted = self.settings.evaluation
         return [f"{wanted.split}-{wanted.seed}-{number}" for number in range(count)]
@@ -149,7 +150,7 @@ def make_policy(settings: EvalConfig, which: str = "latest") -> Policy:
 
         return load_policy(settings.checkpoint, which)
     made = registry.resolve("policy", settings.policy)
-    body = body_of(settings.task)
+    body = describe_body(settings.task)
     if settings.policy == "frontier":
         policy = made(dataclasses.replace(settings.frontier, body=body))
     elif settings.policy == "map_planner":
@@ -167,7 +168,7 @@ def make_policy(settings: EvalConfig, which: str = "latest") -> Policy:
     return policy
 
 
-def body_of(task: NavigationConfig) -> BodyConfig:
+def describe_body(task: NavigationConfig) -> BodyConfig:
     """Describe the task's body and camera to a policy that draws maps."""
     agent, camera = task.agent, task.camera
     return BodyConfig(
@@ -190,12 +191,12 @@ def require_inputs(policy: Policy, env: VectorEnv, settings: EvalConfig) -> None
         CheckpointError: it was trained on others.
     """
     from embodied.policies.recurrent import RecurrentPolicy
-    from embodied.policies.recurrent_features import Inputs
+    from embodied.policies.recurrent_features import PolicyInputs
 
     if not isinstance(policy, RecurrentPolicy):
         return
     checkpoint, camera, eyes = settings.checkpoint, settings.task.camera, policy.config.features
-    now = Inputs.of(env.single_observation_space, env.single_action_space)
+    now = PolicyInputs.from_spaces(env.single_observation_space, env.single_action_space)
     if now != policy.inputs:
         raise CheckpointError(
             f"checkpoint {checkpoint} was trained on other observations or actions:\n"
@@ -211,7 +212,7 @@ def require_inputs(policy: Policy, env: VectorEnv, settings: EvalConfig) -> None
         )
 
 
-def play(settings: EvalConfig, policy: Policy) -> Episodes:
+def play_episodes(settings: EvalConfig, policy: Policy) -> Episodes:
     """Play the episodes and return the metrics of each."""
     from embodied.tasks.navigation.vector import NavigationVectorEnv
 
@@ -225,12 +226,12 @@ def play(settings: EvalConfig, policy: Policy) -> Episodes:
     env = NavigationVectorEnv(min(wanted.envs, wanted.episodes), task)
     try:
         require_inputs(policy, env, settings)
-        return evaluate(policy, env, wanted.episodes, wanted.seed)
+        return evaluate_policy(policy, env, wanted.episodes, wanted.seed)
     finally:
         env.close()
 
 
-def summarise(
+def summarise_metrics(
     episodes: Episodes, command: str, prefix: str = "", differences: bool = False
 ) -> dict[str, Metric]:
     """Average every metric over the episodes; those undefined in some episode are left out.
@@ -248,7 +249,7 @@ def summarise(
             of = (
                 paired_metric(values, 0 * values, command)
                 if differences
-                else metric(values, command)
+                else build_metric(values, command)
             )
             found[f"{prefix}.{name}" if prefix else name] = of
     return found
@@ -259,7 +260,7 @@ def _from_checkpoint(folder: str, which: str) -> EvalConfig:
     from embodied.training.navigation.trainer import TrainConfig
 
     checkpoint = open_checkpoint(folder, which)
-    tree: Any = checkpoint.config()
+    tree: Any = checkpoint.load_config()
     trained = configuration.build(TrainConfig, tree, source=f"{checkpoint.path}/config.yaml")
     return EvalConfig(
         policy="recurrent",

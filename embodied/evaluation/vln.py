@@ -18,12 +18,12 @@ from embodied.policies.base import Policy
 from embodied.policies.vln.baselines import DetectorConfig
 from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs
 from embodied.policies.vln.meta_explore import MetaExploreConfig
-from embodied.policies.vln.trace import Explained
+from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import load
+from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.checkpoint import open_checkpoint
-from embodied.training.evaluation import evaluate
 from embodied.training.vln.config import VLNEvaluationConfig, VLNTrainConfig
 
 
@@ -65,7 +65,7 @@ class VLNEvaluator:
         which: checkpoint of a run folder, "latest" or "best".
     """
 
-    shown = (
+    shown_metrics = (
         "success",
         "spl",
         "oracle_success",
@@ -87,7 +87,7 @@ class VLNEvaluator:
         self.settings = load_settings(what, overrides, which)
         # The field's usual abbreviation; houses, which have no published tables, keep the word.
         houses = self.settings.task.dataset == "houses"
-        self.published: Mapping[str, str] = {} if houses else {"success": "sr"}
+        self.published_names: Mapping[str, str] = {} if houses else {"success": "sr"}
 
     @property
     def key(self) -> str:
@@ -128,11 +128,11 @@ class VLNEvaluator:
             evaluation=dataclasses.replace(evaluation, episodes=count),
         )
 
-    def identities(self, count: int) -> Sequence[str]:
+    def list_episode_names(self, count: int) -> Sequence[str]:
         """Return the data set's own names of the episodes played."""
         return self._names[:count]
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes; with `explain` save why each decision was made, a file per episode.
 
         Raises:
@@ -142,12 +142,12 @@ class VLNEvaluator:
         torch.set_num_threads(1)
         settings = self.settings
         policy = make_policy(settings, self.which)
-        if explain and not isinstance(policy, Explained):
+        if explain and not isinstance(policy, ExplainablePolicy):
             raise ConfigError(
                 f"--explain {explain}: the policy '{settings.policy}' records no decisions. "
                 "meta_explore and the baselines do."
             )
-        needed = tuple(getattr(policy, "needed", ()))
+        needed = tuple(getattr(policy, "observation_keys", ()))
         task = dataclasses.replace(
             settings.task,
             split=settings.evaluation.split,
@@ -156,7 +156,7 @@ class VLNEvaluator:
             oracle_canvas="candidate_canvas" in needed,
             privileged="goal_distance" in needed,
         )
-        source = load(task)
+        source = load_source(task)
         count = len(source.episodes)
         env = VLNVectorEnv(min(settings.evaluation.envs, max(count, 1)), task, source=source)
         self._names = [episode.id for episode in env.episodes]
@@ -167,14 +167,14 @@ class VLNEvaluator:
             _require_inputs(settings, inputs, env)
 
         def save(number: int, row: int, figures: Mapping[str, float]) -> None:
-            if explain and isinstance(policy, Explained):
+            if explain and isinstance(policy, ExplainablePolicy):
                 episode = env.episodes[number]
-                trace = policy.traces()[row].to_json(goals=episode.goals)
+                trace = policy.get_traces()[row].to_json(goals=episode.goals)
                 start = source.worlds[episode.world].positions[episode.start].tolist()
                 trace |= {"world": episode.world, "start": start, "metrics": dict(figures)}
-                explaining.save(explain, episode.id, trace)
+                explaining.save_trace(explain, episode.id, trace)
 
-        return evaluate(policy, env, count, settings.evaluation.seed, finished=save)
+        return evaluate_policy(policy, env, count, settings.evaluation.seed, on_episode_end=save)
 
     def write_page(self, folder: Path, line: str) -> Path:
         """Draw the traces that `play` left in a folder; see `embodied.evaluation.explain`."""
@@ -209,7 +209,7 @@ def make_policy(settings: VLNEvalConfig, which: str = "latest") -> Policy:
         CheckpointError: a trained one without a usable checkpoint.
     """
     made = registry.resolve("vln_policy", settings.policy)
-    own = settings.policy not in registry.names("vln_policy")
+    own = settings.policy not in registry.list_names("vln_policy")
     policy = made() if own else made(settings, which)
     if not isinstance(policy, Policy):
         raise ConfigError(f"policy '{settings.policy}' has no method act(observations, first)")
@@ -219,7 +219,7 @@ def make_policy(settings: VLNEvalConfig, which: str = "latest") -> Policy:
 def _from_checkpoint(folder: str, which: str) -> VLNEvalConfig:
     checkpoint = open_checkpoint(folder, which)
     source = f"{checkpoint.path}/config.yaml"
-    trained = configuration.build(VLNTrainConfig, checkpoint.config(), source=source)
+    trained = configuration.build(VLNTrainConfig, checkpoint.load_config(), source=source)
     return VLNEvalConfig(
         policy="meta_explore" if "mode" in trained.train.phases else "dual_scale",
         checkpoint=folder,
@@ -232,7 +232,7 @@ def _from_checkpoint(folder: str, which: str) -> VLNEvalConfig:
 
 
 def _require_inputs(settings: VLNEvalConfig, inputs: DualScaleInputs, env: VLNVectorEnv) -> None:
-    now = DualScaleInputs.of(env.single_observation_space)
+    now = DualScaleInputs.from_spaces(env.single_observation_space)
     if now != inputs:
         raise CheckpointError(
             f"checkpoint {settings.checkpoint} was trained on other observations:\n"

@@ -16,11 +16,11 @@ from embodied.evaluation.base import Episodes
 from embodied.evaluation.vln import VLNEvalConfig, VLNEvaluator, make_policy
 from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy
 from embodied.policies.vln.meta_explore import MetaExplorePolicy
-from embodied.policies.vln.trace import Explained
+from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.simulators.base import AgentSpec
 from embodied.tasks.vln.continuous_env import ContinuousVectorEnv
-from embodied.tasks.vln.continuous_task import ContinuousTask, load
-from embodied.training.evaluation import evaluate
+from embodied.tasks.vln.continuous_task import ContinuousTaskConfig, load_continuous_source
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ContinuousEvaluator(VLNEvaluator):
         which: its checkpoint, "latest" or "best".
     """
 
-    shown: Sequence[str] = (  # type: ignore[assignment]
+    shown_metrics: Sequence[str] = (  # type: ignore[assignment]
         "success",
         "spl",
         "oracle_success",
@@ -68,7 +68,7 @@ class ContinuousEvaluator(VLNEvaluator):
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.which = which
         self._names: list[str] = []
-        self.published: Mapping[str, str] = {}
+        self.published_names: Mapping[str, str] = {}
         tree = configuration.read_recipe(what)
         tree = configuration.merge(tree, configuration.parse_overrides(overrides))
         self.settings = configuration.build(ContinuousEvalConfig, tree, source=f"recipe {what}")
@@ -79,7 +79,7 @@ class ContinuousEvaluator(VLNEvaluator):
         name = {"detector": "frontier"}.get(self.settings.policy, self.settings.policy)
         return self.settings.key or f"houses_continuous.{name}"
 
-    def play(self, explain: Path | None = None) -> Episodes:
+    def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes; every environment has a graph policy of its own.
 
         Raises:
@@ -92,8 +92,10 @@ class ContinuousEvaluator(VLNEvaluator):
         graph = dataclasses.replace(
             settings.task, split=wanted.split, episodes=wanted.episodes, dataset="houses"
         )
-        task = ContinuousTask(graph, settings.body, settings.max_steps, settings.goal_distance)
-        source = load(task)
+        task = ContinuousTaskConfig(
+            graph, settings.body, settings.max_steps, settings.goal_distance
+        )
+        source = load_continuous_source(task)
         count = len(source.episodes)
         env = ContinuousVectorEnv(min(wanted.envs, count), task, source=source)
         self._names = [episode.id for episode in env.episodes]
@@ -104,15 +106,15 @@ class ContinuousEvaluator(VLNEvaluator):
             figures["given_up"] = float(agent.walker.given_up)
             if explain is None:
                 return
-            if not isinstance(agent.policy, Explained):
+            if not isinstance(agent.policy, ExplainablePolicy):
                 raise ConfigError(f"--explain: policy '{settings.policy}' records no decisions")
             episode = env.episodes[number]
-            trace = agent.policy.traces()[0].to_json()
+            trace = agent.policy.get_traces()[0].to_json()
             start = source.worlds[episode.world].positions[episode.start].tolist()
             trace |= {"world": episode.world, "start": start, "metrics": dict(figures)}
-            explaining.save(explain, episode.id, trace)
+            explaining.save_trace(explain, episode.id, trace)
 
-        return evaluate(policy, env, count, wanted.seed, finished=save)
+        return evaluate_policy(policy, env, count, wanted.seed, on_episode_end=save)
 
     def _drive(self) -> ContinuousConfig:
         """Tell the driver about the body and the camera."""
@@ -136,7 +138,7 @@ class ContinuousEvaluator(VLNEvaluator):
 def _maker(settings: ContinuousEvalConfig, which: str):  # type: ignore[no-untyped-def]
     """Return what builds the graph policy of one environment; all share one network."""
     first = make_policy(settings, which)
-    needed = set(getattr(first, "needed", ())) & {
+    needed = set(getattr(first, "observation_keys", ())) & {
         "goal_distance", "candidate_goal_distances", "candidate_canvas"
     }  # fmt: skip
     if needed:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from embodied.evaluation.vln import VLNEvalConfig
 
 
-def dual_scale(settings: VLNEvalConfig, which: str) -> Policy:
+def make_dual_scale(settings: VLNEvalConfig, which: str) -> Policy:
     """The plain dual-scale agent of a run, acting as `settings.agent` says."""
     agent = _agent(settings, which)
     return DualScalePolicy(
@@ -24,30 +24,30 @@ def dual_scale(settings: VLNEvalConfig, which: str) -> Policy:
     )  # fmt: skip
 
 
-def meta_explore(settings: VLNEvalConfig, which: str) -> Policy:
+def make_meta_explore(settings: VLNEvalConfig, which: str) -> Policy:
     """Meta-Explore on the network of a run, acting as `settings.meta` says."""
     seed = settings.meta.seed + settings.evaluation.seed
     return MetaExplorePolicy(_agent(settings, which).network, replace(settings.meta, seed=seed))
 
 
-def random(settings: VLNEvalConfig, which: str) -> Policy:
+def make_random(settings: VLNEvalConfig, which: str) -> Policy:
     """Random neighbours, a random number of them."""
     return RandomPlacePolicy(settings.evaluation.seed)
 
 
-def blind(settings: VLNEvalConfig, which: str) -> Policy:
+def make_blind(settings: VLNEvalConfig, which: str) -> Policy:
     """Shortest paths away from the start, as long as training paths are."""
     return BlindPolicy(settings.evaluation.seed)
 
 
-def detector(settings: VLNEvalConfig, which: str) -> Policy:
+def make_detector(settings: VLNEvalConfig, which: str) -> Policy:
     """Nearest frontier until an object of the named category is in view."""
     return DetectorPolicy(settings.detector, settings.evaluation.seed)
 
 
 def _agent(settings: VLNEvalConfig, which: str) -> Any:
     from embodied.training.checkpoint import load_policy
-    from embodied.training.vln.agent import Agent
+    from embodied.training.vln.agent import DualScaleAgent
 
     if not settings.checkpoint:
         raise CheckpointError(
@@ -55,7 +55,7 @@ def _agent(settings: VLNEvalConfig, which: str) -> Any:
             "or set checkpoint=runs/..."
         )
     agent = load_policy(settings.checkpoint, which)
-    if not isinstance(agent, Agent):
+    if not isinstance(agent, DualScaleAgent):
         raise CheckpointError(
             f"{settings.checkpoint} holds the policy '{getattr(agent, 'name', '?')}', which cannot "
             "follow instructions. Give a run of a recipe vln/..."

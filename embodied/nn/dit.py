@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from embodied.nn.flow import BUCKETS, embed_time
+from embodied.nn.flow import TIME_BUCKETS, embed_time
 from embodied.nn.transformer import CrossAttention, FeedForward, SelfAttention
 
 
@@ -37,19 +37,26 @@ class DiTBlock(nn.Module):
         nn.init.zeros_(steer.bias)
         self.steer = nn.Sequential(nn.SiLU(), steer)
 
-    def forward(self, x: Tensor, steering: Tensor, read: Tensor | None, bias: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, steering: Tensor, keys_values: Tensor | None, bias: Tensor
+    ) -> Tensor:
         """Return tokens (B, S, D).
 
         Args:
             x: (B, S, D).
             steering: (B, D) embedded time.
-            read: `CrossAttention.remember`'s answer for the context; None for self-attention.
+            keys_values: `CrossAttention.project_keys_values`'s answer for the context; None for
+                self-attention.
             bias: additive mask of the context.
         """
         shift, scale, gate, shift_f, scale_f, gate_f = self.steer(steering)[:, None].chunk(6, -1)
         norm, norm_f = self.norms
         inner = norm(x) * (1 + scale) + shift
-        seen = self.attention(inner, None) if read is None else self.attention(inner, read, bias)
+        seen = (
+            self.attention(inner, None)
+            if keys_values is None
+            else self.attention(inner, keys_values, bias)
+        )
         x = x + gate * seen
         return x + gate_f * self.feed(norm_f(x) * (1 + scale_f) + shift_f)
 
@@ -71,32 +78,33 @@ class DiT(nn.Module):
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.width = width
 
-    def remember(self, context: Tensor) -> list[Tensor | None]:
+    def project_keys_values(self, context: Tensor) -> list[Tensor | None]:
         """Return keys and values of the context (B, L, D) for each block that reads it: the same
         at all times, so they are computed once per sample.
         """
         return [
-            block.attention.remember(context) if isinstance(block.attention, CrossAttention)
+            block.attention.project_keys_values(context)
+            if isinstance(block.attention, CrossAttention)
             else None
             for block in self.blocks
-        ]  # fmt: skip
+        ]
 
     def forward(
-        self, x: Tensor, time: Tensor, remembered: list[Tensor | None], context_bias: Tensor,
-        buckets: int = BUCKETS,
+        self, x: Tensor, time: Tensor, keys_values: list[Tensor | None], context_bias: Tensor,
+        buckets: int = TIME_BUCKETS,
     ) -> list[Tensor]:  # fmt: skip
         """Return the tokens (B, S, D) before the first block and after each one.
 
         Args:
             x: (B, S, D).
             time: (B,) in [0, 1].
-            remembered: of `remember`.
+            keys_values: of `project_keys_values`.
             context_bias: (B, 1, 1, L) additive mask of the context.
             buckets: steps of the time that are told apart.
         """
         steering = self.time(embed_time(time, self.width, buckets).to(x.dtype))
         states = [x]
-        for block, read in zip(self.blocks, remembered, strict=True):
+        for block, read in zip(self.blocks, keys_values, strict=True):
             x = block(x, steering, read, context_bias)
             states.append(x)
         return states
@@ -108,19 +116,19 @@ class Conditions:
 
     Attributes:
         tokens: (B, S, D) clean tokens before those that are denoised.
-        remembered: keys and values of the context for each block.
+        keys_values: keys and values of the context for each block.
         bias: additive mask of the context.
     """
 
     tokens: Tensor
-    remembered: list[Tensor | None]
+    keys_values: list[Tensor | None]
     bias: Tensor
 
-    def repeated(self, times: int) -> Conditions:
+    def repeat_rows(self, times: int) -> Conditions:
         """Return each row so many times in succession."""
         return Conditions(
             self.tokens.repeat_interleave(times, dim=0),
-            [x if x is None else x.repeat_interleave(times, dim=0) for x in self.remembered],
+            [x if x is None else x.repeat_interleave(times, dim=0) for x in self.keys_values],
             self.bias.repeat_interleave(times, dim=0),
         )
 
@@ -149,13 +157,13 @@ class NoisyTokens(nn.Module):
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, pack * size)
         )
 
-    def encode(self, values: Tensor, time: Tensor, buckets: int = BUCKETS) -> Tensor:
+    def encode(self, values: Tensor, time: Tensor, buckets: int = TIME_BUCKETS) -> Tensor:
         """Return tokens (B, T / pack, D) of values (B, T, V) at a time (B,) in [0, 1]."""
         packed = self.value(values.unflatten(1, (self.count, self.pack)).flatten(2))
         when = embed_time(time, self.width, buckets).to(packed.dtype)[:, None]
         tokens = self.mix(torch.cat([packed, when.expand_as(packed)], dim=-1))
         return tokens if self.places is None else tokens + self.places
 
-    def read(self, tokens: Tensor) -> Tensor:
+    def decode_values(self, tokens: Tensor) -> Tensor:
         """Return values (B, T, V) of tokens (B, T / pack, D)."""
         return self.decode(tokens).unflatten(-1, (self.pack, -1)).flatten(1, 2)

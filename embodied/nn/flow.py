@@ -15,9 +15,9 @@ from torch import Tensor
 
 State = Mapping[str, Tensor]
 
-LATEST = 0.999
+MAX_TIME = 0.999
 """s of the time distribution: no sample comes closer to the data than a thousandth."""
-BUCKETS = 1000
+TIME_BUCKETS = 1000
 """Steps of the time that an embedding tells apart."""
 
 
@@ -33,10 +33,10 @@ def sample_times(
         (`count`,) in [0, 1].
     """
     uniform = torch.rand(count, generator=generator, device=device)
-    return ((LATEST - uniform ** (1 / 1.5)) / LATEST).clamp(min=0.0)
+    return ((MAX_TIME - uniform ** (1 / 1.5)) / MAX_TIME).clamp(min=0.0)
 
 
-def interpolate(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
+def interpolate_path(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
     """Return the point ``(1 - t) * noise + t * data`` of each path.
 
     Args:
@@ -44,15 +44,15 @@ def interpolate(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
         data: (B, ...).
         time: (B,) in [0, 1].
     """
-    return torch.lerp(noise, data, spread(time, data))
+    return torch.lerp(noise, data, expand_time(time, data))
 
 
-def velocity(noise: Tensor, data: Tensor) -> Tensor:
+def compute_velocity(noise: Tensor, data: Tensor) -> Tensor:
     """Return what the network learns: the velocity of the straight path, the same at any time."""
     return data - noise
 
 
-def integrate(
+def integrate_velocity(
     field: Callable[[dict[str, Tensor], Tensor], State], noise: State, steps: int
 ) -> dict[str, Tensor]:
     """Follow a velocity field from noise to data with Euler's method.
@@ -74,7 +74,7 @@ def integrate(
     return state
 
 
-def embed_time(time: Tensor, width: int, buckets: int = BUCKETS) -> Tensor:
+def embed_time(time: Tensor, width: int, buckets: int = TIME_BUCKETS) -> Tensor:
     """Return sines and cosines (B, `width`) of a time in [0, 1], rounded down to buckets
     (Vaswani et al. 2017, with the longest period 10,000).
     """
@@ -85,6 +85,6 @@ def embed_time(time: Tensor, width: int, buckets: int = BUCKETS) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-def spread(time: Tensor, like: Tensor) -> Tensor:
+def expand_time(time: Tensor, like: Tensor) -> Tensor:
     """Give a time (B,) the dimensions of `like` (B, ...), to be broadcast over it."""
     return time.to(like.dtype).reshape(-1, *[1] * (like.dim() - 1))

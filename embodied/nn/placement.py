@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def beside(like: Tensor, array: NDArray[Any]) -> Tensor:
+def to_tensor_like(like: Tensor, array: NDArray[Any]) -> Tensor:
     """Return an array as a tensor on the device of another one; real numbers in its precision.
 
     On a CPU the memory is shared where the type is the same, as in `torch.from_numpy`.

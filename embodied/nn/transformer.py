@@ -1,7 +1,7 @@
 """Transformer layers over padded sets of tokens: self-attention with an additive bias, and
 cross-attention whose keys and values are computed once and used at many steps.
 
-Masks are additive, (B, 1, 1, S) or (B, 1, S, S): 0 keeps a token, `HIDDEN` removes it.
+Masks are additive, (B, 1, 1, S) or (B, 1, S, S): 0 keeps a token, `MASKED_BIAS` removes it.
 
 Where sets differ much in size, most of a padded batch is padding. `Packing` therefore keeps all
 tokens of a batch in one (T, D) table, on which linear layers and norms work; only the attention
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HIDDEN = -1e4
+MASKED_BIAS = -1e4
 """Added to the scores of padding: its weight underflows to exactly 0, yet a row of nothing but
 padding stays finite."""
 
 
-def mask_bias(present: Tensor) -> Tensor:
+def build_mask_bias(present: Tensor) -> Tensor:
     """Turn (B, S) bool (true where there is a token) into an additive mask (B, 1, 1, S)."""
     bias = torch.zeros(present.shape, device=present.device)
-    return bias.masked_fill_(~present, HIDDEN)[:, None, None]
+    return bias.masked_fill_(~present, MASKED_BIAS)[:, None, None]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -48,7 +48,7 @@ class Packing:
         self.slots = present.flatten().nonzero().squeeze(1)
         rows = torch.arange(len(present), device=present.device)[:, None]
         self.places = (rows * longest + present.cumsum(dim=1) - 1)[present]
-        self.bias = mask_bias(torch.arange(longest, device=present.device) < sizes[:, None])
+        self.bias = build_mask_bias(torch.arange(longest, device=present.device) < sizes[:, None])
 
     def pack(self, x: Tensor) -> Tensor:
         """Return the tokens (T, D) of padded sets (B, S, D)."""
@@ -59,13 +59,13 @@ class Packing:
         table = x.new_zeros(self.shape[0] * self.shape[1], x.shape[-1])
         return table.index_copy(0, self.slots, x).unflatten(0, self.shape)
 
-    def spread(self, x: Tensor) -> Tensor:
+    def unpack_left(self, x: Tensor) -> Tensor:
         """Return sets (B, L, D) with their tokens to the left of tokens (T, D)."""
         shape = len(self.bias), self.bias.shape[-1]
         table = x.new_zeros(shape[0] * shape[1], x.shape[-1])
         return table.index_copy(0, self.places, x).unflatten(0, shape)
 
-    def collect(self, x: Tensor) -> Tensor:
+    def pack_left(self, x: Tensor) -> Tensor:
         """Return the tokens (T, D) of sets (B, L, D): the inverse of `spread`."""
         return x.flatten(0, 1).index_select(0, self.places)
 
@@ -84,10 +84,10 @@ class SelfAttention(nn.Module):
         (T, D) if packed.
         """
         projected = self.project(x)
-        projected = packing.spread(projected) if packing else projected
+        projected = packing.unpack_left(projected) if packing else projected
         query, key, value = split_heads(projected, 3 * self.heads).chunk(3, dim=1)
         mixed = _attend(query, key, value, bias, self.dropout * self.training)
-        return self.output(packing.collect(mixed) if packing else mixed)
+        return self.output(packing.pack_left(mixed) if packing else mixed)
 
 
 class CrossAttention(nn.Module):
@@ -100,21 +100,21 @@ class CrossAttention(nn.Module):
         self.memory = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def remember(self, memory: Tensor) -> Tensor:
+    def project_keys_values(self, memory: Tensor) -> Tensor:
         """Return keys and values (B, 2 * heads, S, D / heads) of what is attended to, (B, S, D)."""
         return split_heads(self.memory(memory), 2 * self.heads)
 
     def forward(
-        self, x: Tensor, remembered: Tensor, bias: Tensor, packing: Packing | None = None
+        self, x: Tensor, keys_values: Tensor, bias: Tensor, packing: Packing | None = None
     ) -> Tensor:
         """Return (B, S, D) from queries (B, S, D), `remember`'s answer and an additive mask; (T, D)
         if the queries are packed.
         """
-        key, value = remembered.chunk(2, dim=1)
+        key, value = keys_values.chunk(2, dim=1)
         query = self.query(x)
-        query = split_heads(packing.spread(query) if packing else query, self.heads)
+        query = split_heads(packing.unpack_left(query) if packing else query, self.heads)
         mixed = _attend(query, key, value, bias, self.dropout * self.training)
-        return self.output(packing.collect(mixed) if packing else mixed)
+        return self.output(packing.pack_left(mixed) if packing else mixed)
 
 
 class FeedForward(nn.Sequential):
@@ -210,7 +210,7 @@ class CrossLayer(nn.Module):
         x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias, packing)))
         return self.own(x, bias, packing)
 
-    def read(self, text: Tensor, text_bias: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
+    def update_text(self, text: Tensor, text_bias: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
         """Return the text (B, L, D) after it attended to tokens (B, S, D).
 
         Raises:
@@ -218,7 +218,7 @@ class CrossLayer(nn.Module):
         """
         if self.words is None:
             raise RuntimeError("this layer was built with words=False: it cannot update the text")
-        seen = self.cross(text, self.cross.remember(tokens), bias)
+        seen = self.cross(text, self.cross.project_keys_values(tokens), bias)
         return self.words(self.cross_norm(text + self.drop(seen)), text_bias)
 
 
@@ -232,7 +232,7 @@ def _attend(
     return mixed.transpose(1, 2).flatten(2)
 
 
-def initialise(module: nn.Module, width: int) -> None:
+def initialise_weights(module: nn.Module, width: int) -> None:
     """Draw linear and embedding weights from a normal distribution, set all biases to 0.
 
     BERT's deviation 0.02 belongs to its width 768; a narrower network gets as much output variance

@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.errors import ConfigError, SensorError, nearest
+from embodied.errors import ConfigError, SensorError, suggest_nearest
 from embodied.perception.features import require_images
 from embodied.perception.pretrained import (
     DTYPES,
     find_weights,
-    folder_digest,
+    hash_folder,
+    load_component,
     load_model,
-    load_part,
     read_json,
-    require_words,
+    require_tokenizer,
 )
 
 
@@ -64,12 +64,12 @@ class Detector(ABC):
     def __init__(self, folder: Path, device: str, dtype: str, batch: int) -> None:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        require_words(folder)
+        require_tokenizer(folder)
         auto = AutoModelForZeroShotObjectDetection
         self._model = load_model(auto, folder, dtype, device)
-        self._processor = load_part(AutoProcessor.from_pretrained, folder, "processor")
+        self._processor = load_component(AutoProcessor.from_pretrained, folder, "processor")
         self.device, self.dtype, self.batch = device, DTYPES[dtype], batch
-        self.digest = hashlib.sha256(f"{folder_digest(folder)} {dtype}".encode()).hexdigest()[:16]
+        self.digest = hashlib.sha256(f"{hash_folder(folder)} {dtype}".encode()).hexdigest()[:16]
 
     @staticmethod
     def load(
@@ -88,7 +88,7 @@ class Detector(ABC):
         if family not in FAMILIES:
             raise ConfigError(
                 f"{folder} holds a '{family}' model, which finds no objects by name: "
-                f"{nearest(family, FAMILIES)}"
+                f"{suggest_nearest(family, FAMILIES)}"
             )
         return FAMILIES[family](folder, device, dtype, batch)
 
@@ -211,7 +211,7 @@ FAMILIES: dict[str, type[Detector]] = {
 """model_type of config.json -> detector."""
 
 
-def true_detections(
+def detect_ground_truth(
     instance: NDArray[np.integer],
     names: Sequence[str] | Mapping[int, str],
     min_pixels: int = 20,

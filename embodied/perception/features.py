@@ -59,12 +59,12 @@ class FeatureCache:
     def __init__(self, folder: str | Path, digest: str) -> None:
         self.folder = Path(folder) / digest
 
-    def path(self, image: NDArray[np.uint8]) -> Path:
+    def get_path(self, image: NDArray[np.uint8]) -> Path:
         """Return where the features of an image (H, W, 3) are, or will be."""
-        key = image_digest(image)
+        key = hash_image(image)
         return self.folder / key[:2] / f"{key}.safetensors"
 
-    def read(self, path: Path) -> Features | None:
+    def read_features(self, path: Path) -> Features | None:
         """Return the features (N = 1) of a file of this cache, or None."""
         try:
             tensors = load_file(path)
@@ -72,7 +72,7 @@ class FeatureCache:
         except (OSError, SafetensorError, KeyError):
             return None
 
-    def write(self, path: Path, features: Features, dtype: torch.dtype) -> None:
+    def write_features(self, path: Path, features: Features, dtype: torch.dtype) -> None:
         """Write the features (N = 1) of one image, in the precision they were computed in."""
         tensors = {
             "pooled": features.pooled.to("cpu", dtype).contiguous(),
@@ -82,7 +82,7 @@ class FeatureCache:
             save_file(tensors, temporary)
 
 
-def image_digest(image: NDArray[np.uint8]) -> str:
+def hash_image(image: NDArray[np.uint8]) -> str:
     """Return 32 hexadecimal digits of an image's size and pixels."""
     total = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     total.update(np.ascontiguousarray(image).data)

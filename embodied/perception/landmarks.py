@@ -169,7 +169,7 @@ def find_landmarks(instruction: str, extra: Mapping[str, int] | None = None) -> 
     return found
 
 
-def target_landmark(instruction: str, landmarks: Sequence[Landmark] | None = None) -> int:
+def find_target_landmark(instruction: str, landmarks: Sequence[Landmark] | None = None) -> int:
     """Return which landmark the instruction is about.
 
     It is the first one after the last verb of action: "go to the room with the bed and *close* the

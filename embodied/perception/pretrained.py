@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from embodied.errors import ConfigError, EmbodiedError, nearest
+from embodied.errors import ConfigError, EmbodiedError, suggest_nearest
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files of a hub repository that are used; pickled weights are not among them."""
@@ -93,7 +93,7 @@ def load_model(auto: Any, folder: Path, dtype: str, device: str, **options: Any)
     from safetensors import SafetensorError
 
     if dtype not in DTYPES:
-        raise ConfigError(f"unknown dtype '{dtype}': {nearest(dtype, DTYPES)}")
+        raise ConfigError(f"unknown dtype '{dtype}': {suggest_nearest(dtype, DTYPES)}")
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(
             f"{folder} holds no *.safetensors file: found {', '.join(_names(folder)) or 'nothing'}."
@@ -129,7 +129,7 @@ def load_model(auto: Any, folder: Path, dtype: str, device: str, **options: Any)
         raise ConfigError(f"device '{device}' cannot be used: {error}. Try device=cpu.") from error
 
 
-def load_part(load: Any, folder: Path, what: str, **options: Any) -> Any:
+def load_component(load: Any, folder: Path, what: str, **options: Any) -> Any:
     """Load a processor or tokenizer from a model's folder.
 
     Raises:
@@ -149,7 +149,7 @@ def load_part(load: Any, folder: Path, what: str, **options: Any) -> Any:
         ) from error
 
 
-def require_words(folder: Path) -> None:
+def require_tokenizer(folder: Path) -> None:
     """Make sure that a folder holds a tokenizer.
 
     Without its files transformers makes an empty one for some families: every word is then unknown.
@@ -164,7 +164,7 @@ def require_words(folder: Path) -> None:
         )
 
 
-def folder_digest(folder: Path) -> str:
+def hash_folder(folder: Path) -> str:
     """Return 16 hexadecimal digits of the SHA-256 of a model's settings and weights."""
     total = hashlib.sha256()
     files = (p for p in folder.iterdir() if any(p.match(pattern) for pattern in PATTERNS))

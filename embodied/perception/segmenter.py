@@ -150,7 +150,7 @@ class Segmenter:
         """Return the best class (N, h, w) of strips of `STRIP` size."""
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
         far = torch.from_numpy(np.ascontiguousarray(depth, np.float32)).to(self.device)
-        blocks = self.network.blocks(prepare(pixels, far))
+        blocks = self.network.compute_blocks(prepare_images(pixels, far))
         # The best of each block's four pixels first: what is then rearranged is 42 times less.
         best = blocks.unflatten(1, (len(MPCAT40), 4)).argmax(dim=1)
         return functional.pixel_shuffle(best, 2)[:, 0].cpu().numpy()
@@ -168,7 +168,7 @@ class SegmenterInputs:
         return {key: list(value) for key, value in asdict(self).items()}
 
 
-def prepare(rgb: Tensor, depth: Tensor) -> Tensor:
+def prepare_images(rgb: Tensor, depth: Tensor) -> Tensor:
     """Turn strips into the network's input.
 
     Args:
@@ -215,9 +215,9 @@ class SegmenterNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return (N, classes, h, w) logits of (N, `CHANNELS`, h, w); h and w divide by 16."""
-        return functional.pixel_shuffle(self.blocks(image), 2)
+        return functional.pixel_shuffle(self.compute_blocks(image), 2)
 
-    def blocks(self, image: Tensor) -> Tensor:
+    def compute_blocks(self, image: Tensor) -> Tensor:
         """Return the logits as (N, 4 classes, h / 2, w / 2): class-major, four pixels each."""
         x = self.first(self.stem(functional.pixel_unshuffle(image, 2)))
         levels = [x]

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.files import write_text
 from maps.panorama.canvas import HEIGHT, TOP, WIDTH
 
@@ -30,7 +30,7 @@ DEFAULT_SIZE = float(np.radians(30))
 EPS = 1e-8
 
 
-def spectrum(canvas: Tensor, scale: Scale = "lin", row_l2: bool = False) -> Tensor:
+def compute_spectrum(canvas: Tensor, scale: Scale = "lin", row_l2: bool = False) -> Tensor:
     """Return the scene object spectrum of category canvases.
 
     The magnitude of the 2-D Fourier transform of each category's mask, not normalised, averaged
@@ -49,7 +49,7 @@ def spectrum(canvas: Tensor, scale: Scale = "lin", row_l2: bool = False) -> Tens
         ConfigError: an unknown scale.
     """
     if scale not in SCALES:
-        raise ConfigError(f"unknown SOS scale '{scale}'; {nearest(scale, SCALES)}")
+        raise ConfigError(f"unknown SOS scale '{scale}'; {suggest_nearest(scale, SCALES)}")
     *lead, height, width = canvas.shape
     flat = canvas.reshape(int(np.prod(lead)), height, width)
     rows = torch.zeros(len(flat), width // 2 + 1, device=canvas.device)
@@ -73,7 +73,7 @@ def _seen(masks: Tensor) -> Tensor:
     return (flat != 0).any(dim=1)
 
 
-def sector(canvas: Tensor, heading: Tensor | float, half_width: float = np.pi / 4) -> Tensor:
+def crop_sector(canvas: Tensor, heading: Tensor | float, half_width: float = np.pi / 4) -> Tensor:
     """Return canvases without what lies outside a sector of headings.
 
     Args:
@@ -92,7 +92,7 @@ def sector(canvas: Tensor, heading: Tensor | float, half_width: float = np.pi / 
 
 
 @dataclass(frozen=True)
-class References:
+class ReferenceSpectra:
     """The spectra that object words stand for.
 
     The spectrum of a word is that of one upright box of the category's usual size at the horizon
@@ -102,8 +102,8 @@ class References:
         sizes: K pairs of angular width and height [rad].
         height: cells of the canvas from top to bottom.
         width: cells all around.
-        scale: as in `spectrum`.
-        row_l2: as in `spectrum`.
+        scale: as in `compute_spectrum`.
+        row_l2: as in `compute_spectrum`.
     """
 
     sizes: tuple[tuple[float, float], ...] = ((DEFAULT_SIZE, DEFAULT_SIZE),) * len(SOS_CATEGORIES)
@@ -123,7 +123,7 @@ class References:
     @staticmethod
     def fit(
         categories: ArrayLike, boxes: ArrayLike, minimum: int = 5, **options: Any
-    ) -> References:
+    ) -> ReferenceSpectra:
         """Take the median size of the boxes of each category.
 
         Args:
@@ -138,10 +138,10 @@ class References:
             own = boxes[categories == row, 2:]
             median = np.median(own, axis=0) if len(own) >= minimum else [DEFAULT_SIZE, DEFAULT_SIZE]
             sizes.append((float(median[0]), float(median[1])))
-        return References(tuple(sizes), **options)
+        return ReferenceSpectra(tuple(sizes), **options)
 
     @staticmethod
-    def load(path: Path, **options: Any) -> References:
+    def load(path: Path, **options: Any) -> ReferenceSpectra:
         """Read the sizes that `save` wrote; categories that the file lacks get 30 x 30 deg.
 
         Raises:
@@ -157,11 +157,13 @@ class References:
             raise ConfigError(f"{path}: no table 'degrees' of category: [width, height]")
         for name, size in degrees.items():
             if name not in SOS_INDEX:
-                raise ConfigError(f"{path}: unknown category '{name}'; {nearest(name, SOS_INDEX)}")
+                raise ConfigError(
+                    f"{path}: unknown category '{name}'; {suggest_nearest(name, SOS_INDEX)}"
+                )
             if not isinstance(size, list) or len(size) != 2:
                 raise ConfigError(f"{path}: '{name}' is {size!r}: needed are [width, height] [deg]")
             sizes[SOS_INDEX[name]] = (float(np.radians(size[0])), float(np.radians(size[1])))
-        return References(tuple(sizes), **options)
+        return ReferenceSpectra(tuple(sizes), **options)
 
     def save(self, path: Path) -> None:
         """Write the sizes as a table that people can read and change."""
@@ -169,7 +171,7 @@ class References:
         table = {"degrees": dict(zip(SOS_CATEGORIES, degrees, strict=True))}
         write_text(path, json.dumps(table, indent=1) + "\n")
 
-    def cells(self, row: int) -> tuple[int, int]:
+    def compute_box_cells(self, row: int) -> tuple[int, int]:
         """Return rows and columns of the box of a category, at least 1, at most all."""
         wide, high = self.sizes[row]
         return (
@@ -177,21 +179,21 @@ class References:
             min(max(round(wide / (2 * np.pi / self.width)), 1), self.width),
         )
 
-    def masks(self, rows: Sequence[int]) -> Tensor:
+    def build_masks(self, rows: Sequence[int]) -> Tensor:
         """Return the canvases of B words, (B, K, H, W) bool."""
         canvas = torch.zeros(len(rows), len(self.sizes), self.height, self.width, dtype=torch.bool)
         for word, row in enumerate(rows):
-            high, wide = self.cells(row)
+            high, wide = self.compute_box_cells(row)
             top, left = (self.height - high) // 2, (self.width - wide) // 2
             canvas[word, row, top : top + high, left : left + wide] = True
         return canvas
 
-    def reference(self, rows: Sequence[int]) -> Tensor:
+    def compute_spectra(self, rows: Sequence[int]) -> Tensor:
         """Return the spectra of B words given by their categories, (B, K, W // 2 + 1)."""
-        return spectrum(self.masks(rows), self.scale, self.row_l2)
+        return compute_spectrum(self.build_masks(rows), self.scale, self.row_l2)
 
 
-def cosine(words: Tensor, places: Tensor) -> Tensor:
+def cosine_similarity(words: Tensor, places: Tensor) -> Tensor:
     """Return the cosines between words and places.
 
     Args:
@@ -223,7 +225,9 @@ class Alignment(NamedTuple):
         return ["fallback" if f else "snav" for f in self.fallback.tolist()]
 
 
-def s_nav(words: Tensor, places: Tensor, paths: Tensor | None = None, goal: int = -1) -> Alignment:
+def compute_s_nav(
+    words: Tensor, places: Tensor, paths: Tensor | None = None, goal: int = -1
+) -> Alignment:
     """Score trajectories against the object words of an instruction.
 
     S_nav(T') of Meta-Explore: the sum over words i and places j of the trajectory of
@@ -258,7 +262,7 @@ def s_nav(words: Tensor, places: Tensor, paths: Tensor | None = None, goal: int 
             f"{len(d)} words and trajectories of {length.long().tolist()} places: "
             "at least one word and one place are needed"
         )
-    table = cosine(d, s)
+    table = cosine_similarity(d, s)
     cross = d @ s.T
     cross = cross - cross.mean(dim=0)  # words centred, (B, M)
     inner = s @ s.T

@@ -21,15 +21,15 @@ from embodied.perception.pretrained import (
     DTYPES,
     WeightsError,
     find_weights,
-    folder_digest,
+    hash_folder,
+    load_component,
     load_model,
-    load_part,
     read_json,
-    require_words,
+    require_tokenizer,
 )
 from embodied.perception.vocabulary import PAD, Vocabulary
 
-SMALL = "embodied_small_text"
+SMALL_TEXT = "embodied_small_text"
 WITHOUT_POOLER = ("bert", "roberta", "xlm-roberta")
 """Families whose pooling layer many checkpoints lack: the first token is used as it is."""
 FIXED_LENGTH = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
@@ -83,8 +83,8 @@ class TextEncoder(ABC):
                 )
             return SmallTextEncoder(vocabulary, device=device, dtype=dtype, batch=batch)
         folder = find_weights(name)
-        if read_json(folder / "config.json").get("model_type") == SMALL:
-            return SmallTextEncoder.open(folder, device, dtype, batch)
+        if read_json(folder / "config.json").get("model_type") == SMALL_TEXT:
+            return SmallTextEncoder.load_folder(folder, device, dtype, batch)
         return PretrainedText(folder, device, dtype, batch)
 
     @property
@@ -148,7 +148,7 @@ class SmallTextEncoder(TextEncoder):
     @property
     def digest(self) -> str:
         """A digest of the words and the present weights."""
-        total = hashlib.sha256(f"{SMALL} {self.dtype} {self.vocabulary.words}".encode())
+        total = hashlib.sha256(f"{SMALL_TEXT} {self.dtype} {self.vocabulary.words}".encode())
         for name, value in self.network.state_dict().items():
             total.update(name.encode() + value.float().cpu().numpy().tobytes())
         return total.hexdigest()[:16]
@@ -163,7 +163,7 @@ class SmallTextEncoder(TextEncoder):
         with atomic_directory(folder) as target:
             save_file(self.network.state_dict(), target / "model.safetensors")
             settings = {
-                "model_type": SMALL,
+                "model_type": SMALL_TEXT,
                 "dim": self.dim,
                 "max_length": self.max_length,
                 "words": self.vocabulary.words,
@@ -171,7 +171,7 @@ class SmallTextEncoder(TextEncoder):
             (target / "config.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @staticmethod
-    def open(folder: Path, device: str, dtype: str, batch: int) -> SmallTextEncoder:
+    def load_folder(folder: Path, device: str, dtype: str, batch: int) -> SmallTextEncoder:
         """Read what `save` wrote.
 
         Raises:
@@ -246,7 +246,7 @@ class PretrainedText(TextEncoder):
             config, "projection_size", config.hidden_size
         )
         self.device, self.dtype, self.batch = device, DTYPES[dtype], batch
-        self._digest = hashlib.sha256(f"{folder_digest(folder)} {dtype}".encode()).hexdigest()[:16]
+        self._digest = hashlib.sha256(f"{hash_folder(folder)} {dtype}".encode()).hexdigest()[:16]
 
     @property
     def digest(self) -> str:
@@ -281,9 +281,9 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    require_words(folder)
+    require_tokenizer(folder)
     try:
-        return load_part(AutoTokenizer.from_pretrained, folder, "tokenizer")
+        return load_component(AutoTokenizer.from_pretrained, folder, "tokenizer")
     except WeightsError as error:
         if not isinstance(error.__cause__, ImportError):
             raise
@@ -293,7 +293,7 @@ def load_tokenizer(folder: Path) -> Any:
                 "has no tokenizer.json. Install it (pip install sentencepiece), or copy "
                 "tokenizer.json of the model too."
             ) from error
-    return load_part(PreTrainedTokenizerFast.from_pretrained, folder, "tokenizer")
+    return load_component(PreTrainedTokenizerFast.from_pretrained, folder, "tokenizer")
 
 
 def _padded(values: Tensor, length: int) -> Tensor:

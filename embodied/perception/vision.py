@@ -22,13 +22,13 @@ from embodied.perception.pretrained import (
     DTYPES,
     WeightsError,
     find_weights,
-    folder_digest,
+    hash_folder,
+    load_component,
     load_model,
-    load_part,
     read_json,
 )
 
-SMALL = "embodied_small_vision"
+SMALL_VISION = "embodied_small_vision"
 WITHOUT_POOLER = ("vit", "deit", "beit")
 """Families whose pooling layer most checkpoints lack: the class token is used as it is."""
 
@@ -78,8 +78,8 @@ class VisionEncoder(ABC):
         if str(name) == "small":
             return SmallVisionEncoder(device=device, dtype=dtype, cache=cache, batch=batch)
         folder = find_weights(name)
-        if read_json(folder / "config.json").get("model_type") == SMALL:
-            return SmallVisionEncoder.open(folder, device, dtype, cache, batch)
+        if read_json(folder / "config.json").get("model_type") == SMALL_VISION:
+            return SmallVisionEncoder.load_folder(folder, device, dtype, cache, batch)
         return PretrainedVision(folder, device, dtype, cache, batch)
 
     @property
@@ -110,15 +110,15 @@ class VisionEncoder(ABC):
         if self.cache is None:
             return _joined([self._run(part) for part in _split(images, self.batch)])
         cache = FeatureCache(self.cache, self.digest)
-        paths = [cache.path(image) for image in images]
-        known = {path: cache.read(path) for path in dict.fromkeys(paths)}
+        paths = [cache.get_path(image) for image in images]
+        known = {path: cache.read_features(path) for path in dict.fromkeys(paths)}
         missing = {path: paths.index(path) for path, found in known.items() if found is None}
         rows = np.array(list(missing.values()), int)
         if len(rows):
             fresh = _joined([self._run(images[part]) for part in _split(rows, self.batch)])
             for row, path in enumerate(missing):
                 one = Features(fresh.pooled[row : row + 1], fresh.patches[row : row + 1])
-                cache.write(path, one, self.dtype)
+                cache.write_features(path, one, self.dtype)
                 known[path] = one
         found = [known[path] for path in paths]
         return _joined([f for f in found if f is not None], self.device)
@@ -151,7 +151,7 @@ class SmallVisionEncoder(VisionEncoder):
     @property
     def digest(self) -> str:
         """A digest of the present weights, so that training makes a new cache."""
-        total = hashlib.sha256(f"{SMALL} {self.dtype}".encode())
+        total = hashlib.sha256(f"{SMALL_VISION} {self.dtype}".encode())
         for name, value in self.network.state_dict().items():
             total.update(name.encode() + value.float().cpu().numpy().tobytes())
         return total.hexdigest()[:16]
@@ -165,11 +165,11 @@ class SmallVisionEncoder(VisionEncoder):
         """Write the weights; `VisionEncoder.load(folder)` reads them back."""
         with atomic_directory(folder) as target:
             save_file(self.network.state_dict(), target / "model.safetensors")
-            settings = {"model_type": SMALL, "dim": self.dim}
+            settings = {"model_type": SMALL_VISION, "dim": self.dim}
             (target / "config.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @staticmethod
-    def open(
+    def load_folder(
         folder: Path, device: str, dtype: str, cache: str | Path | None, batch: int
     ) -> SmallVisionEncoder:
         """Read what `save` wrote.
@@ -227,7 +227,7 @@ class PretrainedVision(VisionEncoder):
     ) -> None:
         from transformers import AutoConfig, AutoModel
 
-        settings = load_part(AutoConfig.from_pretrained, folder, "config.json")
+        settings = load_component(AutoConfig.from_pretrained, folder, "config.json")
         config = getattr(settings, "vision_config", settings)
         if not isinstance(getattr(config, "patch_size", None), int):
             raise ConfigError(
@@ -243,7 +243,7 @@ class PretrainedVision(VisionEncoder):
         self.dim = self._project.out_features if self._project is not None else config.hidden_size
         self.device, self.dtype, self.batch = device, DTYPES[dtype], batch
         self.cache = Path(cache) if cache is not None else None
-        self._digest = hashlib.sha256(f"{folder_digest(folder)} {dtype}".encode()).hexdigest()[:16]
+        self._digest = hashlib.sha256(f"{hash_folder(folder)} {dtype}".encode()).hexdigest()[:16]
 
     @property
     def digest(self) -> str:
@@ -277,12 +277,12 @@ def _image_processor(folder: Path) -> Any:
     from transformers import AutoImageProcessor, ViTImageProcessorPil
 
     try:
-        return load_part(AutoImageProcessor.from_pretrained, folder, "image processor")
+        return load_component(AutoImageProcessor.from_pretrained, folder, "image processor")
     except WeightsError as error:
         if not isinstance(error.__cause__, ImportError):
             raise
     # DINOv3: resize, scale and normalise as its settings say, which is what ViT's processor does.
-    return load_part(ViTImageProcessorPil.from_pretrained, folder, "image processor")
+    return load_component(ViTImageProcessorPil.from_pretrained, folder, "image processor")
 
 
 def _split(array: NDArray, size: int) -> list[NDArray]:

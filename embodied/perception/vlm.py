@@ -21,9 +21,9 @@ from embodied.perception.features import TextFeatures
 from embodied.perception.pretrained import (
     WeightsError,
     find_weights,
-    folder_digest,
+    hash_folder,
+    load_component,
     load_model,
-    load_part,
     read_json,
 )
 from embodied.perception.text import load_tokenizer
@@ -72,7 +72,7 @@ class VisionLanguageModel:
         self._family = family
         self._model = load_model(AutoModel, folder, dtype, "cpu")
         self._language = getattr(self._model, "language_model", None) or self._model.text_model
-        self._images = load_part(AutoImageProcessor.from_pretrained, folder, "image processor")
+        self._images = load_component(AutoImageProcessor.from_pretrained, folder, "image processor")
         self._tokenizer = load_tokenizer(folder)
         there = len(self._language.layers)
         if layers > there:
@@ -81,14 +81,14 @@ class VisionLanguageModel:
         self._language.layers = self._language.layers[:kept]
         self._language.config.num_hidden_layers = kept
         self.width = int(self._language.config.hidden_size)
-        self.digest = f"{folder_digest(folder)}-{kept}-{dtype}"
+        self.digest = f"{hash_folder(folder)}-{kept}-{dtype}"
         self._tokens: dict[tuple[int, ...], int] = {}
         self._updates: Mapping[str, nn.Module] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> VisionLanguageModel:
         return self
 
-    def linears(self, endings: Sequence[str]) -> dict[str, nn.Linear]:
+    def find_linear_layers(self, endings: Sequence[str]) -> dict[str, nn.Linear]:
         """Return linear layers of the language model whose names end in one of `endings`.
 
         Raises:
@@ -103,9 +103,9 @@ class VisionLanguageModel:
             raise ConfigError(f"no linear layer of '{self._family}' ends in {', '.join(endings)}")
         return found
 
-    def watch(self, endings: Sequence[str]) -> None:
+    def hook_linear_layers(self, endings: Sequence[str]) -> None:
         """Let `encode` add the outputs of updates to those of the linear layers so named."""
-        for name, layer in self.linears(endings).items():
+        for name, layer in self.find_linear_layers(endings).items():
             layer.register_forward_hook(self._adding(name))
 
     def encode(

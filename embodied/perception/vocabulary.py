@@ -41,7 +41,7 @@ class Vocabulary:
         object.__setattr__(self, "_index", {word: i for i, word in enumerate(self.words)})
 
     @staticmethod
-    def build(texts: Iterable[str], min_count: int = 1) -> Vocabulary:
+    def from_texts(texts: Iterable[str], min_count: int = 1) -> Vocabulary:
         """Collect the words that occur at least `min_count` times, most frequent first."""
         counts = Counter(word for text in texts for word in split_words(text))
         kept = sorted(
@@ -52,7 +52,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
-    def ids(self, text: str) -> list[int]:
+    def encode_words(self, text: str) -> list[int]:
         """Return the token ids of a text's words, without start and end."""
         return [self._index.get(word, UNKNOWN) for word in split_words(text)]
 
@@ -73,7 +73,7 @@ class Vocabulary:
         """
         rows = []
         for text in texts:
-            words = self.ids(text)
+            words = self.encode_words(text)
             if not words:
                 raise ConfigError(f"instruction {text!r} holds no word: nothing to follow")
             rows.append([START, *words[: max_length - 2], END])

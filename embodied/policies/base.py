@@ -53,7 +53,7 @@ class Agent(Protocol):
 Single = TypeVar("Single", bound=Agent)
 
 
-def act_alone(
+def act_per_environment(
     agents: list[Single],
     make: Callable[[], Single],
     observations: Sequence[NDArray[Any]],
@@ -81,7 +81,7 @@ def act_alone(
     return actions
 
 
-def require(observations: Observations, *keys: str) -> list[NDArray[Any]]:
+def require_observations(observations: Observations, *keys: str) -> list[NDArray[Any]]:
     """Return the named observations.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import Observations, require
+from embodied.policies.base import Observations, require_observations
 
 
 class ExpertPolicy:
@@ -13,5 +13,5 @@ class ExpertPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        (action,) = require(observations, "expert_action")
+        (action,) = require_observations(observations, "expert_action")
         return np.asarray(action).reshape(len(first)).astype(np.int64)

@@ -19,8 +19,8 @@ from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
-from embodied.policies.recurrent_features import Arrays, FeatureConfig, Featurizer, Inputs
-from maps.grid.egocentric import window_cells
+from embodied.policies.recurrent_features import Arrays, FeatureConfig, Featurizer, PolicyInputs
+from maps.grid.egocentric import compute_window_cells
 
 VECTOR_WIDTH = 128
 
@@ -33,7 +33,7 @@ class RecurrentConfig:
         features: what it looks at.
         channels: of the stride-2 convolutions, per image.
         width: of an encoded image and of the fused input.
-        hidden: size of the recurrent state.
+        hidden_size: size of the recurrent state.
         temperature: of the draw when acting: 1 draws from the policy's own distribution, less
             prefers likely actions, 0 takes the likeliest (and may turn left and right for ever).
     """
@@ -41,13 +41,13 @@ class RecurrentConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     channels: tuple[int, ...] = (8, 16, 32, 32)
     width: int = 128
-    hidden: int = 192
+    hidden_size: int = 192
     temperature: float = 0.5
 
     def __post_init__(self) -> None:
         sizes = {
             "width": self.width,
-            "hidden": self.hidden,
+            "hidden_size": self.hidden_size,
             "channels": min(self.channels, default=1),
         }
         for name, size in sizes.items():
@@ -68,7 +68,7 @@ class GoalPlane(nn.Module):
 
     def __init__(self, cell_size: float, size: int) -> None:
         super().__init__()
-        cells = torch.from_numpy(window_cells(cell_size, size))
+        cells = torch.from_numpy(compute_window_cells(cell_size, size))
         self.scale = 2.0 / (cell_size * size)
         self.register_buffer("ahead", cells[..., 0].clone(), persistent=False)
         self.register_buffer("left", cells[..., 1].clone(), persistent=False)
@@ -91,7 +91,7 @@ class RecurrentNetwork(nn.Module):
         self, shapes: Mapping[str, tuple[int, ...]], actions: int, config: RecurrentConfig
     ) -> None:
         super().__init__()
-        self.hidden = config.hidden
+        self.hidden = config.hidden_size
         images = {
             key: (shape[0], shape[1], shape[2]) for key, shape in shapes.items() if len(shape) == 3
         }
@@ -112,10 +112,10 @@ class RecurrentNetwork(nn.Module):
         self.fuse = nn.Sequential(
             nn.Linear(VECTOR_WIDTH + config.width * len(images), config.width), nn.ReLU()
         )
-        self.memory = ResetGRU(config.width, config.hidden)
-        self.actor = nn.Linear(config.hidden + config.width, actions)
+        self.memory = ResetGRU(config.width, config.hidden_size)
+        self.actor = nn.Linear(config.hidden_size + config.width, actions)
         self.critic = nn.Sequential(
-            nn.Linear(config.hidden + config.width, 64), nn.ReLU(), nn.Linear(64, 1)
+            nn.Linear(config.hidden_size + config.width, 64), nn.ReLU(), nn.Linear(64, 1)
         )
         nn.init.orthogonal_(self.actor.weight, gain=0.01)
         nn.init.zeros_(self.actor.bias)
@@ -155,7 +155,7 @@ class RecurrentNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class Step:
+class RecurrentStep:
     """One decision of N agents and what training needs to repeat it.
 
     Attributes:
@@ -179,7 +179,7 @@ class RecurrentPolicy:
     name = "recurrent"
 
     def __init__(
-        self, inputs: Inputs, config: RecurrentConfig | None = None, seed: int = 0
+        self, inputs: PolicyInputs, config: RecurrentConfig | None = None, seed: int = 0
     ) -> None:
         self.inputs = inputs
         self.config = config or RecurrentConfig()
@@ -188,7 +188,7 @@ class RecurrentPolicy:
             torch.manual_seed(seed)
             self.network = RecurrentNetwork(self.featurizer.shapes, inputs.actions, self.config)
         self.generator = torch.Generator().manual_seed(seed)
-        self._state = torch.zeros(0, self.config.hidden)
+        self._state = torch.zeros(0, self.config.hidden_size)
         self._previous: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def act(
@@ -203,11 +203,11 @@ class RecurrentPolicy:
         observations: Mapping[str, NDArray[Any]],
         first: NDArray[np.bool_],
         temperature: float = 1.0,
-    ) -> Step:
+    ) -> RecurrentStep:
         """Choose actions and return everything about the choice."""
         first = np.asarray(first, bool)
         if len(self._previous) != len(first):
-            self._state = torch.zeros(len(first), self.config.hidden)
+            self._state = torch.zeros(len(first), self.config.hidden_size)
             self._previous = np.full(len(first), -1, np.int64)
         features = self.featurizer(observations, self._previous, first)
         state = self._state * torch.from_numpy(~first).unsqueeze(-1)
@@ -221,7 +221,7 @@ class RecurrentPolicy:
             action = log_probs.argmax(dim=-1)
         self._previous = action.numpy()
         chosen = log_probs.gather(1, action[:, None]).squeeze(-1)
-        return Step(
+        return RecurrentStep(
             features, self._previous.copy(), chosen.numpy(), value[0].numpy(), state.numpy()
         )
 
@@ -230,13 +230,13 @@ class RecurrentPolicy:
         self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Return the values (N,) of observations without taking a step."""
-        with self.featurizer.preserved():
+        with self.featurizer.preserve_state():
             features = self.featurizer(observations, self._previous, first)
         tensors = {key: torch.from_numpy(value).unsqueeze(0) for key, value in features.items()}
         marks = torch.from_numpy(np.asarray(first, bool))[None]
         return self.network(tensors, self._state, marks)[1][0].numpy()
 
-    def executed(self, action: NDArray[np.int64]) -> None:
+    def set_executed_actions(self, action: NDArray[np.int64]) -> None:
         """Tell the policy which actions were really taken, when others than its own were
         (imitation).
         """
@@ -258,15 +258,15 @@ class RecurrentPolicy:
         self.network.vector_std.copy_(torch.tensor(data["vector"]["std"]))
 
 
-def restore(
+def restore_policy(
     inputs: Mapping[str, Any], tree: Mapping[str, Any], source: str = "configuration"
 ) -> RecurrentPolicy:
     """Rebuild the policy of a checkpoint, without its weights.
 
     Args:
-        inputs: what `Inputs.to_json` wrote.
+        inputs: what `PolicyInputs.to_json` wrote.
         tree: configuration of its run; the part "policy" is read.
         source: where that stands, for messages.
     """
     config = configuration.build(RecurrentConfig, tree["policy"], source=source)
-    return RecurrentPolicy(Inputs.from_json(inputs), config)
+    return RecurrentPolicy(PolicyInputs.from_json(inputs), config)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
 from maps.grid.egocentric import EgocentricMaps
-from maps.paths.optimistic import path_ring
+from maps.paths.optimistic import compute_path_ring
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -55,7 +55,7 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class PolicyInputs:
     """The observation and action spaces a policy was made for; saved with its weights.
 
     Attributes:
@@ -69,7 +69,7 @@ class Inputs:
     actions: int
 
     @staticmethod
-    def of(observation_space: Any, action_space: Any) -> Inputs:
+    def from_spaces(observation_space: Any, action_space: Any) -> PolicyInputs:
         """Read the spaces of one (not vectorised) environment; privileged keys are left out."""
         if not hasattr(action_space, "n") or not hasattr(observation_space, "spaces"):
             raise ConfigError(
@@ -83,7 +83,7 @@ class Inputs:
             shapes[key] = tuple(int(n) for n in space.shape)
             if hasattr(space, "n"):
                 classes[key] = int(space.n)
-        return Inputs(shapes, classes, int(action_space.n))
+        return PolicyInputs(shapes, classes, int(action_space.n))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for meta.json."""
@@ -91,10 +91,10 @@ class Inputs:
         return {"shapes": shapes, "classes": dict(self.classes), "actions": self.actions}
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Inputs:
+    def from_json(data: Mapping[str, Any]) -> PolicyInputs:
         """Build from `to_json`'s values."""
         shapes = {key: tuple(shape) for key, shape in data["shapes"].items()}
-        return Inputs(shapes, dict(data["classes"]), int(data["actions"]))
+        return PolicyInputs(shapes, dict(data["classes"]), int(data["actions"]))
 
 
 class Featurizer:
@@ -105,7 +105,7 @@ class Featurizer:
     into the maps.
     """
 
-    def __init__(self, inputs: Inputs, config: FeatureConfig) -> None:
+    def __init__(self, inputs: PolicyInputs, config: FeatureConfig) -> None:
         self.inputs = inputs
         self.config = config
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -159,11 +159,11 @@ class Featurizer:
             if self._maps is None or len(self._maps.grid) != count:
                 c = self.config
                 self._maps = EgocentricMaps(count, c.hfov, c.camera_height, c.camera_pitch)
-            self._maps.clear(first)
-            self._maps.integrate(np.asarray(observations["depth"], np.float32), pose)
+            self._maps.clear_maps(first)
+            self._maps.integrate_depth(np.asarray(observations["depth"], np.float32), pose)
             for index, cell in enumerate(self.config.map_cells):
                 out = np.empty((count, *self.shapes[f"map{index}"]), np.uint8)
-                self._maps.crop(pose, cell, self.config.map_size, out)
+                self._maps.crop_windows(pose, cell, self.config.map_size, out)
                 features[f"map{index}"] = out
         if "polar" in self.shapes:
             features["polar"] = np.asarray(observations["goal"], np.float32)
@@ -171,7 +171,7 @@ class Featurizer:
         return features
 
     @contextmanager
-    def preserved(self) -> Iterator[None]:
+    def preserve_state(self) -> Iterator[None]:
         """Undo the memory of the calls inside the block (seeing the same image twice leaves a map
         as it is).
         """
@@ -209,7 +209,7 @@ class Featurizer:
         """
         if self._maps is None:  # only asked for the length
             return np.zeros((len(pose), 4 * self.config.path_ring + 2), np.float32)
-        ring, way = path_ring(self._maps, pose, goal, self.config.path_ring)
+        ring, way = compute_path_ring(self._maps, pose, goal, self.config.path_ring)
         detour = np.clip(way - goal[:, 0], 0.0, 20.0)
         ways = np.stack([np.log1p(way), np.log1p(detour)], axis=1)
         return np.concatenate([ring.reshape(len(pose), -1), ways], axis=1).astype(np.float32)
@@ -250,7 +250,7 @@ def _image(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
 
 
-def _zeros(inputs: Inputs, count: int) -> Arrays:
+def _zeros(inputs: PolicyInputs, count: int) -> Arrays:
     return {
         key: np.zeros((count, *shape), np.int64 if key in inputs.classes else np.float32)
         for key, shape in inputs.shapes.items()

@@ -29,18 +29,18 @@ class ChunkedPolicy(Protocol):
         ...
 
 
-class Space(Protocol):
+class ArmActionSpace(Protocol):
     """Turns joints to what the policy knows and back; see `simulators.bullet.tool_space`."""
 
     @property
-    def count(self) -> int: ...  # noqa: D102
+    def joint_count(self) -> int: ...  # noqa: D102
 
     @property
-    def start(self) -> Array: ...  # noqa: D102
+    def start_joints(self) -> Array: ...  # noqa: D102
 
-    def state(self, joints: Array, opening: float) -> NDArray[np.float32]: ...  # noqa: D102
+    def compute_state(self, joints: Array, opening: float) -> NDArray[np.float32]: ...  # noqa: D102
 
-    def follow(self, actions: Array, joints: Array) -> Array: ...  # noqa: D102
+    def compute_joint_targets(self, actions: Array, joints: Array) -> Array: ...  # noqa: D102
 
 
 class ServedArmPolicy:
@@ -54,15 +54,15 @@ class ServedArmPolicy:
     """
 
     def __init__(
-        self, policy: ChunkedPolicy, space: Space | None, metadata: Mapping[str, Any]
+        self, policy: ChunkedPolicy, space: ArmActionSpace | None, metadata: Mapping[str, Any]
     ) -> None:
         self._policy, self._space = policy, space
         inputs = policy.inputs
         self._metadata = {
             **metadata,
             "policy": policy.name,
-            "start": space.start.tolist() if space else [],
-            "action_size": space.count + 1 if space else inputs.action,
+            "start": space.start_joints.tolist() if space else [],
+            "action_size": space.joint_count + 1 if space else inputs.action,
             "period": 1 / inputs.fps,
             "cameras": list(inputs.cameras),
             "image": list(inputs.image),
@@ -88,7 +88,7 @@ class ServedArmPolicy:
         """
         inputs, space = self._policy.inputs, self._space
         given = np.asarray(observation.get(STATE, ()), np.float64)
-        wanted = space.count + 1 if space else inputs.state
+        wanted = space.joint_count + 1 if space else inputs.state
         if given.shape != (wanted,):
             raise ConfigError(
                 f"'{STATE}' has the shape {given.shape}; this policy is for an arm with {wanted} "
@@ -97,11 +97,11 @@ class ServedArmPolicy:
         if not np.isfinite(given).all():
             raise ConfigError(f"'{STATE}' holds NaN or infinity: {given.tolist()}")
         seen: dict[str, Any] = {name: self._image(observation, name) for name in inputs.cameras}
-        state = space.state(given[:-1], float(given[-1])) if space else given
+        state = space.compute_state(given[:-1], float(given[-1])) if space else given
         seen |= {"state": state[None], "instruction": (str(observation.get(PROMPT, "")),)}
-        batch = inputs.batch(seen, self._policy.device)
+        batch = inputs.build_batch(seen, self._policy.device)
         actions = self._policy.predict_action_chunk(batch)[0].cpu().numpy().astype(np.float64)
-        return {"actions": space.follow(actions, given[:-1]) if space else actions}
+        return {"actions": space.compute_joint_targets(actions, given[:-1]) if space else actions}
 
     def _image(self, observation: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
         """Return the image of a camera as the policy knows it, (1, H, W, 3)."""

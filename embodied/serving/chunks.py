@@ -33,7 +33,7 @@ class ChunkError(EmbodiedError):
     """No action that may be executed: the answer was malformed, or inference failed for long."""
 
 
-class Infer(Protocol):
+class InferFunction(Protocol):
     """Answers an observation, e.g. `PolicyClient.infer`."""
 
     def __call__(self, observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
@@ -50,27 +50,29 @@ class ChunkConfig:
         period: time between two actions of a chunk [s].
         max_age: an action rests on no observation older than this [s].
         blend: "newest" executes the newest chunk alone; "linear" fades every new chunk in over what
-            was executed before, within `fade` steps; "exponential" averages all that overlap, with
-            weights ``exp(-decay * steps between its observation and the newest)``. Values are
+            was executed before, within `blend_steps` steps; "exponential" averages all that
+            overlap, with weights ``exp(-decay * steps between its observation and the newest)``.
+            Values are
             averaged as they are: angles that wrap, quaternions and open/close flags want "newest".
-        fade: steps of "linear".
+        blend_steps: steps of "linear".
         decay: of "exponential"; 0 weighs all alike, a negative one favours the oldest (the temporal
             ensemble of ACT, Zhao et al. 2023, uses -0.01).
-        interval: least time between the observations of two inferences [s]; 0 infers without pause.
+        inference_interval: least time between the observations of two inferences [s]; 0 infers
+            without pause.
     """
 
     action_size: int
     period: float
     max_age: float = 0.5
     blend: Blend = "linear"
-    fade: int = 4
+    blend_steps: int = 4
     decay: float = 0.5
-    interval: float = 0.0
+    inference_interval: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.action_size < 1 or self.fade < 1:
+        if self.action_size < 1 or self.blend_steps < 1:
             raise ConfigError("chunks.action_size and chunks.fade must be at least 1")
-        if not (self.period > 0 and self.max_age > 0 and self.interval >= 0):
+        if not (self.period > 0 and self.max_age > 0 and self.inference_interval >= 0):
             raise ConfigError("chunks.period and max_age must be above 0 s, interval not below")
         if self.blend not in ("newest", "linear", "exponential") or not math.isfinite(self.decay):
             raise ConfigError(
@@ -95,7 +97,7 @@ class TimedAction:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ChunkCounters:
     """What a broker did so far.
 
     Attributes:
@@ -122,8 +124,8 @@ class _Chunk:
 class ChunkBroker:
     """Infers in the background and hands out the action for each control step.
 
-    The control loop calls `observe` whenever it has a new observation and `next` once per step;
-    neither waits for the policy.
+    The control loop calls `offer_observation` whenever it has a new observation and `next_action`
+    once per step; neither waits for the policy.
 
     Args:
         infer: answers an observation with a map that has `actions` (H, D); it needs a deadline of
@@ -133,7 +135,7 @@ class ChunkBroker:
     """
 
     def __init__(
-        self, infer: Infer, config: ChunkConfig, clock: Callable[[], float] = time.monotonic
+        self, infer: InferFunction, config: ChunkConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.config = config
         self._infer = infer
@@ -146,12 +148,12 @@ class ChunkBroker:
         self._generation = 0  # of chunks; `reset` begins another
         self._chunks: deque[_Chunk] = deque(maxlen=KEEP)  # newest first
         self._error: EmbodiedError | None = None
-        self._counts = Counts()
+        self._counts = ChunkCounters()
         self._thread = threading.Thread(target=self._run, name="chunks", daemon=True)
         self._thread.start()
 
     @property
-    def counts(self) -> Counts:
+    def counters(self) -> ChunkCounters:
         """What was done so far."""
         return self._counts
 
@@ -160,7 +162,7 @@ class ChunkBroker:
         """Why the last inference failed; None when it did not."""
         return self._error
 
-    def observe(self, observation: Mapping[str, Any], observed_at: float) -> None:
+    def offer_observation(self, observation: Mapping[str, Any], observed_at: float) -> None:
         """Offer an observation; only the newest one waits for the policy.
 
         Args:
@@ -174,11 +176,11 @@ class ChunkBroker:
             raise ChunkError(f"observation time {observed_at} is not finite: stamp it by the clock")
         with self._changed:
             self._require_open()
-            if observed_at - self._last_inferred >= self.config.interval:
+            if observed_at - self._last_inferred >= self.config.inference_interval:
                 self._pending = (observation, observed_at)
                 self._changed.notify_all()
 
-    def next(self, now: float | None = None) -> TimedAction | None:
+    def next_action(self, now: float | None = None) -> TimedAction | None:
         """Return the action meant for now.
 
         Args:
@@ -208,7 +210,7 @@ class ChunkBroker:
                 raise ChunkError(f"no action to execute: {self._error}") from self._error
             return None
 
-    def wait(self, timeout: float) -> bool:
+    def wait_idle(self, timeout: float) -> bool:
         """Wait until every observation offered so far is answered; False after `timeout` [s]."""
         with self._changed:
             return self._changed.wait_for(
@@ -288,7 +290,7 @@ class ChunkBroker:
         for chunk, step in usable:
             used = step - (step if chunk.first_used is None else chunk.first_used)
             bottom = len(weights) == len(usable) - 1
-            cover = 1.0 if bottom else min(1.0, (used + 1) / (self.config.fade + 1))
+            cover = 1.0 if bottom else min(1.0, (used + 1) / (self.config.blend_steps + 1))
             weights.append(left * cover)
             left -= weights[-1]
             if cover == 1.0:

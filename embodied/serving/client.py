@@ -23,8 +23,8 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 from embodied.errors import ConfigError, EmbodiedError
-from embodied.serving.protocol import OBSERVED_AT, REQUEST_ID, STAMPS, Cause
-from embodied.serving.wire import DEFAULT, Limits, WireError, decode, encode
+from embodied.serving.protocol import OBSERVED_AT, REQUEST_ID, STAMPS, ErrorCause
+from embodied.serving.wire import DEFAULT, MessageLimits, WireError, decode, encode
 
 BACKOFF = (0.05, 2.0)  # [s] first and longest pause between attempts to connect
 CLOSE_TIMEOUT = 0.5  # [s] for the server to say goodbye
@@ -75,7 +75,7 @@ class PolicyClient:
         *,
         timeout: float = 1.0,
         authority: Path | None = None,
-        limits: Limits = DEFAULT,
+        limits: MessageLimits = DEFAULT,
     ) -> None:
         self.uri = uri
         self.timeout = timeout
@@ -283,10 +283,10 @@ def _error(uri: str, text: str) -> ServingError:
     """Turn an error message into an exception; openpi sends a whole traceback, its end tells."""
     cause, _, message = text.partition(": ")
     kinds: dict[str, type[ServingError]] = {
-        Cause.BUSY: ServingUnavailableError,
-        Cause.DEADLINE: ServingTimeoutError,
-        Cause.REQUEST: ServingRefusedError,
-        Cause.POLICY: ServingFailedError,
+        ErrorCause.BUSY: ServingUnavailableError,
+        ErrorCause.DEADLINE: ServingTimeoutError,
+        ErrorCause.REQUEST: ServingRefusedError,
+        ErrorCause.POLICY: ServingFailedError,
     }
     if cause in kinds:
         return kinds[cause](f"{uri}: {message}")

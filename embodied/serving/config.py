@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embodied.errors import ConfigError
-from embodied.serving.wire import Limits
+from embodied.serving.wire import MessageLimits
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ServerConfig:
         private_key: PEM file.
         limits: the largest request.
         max_connections: open at once; more are refused.
-        queue: requests that wait while one is being answered; more are refused.
+        max_queue_size: requests that wait while one is being answered; more are refused.
         deadline: of one request, from its arrival to the answer [s].
         handshake_timeout: for a client to open its connection [s].
         ping_interval: between signs of life asked of every client [s].
@@ -38,9 +38,9 @@ class ServerConfig:
     allow_anonymous: bool = False
     certificate: Path | None = None
     private_key: Path | None = None
-    limits: Limits = Limits()
+    limits: MessageLimits = MessageLimits()
     max_connections: int = 32
-    queue: int = 4
+    max_queue_size: int = 4
     deadline: float = 10.0
     handshake_timeout: float = 5.0
     ping_interval: float = 20.0
@@ -50,7 +50,7 @@ class ServerConfig:
         for name in ("deadline", "handshake_timeout", "ping_interval", "ping_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"server.{name} = {getattr(self, name)} must be above 0 s")
-        for name in ("max_connections", "queue"):
+        for name in ("max_connections", "max_queue_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"server.{name} = {getattr(self, name)} must be at least 1")
         if not 0 <= self.port <= 65535:
@@ -71,7 +71,7 @@ class ServerConfig:
         """Either "ws" or, with TLS, "wss"."""
         return "wss" if self.certificate else "ws"
 
-    def tls(self) -> ssl.SSLContext | None:
+    def load_ssl_context(self) -> ssl.SSLContext | None:
         """Load the certificate; None without one.
 
         Raises:

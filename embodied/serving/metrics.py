@@ -9,7 +9,7 @@ PREFIX = "embodied_serving"
 
 
 @dataclass
-class Metrics:
+class ServerMetrics:
     """What a server did so far; written by its event loop alone.
 
     Attributes:

@@ -21,7 +21,7 @@ REQUEST_ID = "__request_id__"  # int: which request this answers
 TIMING = "server_timing"  # {infer_ms, queue_ms, prev_total_ms}
 
 
-class Cause(StrEnum):
+class ErrorCause(StrEnum):
     """The first word of an error message."""
 
     BUSY = "busy"  # too many requests wait already

@@ -22,17 +22,17 @@ from websockets.http11 import Request, Response
 
 from embodied.errors import ConfigError, EmbodiedError
 from embodied.serving.config import ServerConfig, is_loopback
-from embodied.serving.metrics import Metrics
+from embodied.serving.metrics import ServerMetrics
 from embodied.serving.protocol import (
     OBSERVED_AT,
     REQUEST_ID,
     STAMPS,
     TIMING,
-    Cause,
+    ErrorCause,
     ServedPolicy,
 )
 from embodied.serving.wire import WireError, decode, encode
-from embodied.serving.worker import RequestError, Worker
+from embodied.serving.worker import InferenceWorker, RequestError
 
 INTERNAL_ERROR = 1011
 PROBES = 16  # connections beyond the cap, so that a full server still answers /healthz
@@ -64,9 +64,9 @@ class PolicyServer:
 
     def __init__(self, policy: ServedPolicy, config: ServerConfig | None = None) -> None:
         self.config = config or ServerConfig()
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self._policy = policy
-        self._tls = self.config.tls()
+        self._tls = self.config.load_ssl_context()
         try:
             self._metadata = encode({**policy.metadata, STAMPS: True})
         except (TypeError, WireError) as error:
@@ -77,7 +77,7 @@ class PolicyServer:
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
-        self._worker: Worker
+        self._worker: InferenceWorker
 
     @property
     def port(self) -> int:
@@ -158,7 +158,7 @@ class PolicyServer:
             logger=_quiet,
         )
         self._port = server.sockets[0].getsockname()[1]
-        self._worker = Worker(self._policy, config.queue)
+        self._worker = InferenceWorker(self._policy, config.max_queue_size)
         self._ready.set()
         async with server:
             await self._stop.wait()
@@ -187,7 +187,7 @@ class PolicyServer:
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a HTTP request, or return None to let a websocket begin."""
         if request.path == "/healthz":
-            stuck = self._worker.busy_for() > self.config.deadline
+            stuck = self._worker.busy_seconds() > self.config.deadline
             if stuck:
                 return connection.respond(
                     http.HTTPStatus.SERVICE_UNAVAILABLE, "the policy does not answer\n"
@@ -264,36 +264,38 @@ class PolicyServer:
             )
             if not future.done():
                 raise RequestError(
-                    Cause.DEADLINE, f"no answer within {self.config.deadline:g} s; try again"
+                    ErrorCause.DEADLINE, f"no answer within {self.config.deadline:g} s; try again"
                 )
             answer = future.result()
         finally:
             future.cancel()  # a job that has not begun is skipped
             self.metrics.waiting -= 1
         self.metrics.inferences += 1
-        self.metrics.infer_seconds += answer.took
-        timing = {"infer_ms": answer.took * 1e3, "queue_ms": answer.queued * 1e3}
+        self.metrics.infer_seconds += answer.infer_seconds
+        timing = {"infer_ms": answer.infer_seconds * 1e3, "queue_ms": answer.queue_seconds * 1e3}
         if previous is not None:
             timing["prev_total_ms"] = previous * 1e3
         try:
             return encode({**answer.result, TIMING: timing, **stamps}, self.config.limits)
         except WireError as error:
             log.exception("the policy's answer cannot be sent")
-            raise RequestError(Cause.POLICY, f"its answer cannot be sent: {error}") from error
+            raise RequestError(ErrorCause.POLICY, f"its answer cannot be sent: {error}") from error
 
     def _read(self, message: str | bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         """Decode a request into the observation and its stamps."""
         if isinstance(message, str):
-            raise RequestError(Cause.REQUEST, "send a binary message, not text")
+            raise RequestError(ErrorCause.REQUEST, "send a binary message, not text")
         try:
             observation = decode(message, self.config.limits)
         except WireError as error:
-            raise RequestError(Cause.REQUEST, str(error)) from error
+            raise RequestError(ErrorCause.REQUEST, str(error)) from error
         if not isinstance(observation, dict):
-            raise RequestError(Cause.REQUEST, "an observation is a map with text keys")
+            raise RequestError(ErrorCause.REQUEST, "an observation is a map with text keys")
         stamps = {k: observation.pop(k) for k in (OBSERVED_AT, REQUEST_ID) if k in observation}
         if not all(_is_number(value) for value in stamps.values()):
-            raise RequestError(Cause.REQUEST, f"{OBSERVED_AT} and {REQUEST_ID} are finite numbers")
+            raise RequestError(
+                ErrorCause.REQUEST, f"{OBSERVED_AT} and {REQUEST_ID} are finite numbers"
+            )
         return observation, stamps
 
 

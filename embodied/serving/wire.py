@@ -34,7 +34,7 @@ class WireError(EmbodiedError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class MessageLimits:
     """The largest message that is decoded.
 
     Attributes:
@@ -52,10 +52,10 @@ class Limits:
     dimension: int = 2**24
 
 
-DEFAULT = Limits()
+DEFAULT = MessageLimits()
 
 
-def encode(value: Any, limits: Limits = DEFAULT) -> bytes:
+def encode(value: Any, limits: MessageLimits = DEFAULT) -> bytes:
     """Encode nested maps, lists, strings, numbers, bytes and numpy arrays.
 
     Args:
@@ -77,7 +77,7 @@ def encode(value: Any, limits: Limits = DEFAULT) -> bytes:
     return data
 
 
-def decode(data: bytes, limits: Limits = DEFAULT) -> Any:
+def decode(data: bytes, limits: MessageLimits = DEFAULT) -> Any:
     """Decode one message that may come from anybody.
 
     Args:
@@ -113,7 +113,7 @@ class _Decoder:
     `msgpack` reads all lengths, numbers and strings.
     """
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    def __init__(self, data: bytes, limits: MessageLimits) -> None:
         self._data = data
         self._limits = limits
         self._left = limits.elements
@@ -185,7 +185,7 @@ def _pack(value: Any) -> dict[bytes, Any]:
     raise TypeError(f"{type(value).__module__}.{type(value).__name__} has no encoding")
 
 
-def _array(fields: dict[Any, Any], limits: Limits) -> np.ndarray[Any, Any]:
+def _array(fields: dict[Any, Any], limits: MessageLimits) -> np.ndarray[Any, Any]:
     if fields.keys() != ARRAY_KEYS or fields[b"__ndarray__"] is not True:
         raise WireError(f"malformed array: keys {_short(sorted(map(str, fields)))}")
     dtype = _dtype(fields[b"dtype"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embodied.errors import EmbodiedError
-from embodied.serving.protocol import Cause, ServedPolicy
+from embodied.serving.protocol import ErrorCause, ServedPolicy
 
 log = logging.getLogger("embodied.serving")
 
@@ -20,35 +20,35 @@ log = logging.getLogger("embodied.serving")
 class RequestError(EmbodiedError):
     """A request that gets an error instead of an answer."""
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, cause: ErrorCause, message: str) -> None:
         super().__init__(message)
         self.cause = cause
 
 
 @dataclass
-class Answer:
+class InferenceResult:
     """What the policy said.
 
     Attributes:
         result: its map, not yet encoded.
-        queued: from arrival to the start of inference [s].
-        took: by inference [s].
+        queue_seconds: from arrival to the start of inference [s].
+        infer_seconds: by inference [s].
     """
 
     result: dict[str, Any]
-    queued: float
-    took: float
+    queue_seconds: float
+    infer_seconds: float
 
 
 @dataclass
 class _Job:
     observation: dict[str, Any]
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Answer]
+    future: asyncio.Future[InferenceResult]
     arrived: float = field(default_factory=time.monotonic)
 
 
-class Worker:
+class InferenceWorker:
     """Runs a policy for an event loop.
 
     A daemon thread rather than an executor: a policy that hangs must not keep the process alive.
@@ -65,24 +65,24 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
         self._thread.start()
 
-    def submit(self, observation: dict[str, Any]) -> asyncio.Future[Answer]:
+    def submit(self, observation: dict[str, Any]) -> asyncio.Future[InferenceResult]:
         """Queue one observation; call it in the event loop. A cancelled future is skipped.
 
         Raises:
             RequestError: the queue is full.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
+        future: asyncio.Future[InferenceResult] = loop.create_future()
         try:
             self._jobs.put_nowait(_Job(observation, loop, future))
         except queue.Full:
             raise RequestError(
-                Cause.BUSY,
+                ErrorCause.BUSY,
                 f"{self._jobs.maxsize} requests wait already; send the newest observation later",
             ) from None
         return future
 
-    def busy_for(self) -> float:
+    def busy_seconds(self) -> float:
         """Return how long the policy has been working on its present observation [s]; 0 if idle."""
         started = self._started
         return 0.0 if started is None else time.monotonic() - started
@@ -106,7 +106,7 @@ class Worker:
                 continue
             self._started = time.monotonic()
             try:
-                outcome: Answer | RequestError = self._infer(job, self._started)
+                outcome: InferenceResult | RequestError = self._infer(job, self._started)
             finally:
                 self._started = None
             try:
@@ -114,19 +114,21 @@ class Worker:
             except RuntimeError:  # the loop was closed while the policy worked
                 log.info("an answer came after the server was closed")
 
-    def _infer(self, job: _Job, started: float) -> Answer | RequestError:
+    def _infer(self, job: _Job, started: float) -> InferenceResult | RequestError:
         try:
             result = self._policy.infer(job.observation)
         except Exception as error:  # the boundary to code that is not ours
             log.exception("the policy failed")
-            return RequestError(Cause.POLICY, _describe(error))
+            return RequestError(ErrorCause.POLICY, _describe(error))
         if not isinstance(result, Mapping):
             log.error("the policy returned %s instead of a map", type(result).__name__)
-            return RequestError(Cause.POLICY, "it returned no map of results")
-        return Answer(dict(result), started - job.arrived, time.monotonic() - started)
+            return RequestError(ErrorCause.POLICY, "it returned no map of results")
+        return InferenceResult(dict(result), started - job.arrived, time.monotonic() - started)
 
 
-def _resolve(future: asyncio.Future[Answer], outcome: Answer | RequestError) -> None:
+def _resolve(
+    future: asyncio.Future[InferenceResult], outcome: InferenceResult | RequestError
+) -> None:
     if future.cancelled():
         return
     if isinstance(outcome, RequestError):

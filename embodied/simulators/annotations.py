@@ -37,7 +37,7 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
-def data_folder(data: str | Path) -> Path:
+def find_data_folder(data: str | Path) -> Path:
     """Return the folder all data sets lie in.
 
     Raises:
@@ -53,7 +53,7 @@ def data_folder(data: str | Path) -> Path:
     )
 
 
-def find(root: Path, names: Sequence[str], what: str, remedy: str) -> Path:
+def find_file(root: Path, names: Sequence[str], what: str, remedy: str) -> Path:
     """Return the first of several file or folder names that exists below a folder.
 
     Args:

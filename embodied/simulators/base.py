@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40
-from embodied.errors import SceneError, SensorError, nearest
+from embodied.errors import SceneError, SensorError, suggest_nearest
 
 OUTPUTS = ("rgb", "depth", "semantic", "instance")
 PROJECTIONS = ("pinhole", "equirectangular")
@@ -134,7 +134,7 @@ class Scene:
         """(2, 3) lowest and highest corner [m]."""
         return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)]).astype(np.float64)
 
-    def face_category(self) -> NDArray[np.int32]:
+    def compute_face_categories(self) -> NDArray[np.int32]:
         """(F,) class id of each face."""
         lookup = {name: i for i, name in enumerate(self.categories)}
         return np.array([lookup[o.category] for o in self.objects], np.int32)[self.face_object]
@@ -208,12 +208,13 @@ class CameraSpec:
             )
         for output in self.outputs:
             if output not in OUTPUTS:
-                raise SensorError(f"unknown sensor '{output}': {nearest(output, OUTPUTS)}")
+                raise SensorError(f"unknown sensor '{output}': {suggest_nearest(output, OUTPUTS)}")
         if not self.outputs:
             raise SensorError(f"a camera needs at least one sensor of {', '.join(OUTPUTS)}")
         if self.projection not in PROJECTIONS:
             raise SensorError(
-                f"unknown projection '{self.projection}': {nearest(self.projection, PROJECTIONS)}"
+                f"unknown projection '{self.projection}': "
+                f"{suggest_nearest(self.projection, PROJECTIONS)}"
             )
         if self.projection == "pinhole" and not 0 < self.hfov < 180:
             raise SensorError(f"hfov {self.hfov} must lie strictly between 0 and 180 degrees")

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
-from embodied.errors import SceneError, nearest
-from embodied.simulators.annotations import find, read_json
+from embodied.errors import SceneError, suggest_nearest
+from embodied.simulators.annotations import find_file, read_json
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from maps.panorama.from_boxes import percept_from_boxes
-from maps.panorama.observation import Percept
+from maps.panorama.from_boxes import build_panorama_from_boxes
+from maps.panorama.observation import PanoramaObservation
 
 SUFFIX = "_connectivity.json"
 FOLDERS = ("mp3d_connectivity", "connectivity", "Matterport3DSimulator/connectivity", ".")
@@ -36,7 +36,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True)
-class Graph:
+class ConnectivityGraph:
     """One scan: viewpoint names, positions (N, 3) in our frame [m], edges (E, 2)."""
 
     places: tuple[str, ...]
@@ -62,7 +62,9 @@ class ConnectivityFiles:
             if plain.is_dir() and next(plain.glob(f"*{SUFFIX}"), None) is not None:
                 self.source = plain
                 return
-        self.source = find(root, names, "navigation graphs (Matterport3D connectivity)", REMEDY)
+        self.source = find_file(
+            root, names, "navigation graphs (Matterport3D connectivity)", REMEDY
+        )
 
     @cached_property
     def scans(self) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ class ConnectivityFiles:
             names = list(self._bundle)
         return tuple(sorted(names))
 
-    def graph(self, scan: str) -> Graph:
+    def read_graph(self, scan: str) -> ConnectivityGraph:
         """Read one scan's graph.
 
         Raises:
@@ -82,7 +84,7 @@ class ConnectivityFiles:
         if scan not in self.scans:
             raise SceneError(
                 f"{self.source}: no graph of scan '{scan}' ({len(self.scans)} scans are there); "
-                f"{nearest(scan, self.scans)}"
+                f"{suggest_nearest(scan, self.scans)}"
             )
         plain = self.source.is_dir()
         where = f"{self.source / (scan + SUFFIX)}" if plain else f"{self.source}, scan '{scan}'"
@@ -126,21 +128,23 @@ class ConnectivityWorld(GraphWorld):
         boxes: the objects around each viewpoint; None: nothing is seen.
     """
 
-    def __init__(self, scan: str, graph: Graph, boxes: ObjectBoxes | None = None) -> None:
+    def __init__(
+        self, scan: str, graph: ConnectivityGraph, boxes: ObjectBoxes | None = None
+    ) -> None:
         super().__init__(scan, graph.places, graph.positions, graph.edges)
         self._boxes = boxes
 
-    def _perceive(self, place: int) -> Percept:
+    def _perceive(self, place: int) -> PanoramaObservation:
         rows = len(SOS_CATEGORIES)
         if self._boxes is None:
-            return percept_from_boxes((), (), (), np.zeros((0, 4)), rows)
-        seen = self._boxes.around(self.name, self.places[place])
-        return percept_from_boxes(
+            return build_panorama_from_boxes((), (), (), np.zeros((0, 4)), rows)
+        seen = self._boxes.get_visible_objects(self.name, self.places[place])
+        return build_panorama_from_boxes(
             seen.objects, seen.names, seen.categories, seen.boxes, rows, seen.canvas
         )
 
 
-def _released(viewpoints: list[dict[str, Any]]) -> Graph:
+def _released(viewpoints: list[dict[str, Any]]) -> ConnectivityGraph:
     kept = [i for i, v in enumerate(viewpoints) if v["included"]]
     number = {i: n for n, i in enumerate(kept)}
     poses = np.array([viewpoints[i]["pose"] for i in kept], np.float64).reshape(-1, 16)
@@ -151,15 +155,15 @@ def _released(viewpoints: list[dict[str, Any]]) -> Graph:
         if free and j in number
     ]
     names = tuple(str(viewpoints[i]["image_id"]) for i in kept)
-    return Graph(names, _ours(poses), np.array(edges, np.int64).reshape(-1, 2))
+    return ConnectivityGraph(names, _ours(poses), np.array(edges, np.int64).reshape(-1, 2))
 
 
-def _compact(scan: dict[str, Any]) -> Graph:
+def _compact(scan: dict[str, Any]) -> ConnectivityGraph:
     poses = np.array(scan["pose"], np.float64).reshape(-1, 12)
     edges = np.array(scan["edges"], np.int64).reshape(-1, 2)
     if len(poses) != len(scan["id"]):
         raise ValueError(f"{len(scan['id'])} ids but {len(poses)} poses")
-    return Graph(tuple(scan["id"]), _ours(poses), edges)
+    return ConnectivityGraph(tuple(scan["id"]), _ours(poses), edges)
 
 
 def _ours(poses: NDArray[np.float64]) -> NDArray[np.float64]:

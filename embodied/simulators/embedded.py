@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import NavigationError, SceneError, SensorError, nearest
+from embodied.errors import NavigationError, SceneError, SensorError, suggest_nearest
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.pathfinder import PathFinder
-from embodied.simulators.raycast import RayCaster, apply_noise, camera_poses
+from embodied.simulators.raycast import RayCaster, apply_noise, compute_camera_poses
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ class World:
         if good.all():
             return
         bad = int(np.argmin(good))
-        near = self.pathfinder.snap(positions[bad : bad + 1])[0]
+        near = self.pathfinder.snap_points(positions[bad : bad + 1])[0]
         remedy = (
             f"the nearest navigable point is {_show(near)}"
             if np.isfinite(near).all()
@@ -96,12 +96,12 @@ class World:
         )
 
 
-def wrap(angle: Array) -> Array:
+def wrap_angle(angle: Array) -> Array:
     """Wrap angles [rad] into [-pi, pi)."""
     return (np.asarray(angle) + np.pi) % (2 * np.pi) - np.pi
 
 
-def act(
+def apply_actions(
     pathfinders: Sequence[PathFinder],
     agent: AgentSpec,
     positions: Array,
@@ -124,7 +124,7 @@ def act(
     """
     turn, look = np.deg2rad(agent.turn), np.deg2rad(agent.look)
     turns = (actions == LEFT).astype(np.float64) - (actions == RIGHT)
-    yaw[:] = np.where(turns != 0, wrap(yaw + turn * turns), yaw)
+    yaw[:] = np.where(turns != 0, wrap_angle(yaw + turn * turns), yaw)
     if actions.max(initial=0) >= LOOK_UP:
         looks = (actions == LOOK_UP).astype(np.float64) - (actions == LOOK_DOWN)
         pitch[:] = np.clip(pitch + look * looks, -MAX_PITCH, MAX_PITCH)
@@ -162,7 +162,7 @@ class Simulator:
 
     >>> simulator = Simulator("house.glb", CameraSpec(outputs=("rgb", "depth")))
     >>> start = simulator.pathfinder.sample(simulator.rng)
-    >>> simulator.place(start, [0.0])
+    >>> simulator.place_agents(start, [0.0])
     >>> collided = simulator.step([FORWARD])
     >>> images = simulator.observe()          # {"rgb": (1, H, W, 3), "depth": (1, H, W)}
 
@@ -219,7 +219,7 @@ class Simulator:
         """Rays and images without agents."""
         return self.world.caster
 
-    def place(
+    def place_agents(
         self, positions: Sequence[Sequence[float]] | Array, yaw: Sequence[float] | Array = (0.0,)
     ) -> None:
         """Put N agents into the scene; the number of rows decides N.
@@ -236,14 +236,16 @@ class Simulator:
         if not (np.isfinite(points).all() and np.isfinite(headings).all()):
             raise NavigationError("positions and yaw must be finite numbers")
         self.world.require_navigable(points)
-        self.positions, self.yaw = self.pathfinder.snap(points), wrap(headings.copy())
+        self.positions, self.yaw = self.pathfinder.snap_points(points), wrap_angle(headings.copy())
         self.pitch = np.zeros(len(points))
         self.collided = np.zeros(len(points), bool)
 
     def place_randomly(self, count: int = 1) -> None:
         """Put `count` agents on random points of the largest island with random headings."""
-        points = self.pathfinder.sample(self.rng, count, island=self.pathfinder.largest_island)
-        self.place(points, self.rng.uniform(-np.pi, np.pi, count))
+        points = self.pathfinder.sample_points(
+            self.rng, count, island=self.pathfinder.largest_island
+        )
+        self.place_agents(points, self.rng.uniform(-np.pi, np.pi, count))
 
     def step(self, actions: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
         """Apply one discrete action per agent and return (N,) whether each touched something.
@@ -259,10 +261,12 @@ class Simulator:
                 f"look down); got {chosen.min()}..{chosen.max()}"
             )
         paths = [self.pathfinder] * len(self.positions)
-        self.collided = act(paths, self.agent, self.positions, self.yaw, self.pitch, chosen)
+        self.collided = apply_actions(
+            paths, self.agent, self.positions, self.yaw, self.pitch, chosen
+        )
         return self.collided
 
-    def move(
+    def apply_velocities(
         self, linear: Sequence[float] | Array, angular: Sequence[float] | Array, dt: float
     ) -> NDArray[np.bool_]:
         """Drive with constant velocities for `dt` seconds, along the exact arc of a unicycle.
@@ -292,11 +296,11 @@ class Simulator:
                 self.positions, self.positions + step * heading, self.agent.sliding
             )
             collided |= touched
-            self.yaw = wrap(self.yaw + rate * dt / pieces)
+            self.yaw = wrap_angle(self.yaw + rate * dt / pieces)
         self.collided = collided
         return collided
 
-    def observe(self) -> dict[str, NDArray]:
+    def get_observations(self) -> dict[str, NDArray]:
         """Render every agent's cameras.
 
         Returns:
@@ -306,7 +310,7 @@ class Simulator:
             raise NavigationError("no agent is placed yet: call place() or place_randomly() first")
         images = {}
         for name, camera in self.cameras.items():
-            poses = camera_poses(self.positions, self.yaw, camera, self.pitch)
+            poses = compute_camera_poses(self.positions, self.yaw, camera, self.pitch)
             for output, image in self._render(camera, poses).items():
                 images[f"{name}.{output}" if name else output] = image
         return images
@@ -326,7 +330,9 @@ class Simulator:
         """
         if isinstance(camera, str):
             if camera not in self.cameras:
-                raise SensorError(f"unknown camera '{camera}': {nearest(camera, self.cameras)}")
+                raise SensorError(
+                    f"unknown camera '{camera}': {suggest_nearest(camera, self.cameras)}"
+                )
             camera = self.cameras[camera]
         poses = np.asarray(poses, np.float64)
         if poses.shape[-2:] != (4, 4) or poses.ndim not in (2, 3) or not np.isfinite(poses).all():

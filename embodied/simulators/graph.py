@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from embodied.errors import NavigationError, SceneError
-from maps.panorama.observation import Percept
+from maps.panorama.observation import PanoramaObservation
 
 Array = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class GraphWorld(ABC):
         self.next_hop: NDArray[np.int64] = hop
         for array in (self.positions, self.distances, self.next_hop, *self.neighbours):
             array.flags.writeable = False
-        self._percepts: dict[int, tuple[Percept, NDArray[np.uint8]]] = {}
+        self._percepts: dict[int, tuple[PanoramaObservation, NDArray[np.uint8]]] = {}
         self._width = 0
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class GraphWorld(ABC):
     def __contains__(self, place: object) -> bool:
         return place in self._number
 
-    def number(self, place: str) -> int:
+    def get_place_index(self, place: str) -> int:
         """Return the number of a named place.
 
         Raises:
@@ -91,7 +91,7 @@ class GraphWorld(ABC):
             )
         return self._number[place]
 
-    def path(self, start: int, end: int) -> list[int]:
+    def find_path(self, start: int, end: int) -> list[int]:
         """Return the places of the shortest walk, both ends included.
 
         Raises:
@@ -106,14 +106,14 @@ class GraphWorld(ABC):
             walk.append(int(self.next_hop[walk[-1], end]))
         return walk
 
-    def length(self, walk: Sequence[int]) -> float:
+    def compute_walk_length(self, walk: Sequence[int]) -> float:
         """Return how long a walk over places is [m]; places not next to each other are joined by
         the shortest walk.
         """
         steps = np.asarray(walk, np.int64)
         return float(self.distances[steps[:-1], steps[1:]].sum())
 
-    def percept(self, place: int) -> Percept:
+    def observe_place(self, place: int) -> PanoramaObservation:
         """Return what is seen from a place; computed once, arrays are read-only.
 
         Between calls the canvas is kept as bits, an eighth of its size.
@@ -132,19 +132,19 @@ class GraphWorld(ABC):
         canvas.flags.writeable = False
         return replace(seen, canvas=canvas)
 
-    def identities(self, place: int) -> NDArray[np.int64]:
+    def get_true_object_ids(self, place: int) -> NDArray[np.int64]:
         """Return which object of the world each object of a percept truly is, (O,), -1 = none.
 
         The percept's own ids, but where those come from predictions. For scoring only.
         """
-        return self.percept(place).objects
+        return self.observe_place(place).objects
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop the percepts kept so far."""
         self._percepts.clear()
 
     @abstractmethod
-    def _perceive(self, place: int) -> Percept:
+    def _perceive(self, place: int) -> PanoramaObservation:
         """Compute what is seen from a place."""
 
     def _check(self, links: NDArray[np.int64]) -> None:

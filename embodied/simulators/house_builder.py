@@ -15,16 +15,16 @@ from embodied.categories import SOS_INDEX, STRUCTURE
 from embodied.errors import SceneError
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.embedded import World
-from embodied.simulators.house_graph import COUNT, HouseItem, HouseWorld, pack_percept
-from embodied.simulators.raycast import camera_poses
-from embodied.simulators.scenes.labels import words
+from embodied.simulators.house_graph import CATEGORY_COUNT, HouseItem, HouseWorld, pack_observation
+from embodied.simulators.raycast import compute_camera_poses
+from embodied.simulators.scenes.labels import split_words
 from embodied.simulators.segments import Segment, perceive_predicted
-from embodied.simulators.waypoints import WaypointSpec, room_of, sample_waypoints
-from maps.panorama.from_images import MIN_AREA, REACH, perceive
-from maps.panorama.observation import Percept
+from embodied.simulators.waypoints import WaypointSpec, locate_rooms, sample_waypoints
+from maps.panorama.from_images import MIN_AREA, REACH, build_panorama_from_images
+from maps.panorama.observation import PanoramaObservation
 from maps.panorama.views import WIDTH
 
-UNLISTED = STRUCTURE - {"objects"}
+UNLISTED_CATEGORIES = STRUCTURE - {"objects"}
 """Classes nobody would point at. Small things of no class of their own ("objects") are listed."""
 
 
@@ -83,7 +83,7 @@ def build_house(
         SceneError: no labelled object in the scene.
     """
     spec = spec or PanoramaSpec()
-    if not any(listable(o.category) for o in scene.objects[1:]):
+    if not any(is_listable(o.category) for o in scene.objects[1:]):
         raise SceneError(
             f"scene '{scene.name}' has no labelled objects, so there is nothing to talk about. "
             "Give labels (load_scene's `labels`), or a scene with semantics beside its mesh."
@@ -92,7 +92,7 @@ def build_house(
     rng = np.random.default_rng(zlib.crc32(scene.name.encode()))
     floors, edges = sample_waypoints(world, spec.waypoints, rng)
     images = world.caster.render(
-        spec.camera, camera_poses(floors, np.zeros(len(floors)), spec.camera)
+        spec.camera, compute_camera_poses(floors, np.zeros(len(floors)), spec.camera)
     )
     truth = _truth(scene, spec, images)
     seen, true = truth, [p.objects for p in truth]
@@ -104,32 +104,35 @@ def build_house(
             "floors": floors,
             "edges": edges,
             "height": np.array(spec.height),
-            "place_rooms": room_of(scene.rooms, floors),
+            "place_rooms": locate_rooms(scene.rooms, floors),
             **_pack(scene, truth, seen, true),
         },
     )
 
 
-def plain_name(name: str, category: str) -> str:
+def format_object_name(name: str, category: str) -> str:
     """Return a source's name of an object as lower-case words ("CoffeeTable_2" -> "coffee
     table").
     """
-    parts = words(name.partition("|")[0])
+    parts = split_words(name.partition("|")[0])
     while len(parts) > 1 and len(parts[-1]) == 1:
         parts.pop()
-    return " ".join(parts or words(category))
+    return " ".join(parts or split_words(category))
 
 
-def listable(category: str) -> bool:
+def is_listable(category: str) -> bool:
     """Tell whether things of a class are objects, not parts of the building."""
-    return category not in UNLISTED
+    return category not in UNLISTED_CATEGORIES
 
 
 def _pack(
-    scene: Scene, truth: Sequence[Percept], seen: Sequence[Percept], true: Sequence[NDArray[Any]]
+    scene: Scene,
+    truth: Sequence[PanoramaObservation],
+    seen: Sequence[PanoramaObservation],
+    true: Sequence[NDArray[Any]],
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of a `HouseWorld` that describe objects and percepts."""
-    blobs = [pack_percept(p) for p in seen]
+    blobs = [pack_observation(p) for p in seen]
     names = sorted({n for p in seen for n in p.names})
     number = {name: i for i, name in enumerate(names)}
     facts = {
@@ -151,7 +154,7 @@ def _pack(
     }
 
 
-def _items(scene: Scene, percepts: Sequence[Percept]) -> list[HouseItem]:
+def _items(scene: Scene, percepts: Sequence[PanoramaObservation]) -> list[HouseItem]:
     """Describe every object of a scene that can be listed."""
     places = np.repeat(np.arange(len(percepts)), [len(p.objects) for p in percepts])
     ids = np.concatenate([p.objects for p in percepts])
@@ -165,17 +168,17 @@ def _items(scene: Scene, percepts: Sequence[Percept]) -> list[HouseItem]:
     color /= np.maximum(total, 1e-12)[:, None]
     order = np.argsort(ids, kind="stable")
     starts = np.searchsorted(ids[order], np.arange(count + 1))
-    inside = room_of(scene.rooms, np.array([o.center for o in scene.objects]))
+    inside = locate_rooms(scene.rooms, np.array([o.center for o in scene.objects]))
     items = []
     for i, thing in enumerate(scene.objects):
-        if i == 0 or not listable(thing.category):
+        if i == 0 or not is_listable(thing.category):
             continue
         seen_from = places[order[starts[i] : starts[i + 1]]]
         room = int(inside[i]) if thing.room is None else thing.room
         r, g, b = (round(float(v), 4) for v in color[i])
         items.append(
             HouseItem(
-                i, plain_name(thing.name, thing.category), thing.category, thing.center,
+                i, format_object_name(thing.name, thing.category), thing.category, thing.center,
                 thing.size, room, (r, g, b) if len(seen_from) else None,
                 tuple(int(p) for p in seen_from),
             )
@@ -183,15 +186,17 @@ def _items(scene: Scene, percepts: Sequence[Percept]) -> list[HouseItem]:
     return items
 
 
-def _truth(scene: Scene, spec: PanoramaSpec, images: dict[str, NDArray[Any]]) -> list[Percept]:
+def _truth(
+    scene: Scene, spec: PanoramaSpec, images: dict[str, NDArray[Any]]
+) -> list[PanoramaObservation]:
     """Describe every place with the scene's own semantics."""
     table = np.array([SOS_INDEX.get(name, -1) for name in scene.categories])
-    listed = np.array([listable(o.category) for o in scene.objects])
+    listed = np.array([is_listable(o.category) for o in scene.objects])
     listed[0] = False
-    names = [plain_name(o.name, o.category) for o in scene.objects]
+    names = [format_object_name(o.name, o.category) for o in scene.objects]
     return [
-        perceive(
-            rgb, depth, table[semantic], instance, names, COUNT,
+        build_panorama_from_images(
+            rgb, depth, table[semantic], instance, names, CATEGORY_COUNT,
             reach=spec.reach, min_area=spec.min_area, listed=listed,
         )
         for rgb, depth, semantic, instance in zip(

@@ -19,7 +19,7 @@ from embodied.simulators.house_builder import PanoramaSpec, build_house
 from embodied.simulators.house_graph import HouseWorld
 from embodied.simulators.segments import Segment
 
-CODE = (
+CODE_PATHS = (
     "embodied/simulators/houses", "embodied/simulators/navmesh", "embodied/simulators/raycast",
     "embodied/simulators/scenes", "embodied/simulators/waypoints.py",
     "embodied/simulators/house_builder.py", "embodied/simulators/house_graph.py",
@@ -52,7 +52,7 @@ def open_house(
         return build_house(load(), spec, segment)
     settings = digest({"key": key, "spec": spec})
     file = Path(folder).expanduser() / f"{_plain(str(key['name']))}-{settings}.npz"
-    version = code_digest()
+    version = compute_code_digest()
     world = _read(file, str(key["name"]), version)
     if world is None:
         world = build_house(load(), spec, segment)
@@ -66,11 +66,11 @@ def open_house(
 
 
 @cache
-def code_digest() -> str:
+def compute_code_digest() -> str:
     """Return a hash of the sources that decide what a world holds."""
     root = Path(__file__).resolve().parents[2]
     state = hashlib.sha256()
-    for name in CODE:
+    for name in CODE_PATHS:
         path = root / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             state.update(file.read_bytes())

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.simulators.graph import GraphWorld
-from maps.panorama.observation import VIEW_EXTRAS, Percept
+from maps.panorama.observation import VIEW_EXTRAS, PanoramaObservation
 from maps.panorama.views import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
 
-COUNT = len(SOS_CATEGORIES)
-CANVAS = (COUNT, HEIGHT, WIDTH)
-VIEWS = (36, 2 * COUNT + len(VIEW_EXTRAS))
+CATEGORY_COUNT = len(SOS_CATEGORIES)
+CANVAS_SHAPE = (CATEGORY_COUNT, HEIGHT, WIDTH)
+VIEWS_SHAPE = (36, 2 * CATEGORY_COUNT + len(VIEW_EXTRAS))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class HouseWorld(GraphWorld):
     Attributes:
         rooms: type of each room ("kitchen"), () when the scene has none.
         place_rooms: (N,) room of each place, -1 outside all.
-        floors: (N, 3) the places on the floor [m]; `positions` are those of the camera.
+        floor_positions: (N, 3) the places on the floor [m]; `positions` are those of the camera.
     """
 
     def __init__(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -64,7 +64,7 @@ class HouseWorld(GraphWorld):
         names = [f"{name}/{i}" for i in range(len(positions))]
         super().__init__(name, names, positions, arrays["edges"])
         self.arrays = arrays
-        self.floors: Array = arrays["floors"]
+        self.floor_positions: Array = arrays["floors"]
         self.place_rooms: NDArray[np.int64] = arrays["place_rooms"]
         facts = json.loads(arrays["facts"].tobytes())
         self.rooms: tuple[str, ...] = tuple(facts["rooms"])
@@ -87,7 +87,7 @@ class HouseWorld(GraphWorld):
         """The same by their index in the scene."""
         return {item.id: item for item in self.items}
 
-    def identities(self, place: int) -> NDArray[np.int64]:
+    def get_true_object_ids(self, place: int) -> NDArray[np.int64]:
         """Return the true object (index in the scene) behind each object of a place's percept.
 
         With ground-truth semantics these are the percept's own ids. Predicted objects belong to
@@ -96,22 +96,26 @@ class HouseWorld(GraphWorld):
         a = self.arrays
         return a["true"][slice(*a["starts"][place : place + 2])].astype(np.int64)
 
-    def _perceive(self, place: int) -> Percept:
+    def _perceive(self, place: int) -> PanoramaObservation:
         a = self.arrays
         rows = slice(*a["starts"][place : place + 2])
         blob = a["blobs"][slice(*a["blob_starts"][place : place + 2])]
         data = np.frombuffer(zlib.decompress(blob.tobytes()), np.uint8)
-        split = 2 * VIEWS[0] * VIEWS[1]
-        views = data[:split].view(np.float16).reshape(VIEWS).astype(np.float32)
-        canvas = np.unpackbits(data[split:], count=int(np.prod(CANVAS))).view(bool).reshape(CANVAS)
+        split = 2 * VIEWS_SHAPE[0] * VIEWS_SHAPE[1]
+        views = data[:split].view(np.float16).reshape(VIEWS_SHAPE).astype(np.float32)
+        canvas = (
+            np.unpackbits(data[split:], count=int(np.prod(CANVAS_SHAPE)))
+            .view(bool)
+            .reshape(CANVAS_SHAPE)
+        )
         names = tuple(self._names[i] for i in a["name"][rows])
-        return Percept(
+        return PanoramaObservation(
             views, a["objects"][rows].astype(np.int64), names, a["kinds"][rows].astype(np.int64),
             a["boxes"][rows], a["features"][rows], canvas,
         )  # fmt: skip
 
 
-def pack_percept(percept: Percept) -> bytes:
+def pack_observation(percept: PanoramaObservation) -> bytes:
     """Return the views (as halves) and the canvas (as bits) of a percept, compressed."""
     data = percept.views.astype(np.float16).tobytes() + np.packbits(percept.canvas).tobytes()
     return zlib.compress(data, 6)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40, SOS_CATEGORIES, SOS_INDEX
-from embodied.errors import SceneError, nearest
-from embodied.simulators.annotations import find, read_json
+from embodied.errors import SceneError, suggest_nearest
+from embodied.simulators.annotations import find_file, read_json
 from maps.panorama.canvas import join_boxes, view_boxes_to_canvas
 from maps.panorama.observation import VIEWS
 
@@ -39,7 +39,7 @@ UNMAPPED_LIMIT = 0.05
 """Share of names without a category from which on a map does not fit its data."""
 
 
-def plain_name(name: str) -> str:
+def clean_object_name(name: str) -> str:
     """Return an object name in words; the files write '#' for a space."""
     return " ".join(name.replace("#", " ").split())
 
@@ -66,16 +66,19 @@ class CategoryMap:
             raise SceneError(f"{self.file} lacks the columns 'raw_category' and 'mpcat40'")
         self.classes: dict[str, str] = {}
         for row in rows:
-            name, kind = plain_name(row["raw_category"] or ""), (row["mpcat40"] or "").strip()
+            name, kind = (
+                clean_object_name(row["raw_category"] or ""),
+                (row["mpcat40"] or "").strip(),
+            )
             if kind not in MPCAT40:
                 raise SceneError(
                     f"{self.file}: raw_category '{name}' has mpcat40 '{kind}', which is no class "
-                    f"of mpcat40; {nearest(kind, MPCAT40)}"
+                    f"of mpcat40; {suggest_nearest(kind, MPCAT40)}"
                 )
             self.classes.setdefault(name, kind)
 
     @staticmethod
-    def below(root: Path) -> CategoryMap:
+    def from_data_folder(root: Path) -> CategoryMap:
         """Read the map that lies in a data folder.
 
         Raises:
@@ -84,23 +87,26 @@ class CategoryMap:
         remedy = (
             "Get metadata/category_mapping.tsv of github.com/niessner/Matterport and put it there"
         )
-        return CategoryMap(find(root, MAP_NAMES, "category map (category_mapping.tsv)", remedy))
+        return CategoryMap(
+            find_file(root, MAP_NAMES, "category map (category_mapping.tsv)", remedy)
+        )
 
-    def row(self, name: str) -> int:
+    def get_row(self, name: str) -> int:
         """Return the canvas row of an object name, -1 for structure (walls, floors, ...).
 
         Raises:
             SceneError: the map does not hold the name.
         """
-        kind = self.classes.get(plain_name(name))
+        kind = self.classes.get(clean_object_name(name))
         if kind is None:
             raise SceneError(
-                f"{self.file}: no raw_category '{plain_name(name)}'. Add a line for it, or use the "
+                f"{self.file}: no raw_category '{clean_object_name(name)}'. Add a line for it, "
+                f"or use the "
                 "map of the data set's release"
             )
         return SOS_INDEX.get(kind, -1)
 
-    def rows(self, names: Iterable[str], source: str, strict: bool = False) -> dict[str, int]:
+    def get_rows(self, names: Iterable[str], source: str, strict: bool = False) -> dict[str, int]:
         """Return the row of every name; names the map lacks get -1 and are reported.
 
         Args:
@@ -111,10 +117,10 @@ class CategoryMap:
         Raises:
             SceneError: a name is missing and `strict` is set.
         """
-        wanted = sorted({plain_name(n) for n in names})
+        wanted = sorted({clean_object_name(n) for n in names})
         missing = [n for n in wanted if n not in self.classes]
         if missing and strict:
-            self.row(missing[0])
+            self.get_row(missing[0])
         if missing:
             share = len(missing) / len(wanted)
             loud = "THE CATEGORY MAP DOES NOT FIT: " if share > UNMAPPED_LIMIT else ""
@@ -130,7 +136,7 @@ class CategoryMap:
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleObjects:
     """The visible objects around a viewpoint.
 
     Attributes:
@@ -163,39 +169,39 @@ class ObjectBoxes:
 
     def __init__(self, source: str | Path, categories: CategoryMap, strict: bool = False) -> None:
         self.source = Path(source)
-        self._places: dict[tuple[str, str], list[Entry]] = {}
+        self._places: dict[tuple[str, str], list[ViewpointObject]] = {}
         self._where: dict[str, dict[int, list[str]]] = {}
         self._known: dict[str, set[int]] = {}
         for file, content in self._files():
             for scan, viewpoint, listed in _viewpoints(content, file):
                 where = f"{file}: '{scan}_{viewpoint}'"
                 every = list(_entries(listed, where))
-                self._known.setdefault(scan, set()).update(e.number for e in every)
+                self._known.setdefault(scan, set()).update(e.object_id for e in every)
                 entries = [e for e in every if len(e.boxes)]
-                self._places[scan, viewpoint] = sorted(entries, key=lambda e: e.number)
+                self._places[scan, viewpoint] = sorted(entries, key=lambda e: e.object_id)
                 for entry in entries:
-                    shown = self._where.setdefault(scan, {}).setdefault(entry.number, [])
+                    shown = self._where.setdefault(scan, {}).setdefault(entry.object_id, [])
                     shown.append(viewpoint)
         names = {e.name for entries in self._places.values() for e in entries}
-        self._rows = categories.rows(names, str(self.source), strict)
+        self._rows = categories.get_rows(names, str(self.source), strict)
 
     @staticmethod
-    def below(root: Path, strict: bool = False) -> ObjectBoxes:
+    def from_data_folder(root: Path, strict: bool = False) -> ObjectBoxes:
         """Open the boxes that lie in a data folder.
 
         Raises:
             SceneError: none there; says where to get them.
         """
         remedy = "Get the BBoxes of github.com/YuankaiQi/REVERIE and put them there"
-        source = find(root, BOX_NAMES, "object boxes (REVERIE BBoxes)", remedy)
-        return ObjectBoxes(source, CategoryMap.below(root), strict)
+        source = find_file(root, BOX_NAMES, "object boxes (REVERIE BBoxes)", remedy)
+        return ObjectBoxes(source, CategoryMap.from_data_folder(root), strict)
 
     @staticmethod
-    def present(root: Path) -> bool:
+    def is_available(root: Path) -> bool:
         """Tell whether there are boxes and a category map in a data folder."""
         return all(any((root / n).exists() for n in names) for names in (BOX_NAMES, MAP_NAMES))
 
-    def around(self, scan: str, viewpoint: str) -> Seen:
+    def get_visible_objects(self, scan: str, viewpoint: str) -> VisibleObjects:
         """Return what is visible from a viewpoint, by rising object id; nothing if unlisted."""
         entries = self._places.get((scan, viewpoint), [])
         rows = np.array([self._rows[e.name] for e in entries], np.int64)
@@ -206,14 +212,14 @@ class ObjectBoxes:
             views = np.array([v for e in entries for v in e.views], np.int64)
             canvas = view_boxes_to_canvas(rows, owner, views, boxes, len(SOS_CATEGORIES))
             boxes = join_boxes(owner, views, boxes)
-        ids = np.array([e.number for e in entries], np.int64)
-        return Seen(ids, tuple(e.name for e in entries), rows, boxes, canvas)
+        ids = np.array([e.object_id for e in entries], np.int64)
+        return VisibleObjects(ids, tuple(e.name for e in entries), rows, boxes, canvas)
 
-    def seen_from(self, scan: str, target: int) -> tuple[str, ...]:
+    def find_viewpoints(self, scan: str, target: int) -> tuple[str, ...]:
         """Return the viewpoints from which an object is visible, () if there is none."""
         return tuple(self._where.get(scan, {}).get(target, ()))
 
-    def knows(self, scan: str, target: int) -> bool:
+    def is_annotated(self, scan: str, target: int) -> bool:
         """Tell whether an object of this id is annotated in a scan, visible or occluded."""
         return target in self._known.get(scan, ())
 
@@ -231,10 +237,10 @@ class ObjectBoxes:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ViewpointObject:
     """One object at one viewpoint: the views that show it and its pixel boxes there, (V, 4)."""
 
-    number: int
+    object_id: int
     name: str
     views: tuple[int, ...]
     boxes: NDArray[np.float64]
@@ -253,13 +259,13 @@ def _viewpoints(content: Any, file: Path) -> Iterator[tuple[str, str, Any]]:
         yield scan, viewpoint, value
 
 
-def _entries(listed: Mapping[str, Any], where: str) -> Iterator[Entry]:
+def _entries(listed: Mapping[str, Any], where: str) -> Iterator[ViewpointObject]:
     """Yield the objects of one viewpoint."""
     for key, item in listed.items():
         try:
             views = tuple(int(v) for v in item["visible_pos"])
             boxes = np.array(item["bbox2d"], np.float64).reshape(-1, 4)
-            entry = Entry(int(key), plain_name(item["name"]), views, boxes)
+            entry = ViewpointObject(int(key), clean_object_name(item["name"]), views, boxes)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise SceneError(
                 f"{where}, object {key}: a field is missing or garbled ({error!r}); expected name, "

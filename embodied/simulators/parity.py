@@ -22,7 +22,7 @@ SILHOUETTE = 0.1
 """A recorded depth step between neighbours of more than this share of the depth is a silhouette."""
 
 
-def depth_parity(
+def measure_depth_parity(
     reference_dir: str | Path, scenes: tuple[str, ...] = SCENES, backend: str = "auto"
 ) -> dict[str, float]:
     """Render the recorded camera poses and compare depth with the recorded images.
@@ -46,7 +46,7 @@ def depth_parity(
     report: dict[str, float] = {}
     everything = []
     for name in scenes:
-        error = depth_errors(Path(reference_dir), name, backend)
+        error = compute_depth_errors(Path(reference_dir), name, backend)
         report[f"{name}.within_1cm"] = float((error < TOLERANCE).mean())
         report[f"{name}.median_error"] = float(np.median(error))
         everything.append(error)
@@ -57,7 +57,7 @@ def depth_parity(
     return report
 
 
-def depth_errors(reference: Path, name: str, backend: str = "auto") -> NDArray[np.float32]:
+def compute_depth_errors(reference: Path, name: str, backend: str = "auto") -> NDArray[np.float32]:
     """Absolute depth errors [m] of one recorded scene, off silhouettes, all poses in one list."""
     recorded, settings = reference / f"{name}.npz", reference / f"{name}.json"
     if not recorded.exists() or not settings.exists():
@@ -67,13 +67,13 @@ def depth_errors(reference: Path, name: str, backend: str = "auto") -> NDArray[n
     hfov = float(json.loads(settings.read_text()).get("hfov", 90.0))
     scene = load_scene(reference / "scenes" / f"{name}.glb", up="z")
     camera = CameraSpec(("depth",), depth.shape[2], depth.shape[1], hfov)
-    images = RayCaster(scene, backend=backend).render(camera, recorded_poses(agent))
+    images = RayCaster(scene, backend=backend).render(camera, compute_recorded_poses(agent))
     seen = np.asarray(images["depth"], np.float32)
     compared = ~_silhouettes(depth) & ((depth > 0) | (seen > 0))
     return np.abs(seen - depth)[compared]
 
 
-def recorded_poses(agent: NDArray[np.floating]) -> NDArray[np.float64]:
+def compute_recorded_poses(agent: NDArray[np.floating]) -> NDArray[np.float64]:
     """Camera poses (N, 4, 4) from recorded agent rows (N, 7): position xyz [m], quaternion wxyz."""
     from scipy.spatial.transform import Rotation
 

@@ -35,7 +35,7 @@ CHECKS = (
 Counts = dict[str, tuple[int, int]]
 
 
-def navigation_parity(reference_dir: Path | str) -> dict[str, float]:
+def measure_navigation_parity(reference_dir: Path | str) -> dict[str, float]:
     """Compare every recorded query with the path finder's answer.
 
     Args:
@@ -55,7 +55,7 @@ def navigation_parity(reference_dir: Path | str) -> dict[str, float]:
     result: dict[str, float] = {}
     totals = dict.fromkeys(CHECKS, (0, 0))
     for scene in SCENES:
-        counts = scene_parity(folder, scene)
+        counts = measure_scene_parity(folder, scene)
         for check, (good, count) in counts.items():
             result[f"{scene}.{check}"] = good / count
             totals[check] = (totals[check][0] + good, totals[check][1] + count)
@@ -65,7 +65,7 @@ def navigation_parity(reference_dir: Path | str) -> dict[str, float]:
     return result
 
 
-def reference_pathfinder(folder: Path, scene: str) -> tuple[PathFinder, dict[str, Any]]:
+def build_reference_pathfinder(folder: Path, scene: str) -> tuple[PathFinder, dict[str, Any]]:
     """Build the path finder of a recorded scene and return it with the scene's settings."""
     mesh_file, settings_file = folder / "scenes" / f"{scene}.glb", folder / f"{scene}.json"
     for file in (mesh_file, settings_file):
@@ -90,9 +90,9 @@ def reference_pathfinder(folder: Path, scene: str) -> tuple[PathFinder, dict[str
     return PathFinder(np.stack([x, z, -y], axis=1), mesh.faces, agent), settings
 
 
-def scene_parity(folder: Path, scene: str) -> Counts:
+def measure_scene_parity(folder: Path, scene: str) -> Counts:
     """Count agreeing and all comparisons of one scene, per check."""
-    finder, settings = reference_pathfinder(folder, scene)
+    finder, settings = build_reference_pathfinder(folder, scene)
     with np.load(folder / f"{scene}.npz", allow_pickle=False) as data:
         recorded = {key: data[key] for key in data.files if key not in ("rgb", "depth")}
     counts = _points(finder, settings, recorded) | _distances(finder, recorded)
@@ -125,7 +125,7 @@ def _points(finder: PathFinder, settings: dict[str, Any], recorded: dict[str, An
     bits = np.unpackbits(recorded["topdown_5cm"])[: rows * columns]
     expected = bits.reshape(rows, columns).astype(bool)
     height = settings["topdown_height"]
-    mine = finder.topdown(height)
+    mine = finder.get_topdown_view(height)
     x = finder.bounds[0, 0] + np.arange(columns) * 0.05
     z = finder.bounds[0, 2] + np.arange(rows) * 0.05
     grid = np.stack(np.broadcast_arrays(x[None], height, z[:, None]), axis=-1).reshape(-1, 3)
@@ -140,7 +140,7 @@ def _distances(finder: PathFinder, recorded: dict[str, Any]) -> Counts:
     points = recorded["points"].astype(np.float64)
     expected = recorded["geodesic"].astype(np.float64)
     pairs = recorded["pairs"].astype(int)
-    mine = np.array([finder.geodesic(points[a], points[b])[0] for a, b in pairs])
+    mine = np.array([finder.geodesic_distance(points[a], points[b])[0] for a, b in pairs])
     both = np.isfinite(mine) & np.isfinite(expected)
     close = np.abs(mine[both] - expected[both]) <= 0.02 * expected[both] + 0.05
     return {

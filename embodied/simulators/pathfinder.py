@@ -18,8 +18,8 @@ from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
 from embodied.simulators.navmesh import motion, voxels
 from embodied.simulators.navmesh.field import DistanceField
-from embodied.simulators.navmesh.surface import SAME_FLOOR, Points, Surface, check_points
-from maps.paths.geodesic import Wayfinder
+from embodied.simulators.navmesh.surface import SAME_FLOOR, NavigationSurface, Points, check_points
+from maps.paths.geodesic import GeodesicSolver
 
 STOREY = 1.0  # floors closer than this count as one [m]
 
@@ -51,11 +51,11 @@ class PathFinder:
         self, vertices: ArrayLike, faces: ArrayLike, agent: AgentSpec | None = None
     ) -> None:
         self.agent = agent or AgentSpec()
-        self.surface = Surface(vertices, faces, self.agent)
+        self.surface = NavigationSurface(vertices, faces, self.agent)
 
     @cached_property
-    def _ways(self) -> Wayfinder:
-        return Wayfinder(self.surface.graph())
+    def _ways(self) -> GeodesicSolver:
+        return GeodesicSolver(self.surface.build_cell_graph())
 
     # --- facts about the scene ---
 
@@ -70,7 +70,7 @@ class PathFinder:
         return len(self.surface) * self.surface.cell**2
 
     @property
-    def islands(self) -> int:
+    def num_islands(self) -> int:
         """Number of parts with no way between them."""
         return int(self.surface.island.max()) + 1
 
@@ -106,24 +106,24 @@ class PathFinder:
 
     def is_navigable(self, points: ArrayLike, max_y_delta: float = 0.5) -> NDArray[np.bool_]:
         """Tell which points (N, 3) an agent can stand at; a NaN point is not navigable."""
-        return self.surface.locate(check_points(points), max_y_delta) >= 0
+        return self.surface.locate_cells(check_points(points), max_y_delta) >= 0
 
-    def snap(self, points: ArrayLike) -> Points:
+    def snap_points(self, points: ArrayLike) -> Points:
         """Move points (N, 3) to the nearest navigable place within 2 m (4 m up, down); NaN when
         none.
         """
-        return self.surface.snap(check_points(points))[0]
+        return self.surface.snap_points(check_points(points))[0]
 
-    def island(self, points: ArrayLike) -> NDArray[np.int32]:
+    def get_island(self, points: ArrayLike) -> NDArray[np.int32]:
         """Island of each point (N,), -1 for points off the surface."""
-        cells = self.surface.locate(check_points(points))
+        cells = self.surface.locate_cells(check_points(points))
         return np.where(cells >= 0, self.surface.island[cells], -1).astype(np.int32)
 
     def island_radius(self, points: ArrayLike) -> NDArray[np.float64]:
         """Greatest distance of an island's cells from their mean, per point (N,) [m]; 0 if none is
         near.
         """
-        cells = self.surface.nearest(check_points(points))
+        cells = self.surface.find_nearest_cells(check_points(points))
         return np.where(cells >= 0, self._radii[self.surface.island[cells]], 0.0)
 
     @cached_property
@@ -135,7 +135,7 @@ class PathFinder:
         np.maximum.at(radius, island, np.linalg.norm(centers - mean[island], axis=1))
         return radius
 
-    def sample(
+    def sample_points(
         self,
         rng: np.random.Generator,
         count: int = 1,
@@ -169,7 +169,7 @@ class PathFinder:
         if not len(choice):
             raise NavigationError(
                 f"nothing to stand on at island {island}, floor {floor}; islands are 0 to "
-                f"{self.islands - 1}, floors 0 to {len(self.floors) - 1}"
+                f"{self.num_islands - 1}, floors 0 to {len(self.floors) - 1}"
             )
         picked = surface.centers[rng.choice(choice, size=count)].copy()
         picked[:, [0, 2]] += (rng.random((count, 2)) - 0.5) * surface.cell * (1 - 1e-6)
@@ -186,14 +186,16 @@ class PathFinder:
         extent = np.stack([np.abs(voxels.DZ[side]), np.abs(voxels.DX[side])], axis=1) * half
         return cKDTree(middle), extent
 
-    def closest_obstacle(self, points: ArrayLike, max_radius: float = 2.0) -> NDArray[np.float64]:
+    def distance_to_closest_obstacle(
+        self, points: ArrayLike, max_radius: float = 2.0
+    ) -> NDArray[np.float64]:
         """Distance [m] from each point (N,) to the edge of the navigable area, at most
         `max_radius`.
 
         The agent's own radius is already taken off. inf for a point farther than 2 m from any
         floor.
         """
-        places, cells = self.surface.snap(check_points(points))
+        places, cells = self.surface.snap_points(check_points(points))
         result = np.full(len(places), np.inf)
         ok = cells >= 0
         if ok.any():
@@ -205,7 +207,7 @@ class PathFinder:
             result[ok] = np.minimum(gap.min(axis=1), max_radius)
         return result
 
-    def topdown(self, height: float, cell_size: float = 0.05) -> NDArray[np.bool_]:
+    def get_topdown_view(self, height: float, cell_size: float = 0.05) -> NDArray[np.bool_]:
         """Navigable mask within 0.5 m of a height [m]: (rows = z, columns = x) from the low
         corner.
         """
@@ -220,7 +222,9 @@ class PathFinder:
 
     # --- distances ---
 
-    def distance_field(self, goals: ArrayLike, max_distance: float = np.inf) -> DistanceField:
+    def compute_distance_field(
+        self, goals: ArrayLike, max_distance: float = np.inf
+    ) -> DistanceField:
         """Measure the way on foot from everywhere to the nearest of the goals (K, 3), once.
 
         Args:
@@ -231,7 +235,7 @@ class PathFinder:
             NavigationError: when no goal lies on or near the navigable area.
         """
         given = check_points(goals, "goals")
-        places, cells = self.surface.snap(given)
+        places, cells = self.surface.snap_points(given)
         ok = cells >= 0
         if not ok.any():
             raise NavigationError(
@@ -240,27 +244,28 @@ class PathFinder:
             )
         sources = self.surface.to_cells(places[ok])
         return DistanceField(
-            self.surface, self._ways.field(cells[ok], sources, max_distance / self.surface.cell)
+            self.surface,
+            self._ways.compute_field(cells[ok], sources, max_distance / self.surface.cell),
         )
 
-    def geodesic(self, start: ArrayLike, ends: ArrayLike) -> NDArray[np.float64]:
+    def geodesic_distance(self, start: ArrayLike, ends: ArrayLike) -> NDArray[np.float64]:
         """Length of the shortest way from one start (3,) to each end (K, 3): (K,) [m], inf if
         none.
         """
         first = check_points(start, "start")[:1]
         last = check_points(ends, "ends")
-        if self.surface.nearest(first)[0] < 0:
+        if self.surface.find_nearest_cells(first)[0] < 0:
             return np.full(len(last), np.inf)
-        return self.distance_field(first).at(last)
+        return self.compute_distance_field(first).get_distances(last)
 
-    def shortest_path(self, start: ArrayLike, end: ArrayLike) -> Points:
+    def find_shortest_path(self, start: ArrayLike, end: ArrayLike) -> Points:
         """Corners of the shortest way from start (3,) to end (3,): (M, 3), (0, 3) when there is
         none.
         """
         last = check_points(end, "end")[:1]
-        if self.surface.nearest(last)[0] < 0:
+        if self.surface.find_nearest_cells(last)[0] < 0:
             return np.zeros((0, 3))
-        return self.distance_field(last).path(start)
+        return self.compute_distance_field(last).find_path(start)
 
     # --- motion ---
 
@@ -288,7 +293,7 @@ class PathFinder:
         result, collided = self._move(given, wanted, sliding)
         lost = np.flatnonzero(collided < 0)
         if len(lost):
-            places, cells = self.surface.snap(given[lost])
+            places, cells = self.surface.snap_points(given[lost])
             bad = (cells < 0) | ~np.isfinite(wanted[lost]).all(axis=1)
             if bad.any():
                 agent = lost[bad][0]
@@ -304,7 +309,7 @@ class PathFinder:
         self, positions: Points, targets: Points, sliding: bool
     ) -> tuple[Points, NDArray[np.int8]]:
         s = self.surface
-        return motion.step_many(
+        return motion.step_points(
             s.start,
             s.width,
             s.depth,

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40, SOS_CATEGORIES, SOS_INDEX, STRUCTURE
 from embodied.errors import SensorError
-from maps.panorama.from_images import perceive
-from maps.panorama.observation import Percept
+from maps.panorama.from_images import build_panorama_from_images
+from maps.panorama.observation import PanoramaObservation
 
 Segment = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.integer]]
 """rgb (N, H, W, 3) and depth (N, H, W) [m], whole equirectangular images with north in the middle
 -> class ids (N, H, W) into `embodied.categories.MPCAT40`."""
 
-STRIDE = 1000
+PLACE_ID_STRIDE = 1000
 """Predicted object k of place p has the identity STRIDE * (p + 1) + k."""
 
 ROWS = np.array([SOS_INDEX.get(name, -1) for name in MPCAT40])
@@ -26,7 +26,7 @@ NAMES = tuple(name.replace("_", " ") for name in MPCAT40)
 LISTED = np.array([name not in STRUCTURE - {"objects"} for name in MPCAT40])
 
 
-def components(classes: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def label_components(classes: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Split a class image into connected parts; left and right edge are joined.
 
     Args:
@@ -56,10 +56,10 @@ def components(classes: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray
 def perceive_predicted(
     images: Mapping[str, NDArray[Any]],
     segment: Segment,
-    truth: Sequence[Percept],
+    truth: Sequence[PanoramaObservation],
     reach: float,
     min_area: float,
-) -> tuple[list[Percept], list[NDArray[np.int64]]]:
+) -> tuple[list[PanoramaObservation], list[NDArray[np.int64]]]:
     """Describe places with predicted semantics.
 
     Args:
@@ -90,12 +90,12 @@ def perceive_predicted(
         )
     percepts, identities = [], []
     for place in range(len(predicted)):
-        parts, kinds = components(predicted[place])
-        base = STRIDE * (place + 1)
+        parts, kinds = label_components(predicted[place])
+        base = PLACE_ID_STRIDE * (place + 1)
         names = {base + k: NAMES[kind] for k, kind in enumerate(kinds)}
         listed = np.zeros(base + len(kinds), bool)
         listed[base + 1 :] = LISTED[kinds[1:]]
-        percept = perceive(
+        percept = build_panorama_from_images(
             images["rgb"][place], images["depth"][place], ROWS[predicted[place]],
             parts + base, names, len(SOS_CATEGORIES),
             reach=reach, min_area=min_area, listed=listed,

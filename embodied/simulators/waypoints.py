@@ -18,18 +18,18 @@ from embodied.simulators.pathfinder import PathFinder
 Array = NDArray[np.float64]
 Edges = NDArray[np.int64]
 
-ROOMY = 0.5
+ROOMY_CLEARANCE = 0.5
 """Clearance [m] beyond which a place is no better; below it, more is better."""
-CHANCE = 0.25
+CLEARANCE_JITTER = 0.25
 """Random part [m] of that preference, so that houses of one plan differ."""
 DOOR_SPACING = 1.0
 """Other places keep this far from a doorway [m]."""
-EYE = 1.25
+EYE_HEIGHT = 1.25
 """Height [m] at which neighbours see each other."""
-STRAIGHT = 1.02
+MAX_STRAIGHT_RATIO = 1.02
 """A walk up to this much longer than the straight line counts as straight: over 2 m it gives way
 0.2 m to the side, which is no more than the body's radius."""
-DETOUR = 1.05
+MAX_DETOUR_RATIO = 1.05
 """A way is dropped when another place makes it at most this much longer: it would only repeat what
 two shorter ways offer (our choice; Matterport's graphs have 4 ways per place, these have as many).
 """
@@ -80,8 +80,10 @@ def sample_waypoints(
     surface = paths.surface
     even = (surface.column % 2 == 0) & (surface.row % 2 == 0)
     cells = surface.centers[(surface.island == paths.largest_island) & even]
-    rooms = room_of(scene.rooms, cells)
-    wish = np.minimum(paths.closest_obstacle(cells), ROOMY) + rng.uniform(0, CHANCE, len(cells))
+    rooms = locate_rooms(scene.rooms, cells)
+    wish = np.minimum(paths.distance_to_closest_obstacle(cells), ROOMY_CLEARANCE) + rng.uniform(
+        0, CLEARANCE_JITTER, len(cells)
+    )
     doors = _doorways(paths, scene)
     gap = np.linalg.norm(cells[:, None] - doors, axis=2).min(axis=1, initial=np.inf)
     chosen = _spread(cells, rooms, wish, gap > DOOR_SPACING, spec.spacing)
@@ -92,7 +94,7 @@ def sample_waypoints(
     return places, _thin(places, walks)
 
 
-def room_of(rooms: Sequence[Room], points: Array) -> NDArray[np.int64]:
+def locate_rooms(rooms: Sequence[Room], points: Array) -> NDArray[np.int64]:
     """Return the room each point (N, 3) lies in, -1 outside all; of rooms above each other the
     highest whose floor is not above the point.
     """
@@ -106,7 +108,7 @@ def room_of(rooms: Sequence[Room], points: Array) -> NDArray[np.int64]:
     return found
 
 
-def straight_walks(world: World, places: Array, longest: float, since: int = 0) -> Edges:
+def find_straight_walks(world: World, places: Array, longest: float, since: int = 0) -> Edges:
     """Return the pairs a < b of places (N, 3) that see each other and whose walk is all but
     straight, (E, 2); only those with b >= `since`.
     """
@@ -115,13 +117,15 @@ def straight_walks(world: World, places: Array, longest: float, since: int = 0) 
         away = np.linalg.norm(places[:b] - places[b], axis=1)
         near = np.flatnonzero(away <= longest)
         if len(near):
-            field = world.pathfinder.distance_field(places[b], longest * STRAIGHT + 0.1)
-            near = near[field.at(places[near]) <= away[near] * STRAIGHT + 0.02]
+            field = world.pathfinder.compute_distance_field(
+                places[b], longest * MAX_STRAIGHT_RATIO + 0.1
+            )
+            near = near[field.get_distances(places[near]) <= away[near] * MAX_STRAIGHT_RATIO + 0.02]
             pairs += [(int(a), b) for a in near]
     edges = np.array(pairs, np.int64).reshape(-1, 2)
-    eyes = places + (0.0, EYE, 0.0)
+    eyes = places + (0.0, EYE_HEIGHT, 0.0)
     start, way = eyes[edges[:, 0]], eyes[edges[:, 1]] - eyes[edges[:, 0]]
-    free = world.caster.cast(start, way).distance > 1 if len(edges) else np.zeros(0, bool)
+    free = world.caster.cast_rays(start, way).distance > 1 if len(edges) else np.zeros(0, bool)
     return edges[free]
 
 
@@ -143,10 +147,10 @@ def _doorways(paths: PathFinder, scene: Scene) -> Array:
         return np.zeros((0, 3))
     middle = np.array([o.center for o in doors])
     middle[:, 1] -= np.array([o.size[1] for o in doors]) / 2
-    places = paths.snap(middle)
+    places = paths.snap_points(middle)
     shift = np.hypot(*(places - middle)[:, [0, 2]].T)
     # Beside a closed door, or the leaf of an open one, the floor begins farther away.
-    good = (shift < 0.15) & (paths.island(places) == paths.largest_island)
+    good = (shift < 0.15) & (paths.get_island(places) == paths.largest_island)
     kept: list[Array] = []
     for place in places[good]:
         if all(np.linalg.norm(place - other) > DOOR_SPACING / 2 for other in kept):
@@ -178,18 +182,18 @@ def _connect(world: World, places: Array, spec: WaypointSpec) -> tuple[Array, Ed
     New ones lie along the shortest way between two parts: as few as possible on open floor first,
     then on the way itself.
     """
-    walks = straight_walks(world, places, spec.max_edge)
+    walks = find_straight_walks(world, places, spec.max_edge)
     parts = _parts(len(places), walks)
     while parts.max() > 0:
         small = int(np.bincount(parts).argmin())
         others = np.flatnonzero(parts != small)
-        field = world.pathfinder.distance_field(places[parts == small])
-        way = field.path(places[others[field.at(places[others]).argmin()]])
+        field = world.pathfinder.compute_distance_field(places[parts == small])
+        way = field.find_path(places[others[field.get_distances(places[others]).argmin()]])
         for step, reach in ((0.8 * spec.max_edge, 0.4), (0.8 * spec.max_edge, 0.0), (0.25, 0.0)):
             new = _recentre(world.pathfinder, _along(way, step), reach)
             trial = np.concatenate([places, new])
             trial = trial[_apart(trial, len(places), 0.3 if reach else 0.02)]
-            more = straight_walks(world, trial, spec.max_edge, len(places))
+            more = find_straight_walks(world, trial, spec.max_edge, len(places))
             after = _parts(len(trial), np.concatenate([walks, more]))
             if after.max() < parts.max():
                 places, walks, parts = trial, np.concatenate([walks, more]), after
@@ -237,9 +241,9 @@ def _recentre(paths: PathFinder, points: Array, reach: float) -> Array:
         near = centers[np.linalg.norm(centers - point, axis=1) < reach]
         if not len(near):
             continue
-        near = near[paths.geodesic(point, near) < reach * STRAIGHT + 0.05]
+        near = near[paths.geodesic_distance(point, near) < reach * MAX_STRAIGHT_RATIO + 0.05]
         if len(near):
-            moved[row] = near[paths.closest_obstacle(near).argmax()]
+            moved[row] = near[paths.distance_to_closest_obstacle(near).argmax()]
     return moved
 
 
@@ -252,7 +256,7 @@ def _thin(places: Array, edges: Edges) -> Edges:
     length[edges[:, 0], edges[:, 1]] = length[edges[:, 1], edges[:, 0]] = spans
     kept: list[tuple[int, int]] = []
     for a, b in edges[np.argsort(-spans, kind="stable")]:
-        if (length[a] + length[b]).min() <= DETOUR * length[a, b]:
+        if (length[a] + length[b]).min() <= MAX_DETOUR_RATIO * length[a, b]:
             length[a, b] = length[b, a] = np.inf
         else:
             kept.append((int(a), int(b)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embodied.categories import MPCAT40
 from embodied.errors import ConfigError
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.simulators.raycast import camera_poses
+from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.navigation.config import SceneSource
 from embodied.tasks.navigation.sources import SceneList
 
@@ -70,7 +70,7 @@ class PanoramaSource:
             max_depth=config.max_depth,
         )
 
-    def draw(self, rng: np.random.Generator, scenes: int, places: int) -> Panoramas:
+    def draw_panoramas(self, rng: np.random.Generator, scenes: int, places: int) -> Panoramas:
         """Render `places` panoramas in each of `scenes` different scenes.
 
         Args:
@@ -92,11 +92,11 @@ class PanoramaSource:
         )
 
     def _render(self, number: int, rng: np.random.Generator, places: int) -> Panoramas:
-        world = self._scenes.world(number)
+        world = self._scenes.load_world(number)
         finder = world.pathfinder
-        points = finder.sample(rng, places, island=finder.largest_island)
+        points = finder.sample_points(rng, places, island=finder.largest_island)
         points[:, 1] += rng.uniform(*self.config.heights, places)
-        poses = camera_poses(points, rng.uniform(-np.pi, np.pi, places), self._camera)
+        poses = compute_camera_poses(points, rng.uniform(-np.pi, np.pi, places), self._camera)
         images = world.caster.render(self._camera, poses)
         # A scene's own classes come after mpcat40's; they have no name that others know.
         classes = images["semantic"].astype(np.int64)

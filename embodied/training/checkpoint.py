@@ -32,7 +32,7 @@ FORMAT = 1
 FILES = ("model.safetensors", "normalization.json", "config.yaml", "optimizer.safetensors")
 
 
-class Described(Protocol):
+class JsonInputs(Protocol):
     """What a policy was made for: spaces, words, sizes; compared before weights are loaded."""
 
     def to_json(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class Described(Protocol):
         ...
 
 
-class Storable(Protocol):
+class StorablePolicy(Protocol):
     """A policy that a checkpoint can hold.
 
     To load it again without its Python object, the registry's table "restore" names a function
@@ -62,7 +62,7 @@ class Storable(Protocol):
         ...
 
     @property
-    def inputs(self) -> Described:  # noqa: D102
+    def inputs(self) -> JsonInputs:  # noqa: D102
         ...
 
     normalization: dict[str, Any]
@@ -89,7 +89,7 @@ class Checkpoint:
     path: Path
     meta: dict[str, Any]
 
-    def config(self) -> dict[str, Any]:
+    def load_config(self) -> dict[str, Any]:
         """Return the configuration of the run as nested mappings."""
         return configuration.read_recipe(self.path / "config.yaml")
 
@@ -111,7 +111,7 @@ class CheckpointStore:
     def save(
         self,
         update: int,
-        policy: Storable,
+        policy: StorablePolicy,
         optimizer: Stateful,
         config: Any,
         progress: Mapping[str, Any],
@@ -162,7 +162,7 @@ class CheckpointStore:
         return name if name and (self.folder / name / "meta.json").is_file() else None
 
 
-def find(path: str | Path, which: str = "latest") -> Path:
+def find_checkpoint(path: str | Path, which: str = "latest") -> Path:
     """Return the checkpoint folder for a run folder, its `checkpoints` folder or a checkpoint
     itself.
 
@@ -200,7 +200,7 @@ def open_checkpoint(path: str | Path, which: str = "latest") -> Checkpoint:
     Raises:
         CheckpointError: missing, damaged, incomplete or of an unknown format.
     """
-    folder = find(path, which)
+    folder = find_checkpoint(path, which)
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         version, expected = meta["format"], dict(meta["files"])
@@ -244,14 +244,16 @@ def load_policy(path: str | Path, which: str = "latest") -> Any:
         ) from error
     source = f"{checkpoint.path}/config.yaml"
     try:
-        policy = restore(checkpoint.meta["inputs"], checkpoint.config(), source)
+        policy = restore(checkpoint.meta["inputs"], checkpoint.load_config(), source)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise _damaged(checkpoint.path, "config.yaml", str(error)) from error
-    load_into(checkpoint, policy)
+    load_weights(checkpoint, policy)
     return policy
 
 
-def load_into(checkpoint: Checkpoint, policy: Storable, optimizer: Stateful | None = None) -> None:
+def load_weights(
+    checkpoint: Checkpoint, policy: StorablePolicy, optimizer: Stateful | None = None
+) -> None:
     """Copy a checkpoint's weights (and optimiser state) into existing objects.
 
     Raises:
@@ -281,7 +283,7 @@ def require_same_inputs(where: object, stored: Any, now: Any) -> None:
 
     Args:
         where: the checkpoint, for the message.
-        stored: plain values as `Described.to_json` gave them.
+        stored: plain values as `JsonInputs.to_json` gave them.
         now: the same of the present task.
 
     Raises:
@@ -311,7 +313,7 @@ def code_version() -> str:
         return "source"
 
 
-def _weights(policy: Storable) -> dict[str, Tensor]:
+def _weights(policy: StorablePolicy) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in policy.network.state_dict().items()}
 
 

@@ -15,8 +15,13 @@ from torch import Tensor
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentPolicy
-from embodied.training.buffers import Batch, Rollout, advantages, minibatches
-from embodied.training.ppo import step
+from embodied.training.buffers import (
+    RolloutBatch,
+    RolloutBuffer,
+    compute_advantages,
+    iter_minibatches,
+)
+from embodied.training.ppo import step_optimizer
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,11 @@ class ImitationConfig:
             then.
         epochs: passes over a rollout.
         minibatches: per pass.
-        sequence: steps of backpropagation through time.
+        sequence_length: steps of backpropagation through time.
         stop_weight: weight of the steps where the expert stops, which are rare and decide success.
         value_weight: of the value loss; it trains the value head only.
-        discount, trace: of the value targets.
-        max_gradient: norm the gradient is cut to.
+        gamma, gae_lambda: of the value targets.
+        max_grad_norm: norm the gradient is cut to.
     """
 
     learning_rate: float = 1e-3
@@ -44,12 +49,12 @@ class ImitationConfig:
     expert_until: float = 0.2
     epochs: int = 2
     minibatches: int = 4
-    sequence: int = 64
+    sequence_length: int = 64
     stop_weight: float = 1.0
     value_weight: float = 0.5
-    discount: float = 0.99
-    trace: float = 0.95
-    max_gradient: float = 1.0
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.expert_share <= 1 or not 0 <= self.expert_until <= 1:
@@ -57,10 +62,10 @@ class ImitationConfig:
                 f"imitation.expert_share {self.expert_share} and expert_until {self.expert_until} "
                 "must lie in [0, 1]"
             )
-        if min(self.epochs, self.minibatches, self.sequence) < 1:
+        if min(self.epochs, self.minibatches, self.sequence_length) < 1:
             raise ConfigError("imitation.epochs, minibatches and sequence must be at least 1")
 
-    def share(self, progress: float) -> float:
+    def get_expert_share(self, progress: float) -> float:
         """Return the share of environments the expert drives at `progress` in [0, 1] of the
         phase.
         """
@@ -72,7 +77,7 @@ class ImitationConfig:
 def imitation_update(
     policy: RecurrentPolicy,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    rollout: RolloutBuffer,
     config: ImitationConfig,
     progress: float,
     rng: np.random.Generator,
@@ -82,7 +87,7 @@ def imitation_update(
     Raises:
         ConfigError: the environment gave no expert actions.
     """
-    if rollout.expert is None:
+    if rollout.expert_action is None:
         raise ConfigError(
             "imitation needs the observation 'expert_action': set task.expert=true, "
             "or train.imitation_steps=0 to train with PPO alone"
@@ -90,32 +95,34 @@ def imitation_update(
     rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    advantage, target = advantages(rollout, config.discount, config.trace)
+    advantage, target = compute_advantages(rollout, config.gamma, config.gae_lambda)
     logs = []
     for _ in range(config.epochs):
-        for batch in minibatches(
-            rollout, advantage, target, config.minibatches, config.sequence, rng
+        for batch in iter_minibatches(
+            rollout, advantage, target, config.minibatches, config.sequence_length, rng
         ):
             loss, log = imitation_loss(policy, batch, config)
-            step(policy, optimizer, loss, config.max_gradient)
+            step_optimizer(policy, optimizer, loss, config.max_grad_norm)
             logs.append(log)
     means = {key: float(np.mean([log[key] for log in logs])) for key in logs[0]}
-    return means | {"learning_rate": rate, "expert_share": config.share(progress)}
+    return means | {"learning_rate": rate, "expert_share": config.get_expert_share(progress)}
 
 
 def imitation_loss(
-    policy: RecurrentPolicy, batch: Batch, config: ImitationConfig
+    policy: RecurrentPolicy, batch: RolloutBatch, config: ImitationConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a minibatch and its parts."""
-    logits, values, _ = policy.network(batch.features, batch.state, batch.first, detach_critic=True)
+    logits, values, _ = policy.network(
+        batch.features, batch.state, batch.episode_start, detach_critic=True
+    )
     mask = batch.valid.float()
-    weight = mask * torch.where(batch.expert == 0, config.stop_weight, 1.0)
+    weight = mask * torch.where(batch.expert_action == 0, config.stop_weight, 1.0)
     total = mask.sum().clamp(min=1.0)
     log_probs = torch.log_softmax(logits, dim=-1)
-    cross_entropy = -log_probs.gather(-1, batch.expert[..., None]).squeeze(-1)
+    cross_entropy = -log_probs.gather(-1, batch.expert_action[..., None]).squeeze(-1)
     imitation = (cross_entropy * weight).sum() / weight.sum().clamp(min=1.0)
-    value_loss = 0.5 * ((values - batch.target) ** 2 * mask).sum() / total
-    agree = (logits.argmax(-1) == batch.expert).float()
+    value_loss = 0.5 * ((values - batch.value_target) ** 2 * mask).sum() / total
+    agree = (logits.argmax(-1) == batch.expert_action).float()
     return imitation + config.value_weight * value_loss, {
         "imitation_loss": imitation.item(),
         "agreement": ((agree * mask).sum() / total).item(),

@@ -68,7 +68,7 @@ class TrainingLog:
         if not quiet and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=start, unit="update", dynamic_ncols=True)
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write_row(self, row: dict[str, Any]) -> None:
         """Record one update; `row` has at least "update", "step" and "phase"."""
         clean = {
             k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()

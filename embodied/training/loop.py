@@ -24,7 +24,12 @@ import torch
 from embodied import config as configuration
 from embodied.errors import CheckpointError
 from embodied.files import require_writable
-from embodied.training.checkpoint import Checkpoint, CheckpointStore, find, open_checkpoint
+from embodied.training.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    find_checkpoint,
+    open_checkpoint,
+)
 from embodied.training.log import TrainingLog, cpu_seconds
 
 
@@ -42,7 +47,7 @@ class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818 - an interrupt, not 
 class ResumableRun(ABC):
     """State of one training process.
 
-    A subclass builds its policy and optimiser, calls `restore_if_there` and then `loop`.
+    A subclass builds its policy and optimiser, calls `restore_or_start` and then `run_updates`.
 
     Args:
         config: the run's configuration dataclass.
@@ -81,31 +86,31 @@ class ResumableRun(ABC):
         self._cpu = cpu_seconds() if self.resumed else 0.0
 
     @abstractmethod
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Do one update, count it in `update` and return its row of figures with "phase" and
         "step".
         """
 
     @abstractmethod
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether a checkpoint is due after the update just done."""
 
     @abstractmethod
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load weights, optimiser state and progress from a checkpoint of this run."""
 
-    def progress(self) -> dict[str, Any]:
+    def get_progress(self) -> dict[str, Any]:
         """Return plain values to store in a checkpoint beside the last row."""
         return {}
 
-    def score(self) -> float | None:
+    def get_score(self) -> float | None:
         """Return how good the weights are now (higher is better); None: not known."""
         return None
 
-    def opened(self) -> None:  # noqa: B027 - most runs have nothing to begin
+    def reset_transient_state(self) -> None:  # noqa: B027 - most runs have nothing to begin
         """Begin what a checkpoint does not hold afresh; called after every checkpoint."""
 
-    def restore_if_there(self) -> None:
+    def restore_or_start(self) -> None:
         """Go on from the newest checkpoint, or write the configuration of a new run.
 
         Raises:
@@ -124,12 +129,12 @@ class ResumableRun(ABC):
             self.row = meta["progress"]["row"]
             self._spent = float(self.row["cpu_seconds"])
             self._seconds = float(self.row["seconds"])
-            self.take_up(checkpoint)
-        self.opened()
+            self.load_checkpoint(checkpoint)
+        self.reset_transient_state()
         if not self.resumed:  # so late: a scene that cannot be loaded leaves nothing behind
             configuration.save(self.config, self.run_dir / "config.yaml")
 
-    def loop(self, quiet: bool = False) -> dict[str, Any]:
+    def run_updates(self, quiet: bool = False) -> dict[str, Any]:
         """Do the remaining updates.
 
         Returns:
@@ -141,26 +146,26 @@ class ResumableRun(ABC):
         checkpoint: Path | None = None
         with TrainingLog(self.run_dir, self.total, self.update, quiet) as log, _signals() as caught:
             while self.update < self.total:
-                row = self.learn()
+                row = self.run_update()
                 row |= {
                     "update": self.update,
                     "cpu_seconds": self._spent + cpu_seconds() - self._cpu,
                     "seconds": self._seconds + time.monotonic() - self._started,
                 }
-                log.write(row)
+                log.write_row(row)
                 self.row = row
-                if self.update == self.total or caught or self.due():
+                if self.update == self.total or caught or self.is_checkpoint_due():
                     checkpoint = self._save()
                     if caught and self.update < self.total:
                         raise TrainingInterrupted(caught[0], checkpoint)
                     if self.update < self.total:
-                        self.opened()
-        return self.row | {"checkpoint": str(checkpoint or find(self.store.folder))}
+                        self.reset_transient_state()
+        return self.row | {"checkpoint": str(checkpoint or find_checkpoint(self.store.folder))}
 
     def _save(self) -> Path:
-        progress = {"row": self.row} | self.progress()
+        progress = {"row": self.row} | self.get_progress()
         return self.store.save(
-            self.update, self.policy, self.optimizer, self.config, progress, self.score()
+            self.update, self.policy, self.optimizer, self.config, progress, self.get_score()
         )
 
 

@@ -16,7 +16,12 @@ from torch import Tensor
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentPolicy
-from embodied.training.buffers import Batch, Rollout, advantages, minibatches
+from embodied.training.buffers import (
+    RolloutBatch,
+    RolloutBuffer,
+    compute_advantages,
+    iter_minibatches,
+)
 
 
 @dataclass(frozen=True)
@@ -26,17 +31,17 @@ class PPOConfig:
     Attributes:
         learning_rate: at the start of the PPO phase.
         final_learning_rate: at its end; linear in between.
-        discount: gamma.
-        trace: lambda of the generalised advantage estimate.
-        clip: c, how far the probability ratio may help.
-        value_clip: the same for values, in units of the return; 0 switches it off.
+        gamma: gamma.
+        gae_lambda: lambda of the generalised advantage estimate.
+        clip_range: c, how far the probability ratio may help.
+        clip_range_vf: the same for values, in units of the return; 0 switches it off.
         value_weight: of the value loss.
         entropy_weight: of the entropy bonus.
         epochs: passes over a rollout.
         minibatches: per pass.
-        sequence: steps of backpropagation through time.
-        max_gradient: norm the gradient is cut to.
-        target_divergence: stop the epochs of an update when the mean KL(old || new) exceeds this;
+        sequence_length: steps of backpropagation through time.
+        max_grad_norm: norm the gradient is cut to.
+        target_kl: stop the epochs of an update when the mean KL(old || new) exceeds this;
             0 = never.
         critic_updates: first updates of the phase that train only the value head, so that a
             warm-started policy is not pushed around by an untrained critic.
@@ -44,34 +49,36 @@ class PPOConfig:
 
     learning_rate: float = 2.5e-4
     final_learning_rate: float = 2.5e-5
-    discount: float = 0.99
-    trace: float = 0.95
-    clip: float = 0.2
-    value_clip: float = 0.0
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    clip_range_vf: float = 0.0
     value_weight: float = 0.5
     entropy_weight: float = 0.01
     epochs: int = 2
     minibatches: int = 4
-    sequence: int = 64
-    max_gradient: float = 0.5
-    target_divergence: float = 0.03
+    sequence_length: int = 64
+    max_grad_norm: float = 0.5
+    target_kl: float = 0.03
     critic_updates: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.discount <= 1 or not 0 <= self.trace <= 1:
+        if not 0 < self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(
-                f"ppo.discount {self.discount} must lie in (0, 1], ppo.trace {self.trace} in [0, 1]"
+                f"ppo.gamma {self.gamma} must lie in (0, 1], ppo.gae_lambda {self.gae_lambda} in "
+                f"[0, 1]"
             )
-        if min(self.epochs, self.minibatches, self.sequence) < 1 or self.clip <= 0:
+        if min(self.epochs, self.minibatches, self.sequence_length) < 1 or self.clip_range <= 0:
             raise ConfigError(
-                "ppo.epochs, ppo.minibatches and ppo.sequence must be at least 1, clip > 0"
+                "ppo.epochs, ppo.minibatches and ppo.sequence_length must be at least 1, "
+                "clip_range > 0"
             )
 
 
 def ppo_update(
     policy: RecurrentPolicy,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    rollout: RolloutBuffer,
     config: PPOConfig,
     progress: float,
     rng: np.random.Generator,
@@ -91,20 +98,20 @@ def ppo_update(
     rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    advantage, target = advantages(rollout, config.discount, config.trace)
+    advantage, target = compute_advantages(rollout, config.gamma, config.gae_lambda)
     valid = advantage[rollout.valid]
     normalised = ((advantage - valid.mean()) / (valid.std() + 1e-8)).astype(np.float32)
     logs: list[dict[str, float]] = []
     stop = False
     for _ in range(config.epochs):
-        for batch in minibatches(
-            rollout, normalised, target, config.minibatches, config.sequence, rng
+        for batch in iter_minibatches(
+            rollout, normalised, target, config.minibatches, config.sequence_length, rng
         ):
             loss, log = ppo_loss(policy, batch, config, critic_only)
-            if config.target_divergence and log["divergence"] > config.target_divergence:
+            if config.target_kl and log["divergence"] > config.target_kl:
                 stop = True
                 break
-            step(policy, optimizer, loss, config.max_gradient)
+            step_optimizer(policy, optimizer, loss, config.max_grad_norm)
             logs.append(log)
         if stop:
             break
@@ -119,11 +126,11 @@ def ppo_update(
 
 
 def ppo_loss(
-    policy: RecurrentPolicy, batch: Batch, config: PPOConfig, critic_only: bool = False
+    policy: RecurrentPolicy, batch: RolloutBatch, config: PPOConfig, critic_only: bool = False
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a minibatch and its parts."""
     logits, values, _ = policy.network(
-        batch.features, batch.state, batch.first, detach_critic=critic_only
+        batch.features, batch.state, batch.episode_start, detach_critic=critic_only
     )
     mask = batch.valid.float()
     total = mask.sum().clamp(min=1.0)
@@ -134,12 +141,14 @@ def ppo_loss(
     log_probs = torch.log_softmax(logits, dim=-1)
     difference = log_probs.gather(-1, batch.action[..., None]).squeeze(-1) - batch.log_prob
     ratio = difference.exp()
-    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+    clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
     policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
-    error = (values - batch.target) ** 2
-    if config.value_clip > 0:
-        near = batch.value + (values - batch.value).clamp(-config.value_clip, config.value_clip)
-        error = torch.maximum(error, (near - batch.target) ** 2)
+    error = (values - batch.value_target) ** 2
+    if config.clip_range_vf > 0:
+        near = batch.value + (values - batch.value).clamp(
+            -config.clip_range_vf, config.clip_range_vf
+        )
+        error = torch.maximum(error, (near - batch.value_target) ** 2)
     value_loss = 0.5 * mean(error)
     entropy = mean(-(log_probs.exp() * log_probs).sum(-1))
     loss = config.value_weight * value_loss
@@ -151,15 +160,15 @@ def ppo_loss(
         "entropy": entropy.item(),
         # Schulman's low-variance estimate of KL(old || new), http://joschu.net/blog/kl-approx.html
         "divergence": mean(ratio - 1 - difference).item(),
-        "clipped": mean(((ratio - 1).abs() > config.clip).float()).item(),
+        "clipped": mean(((ratio - 1).abs() > config.clip_range).float()).item(),
     }
 
 
-def step(
-    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_gradient: float
+def step_optimizer(
+    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
 ) -> None:
     """Take one optimiser step on a loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(policy.network.parameters(), max_gradient)
+    torch.nn.utils.clip_grad_norm_(policy.network.parameters(), max_grad_norm)
     optimizer.step()

@@ -12,7 +12,7 @@ from torch import Tensor
 from embodied.errors import ConfigError
 
 
-class Replay:
+class ReplayBuffer:
     """The newest transitions, in arrays made once; the oldest are overwritten.
 
     Args:
@@ -25,7 +25,7 @@ class Replay:
 
     def __init__(self, capacity: int, sizes: Mapping[str, int]) -> None:
         if capacity < 1:
-            raise ConfigError(f"sac.capacity = {capacity} must be at least 1")
+            raise ConfigError(f"sac.buffer_size = {capacity} must be at least 1")
         self.capacity = capacity
         self._columns = {
             name: np.zeros((capacity, size), np.float32) for name, size in sizes.items()
@@ -48,13 +48,13 @@ class Replay:
         places = rng.integers(0, len(self), count)
         return {name: torch.from_numpy(column[places]) for name, column in self._columns.items()}
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return what `load` needs, as tensors that share the memory of this replay."""
         kept = {name: torch.from_numpy(c[: len(self)]) for name, c in self._columns.items()}
         return kept | {"added": torch.tensor(self._added)}
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take over what another replay of the same capacity and sizes held."""
-        self._added = int(state["added"])
+        self._added = int(state_dict["added"])
         for name, column in self._columns.items():
-            column[: len(self)] = state[name].numpy()
+            column[: len(self)] = state_dict[name].numpy()

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from embodied.errors import ConfigError
 from embodied.policies.chunk.gaussian import SquashedGaussian
-from embodied.training.replay import Replay
+from embodied.training.replay import ReplayBuffer
 
 Effect = Callable[[Tensor, Tensor], Tensor]
 """(observations, what the actor says) -> the actions that are executed, which critics judge."""
@@ -39,47 +39,48 @@ class SacConfig:
     """Settings of soft actor-critic.
 
     Attributes:
-        discount: gamma.
-        tracking: share by which the targets move towards the critics per update (tau).
-        batch: transitions per update.
-        updates: of the critics per transition collected.
-        patience: updates of the critics per update of actor and temperature.
-        critics_rate, actor_rate, temperature_rate: learning rates.
-        critics: how many; the lowest judgement counts.
+        gamma: gamma.
+        tau: share by which the targets move towards the critics per update (tau).
+        batch_size: transitions per update.
+        utd_ratio: of the critics per transition collected.
+        actor_update_interval: updates of the critics per update of actor and temperature.
+        critic_lr, actor_lr, alpha_lr: learning rates.
+        num_critics: how many; the lowest judgement counts.
         width: of the critics' hidden layers.
         layers: how many of them.
-        clip: largest norm of a gradient.
-        temperature: alpha at the beginning.
-        entropy: wanted of each number that the actor says (H).
-        capacity: transitions kept.
+        max_grad_norm: largest norm of a gradient.
+        alpha: alpha at the beginning.
+        target_entropy: wanted of each number that the actor says (H).
+        buffer_size: transitions kept.
     """
 
-    discount: float = 0.97
-    tracking: float = 0.01
-    batch: int = 256
-    updates: float = 0.5
-    patience: int = 2
-    critics_rate: float = 1e-3
-    actor_rate: float = 3e-4
-    temperature_rate: float = 3e-4
-    critics: int = 2
+    gamma: float = 0.97
+    tau: float = 0.01
+    batch_size: int = 256
+    utd_ratio: float = 0.5
+    actor_update_interval: int = 2
+    critic_lr: float = 1e-3
+    actor_lr: float = 3e-4
+    alpha_lr: float = 3e-4
+    num_critics: int = 2
     width: int = 128
     layers: int = 2
-    clip: float = 50.0
-    temperature: float = 0.1
-    entropy: float = -1.0
-    capacity: int = 200_000
+    max_grad_norm: float = 50.0
+    alpha: float = 0.1
+    target_entropy: float = -1.0
+    buffer_size: int = 200_000
 
     def __post_init__(self) -> None:
-        if not 0 <= self.discount < 1 or not 0 < self.tracking <= 1:
+        if not 0 <= self.gamma < 1 or not 0 < self.tau <= 1:
             raise ConfigError(
-                f"sac.discount {self.discount} must lie in [0, 1), tracking {self.tracking} in "
-                "(0, 1]"
+                f"sac.gamma {self.gamma} must lie in [0, 1), tau {self.tau} in (0, 1]"
             )
-        for name in ("batch", "patience", "critics", "width", "layers", "capacity"):
+        for name in (
+            "batch_size", "actor_update_interval", "num_critics", "width", "layers", "buffer_size",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"sac.{name} = {getattr(self, name)} must be at least 1")
-        above = ("updates", "critics_rate", "actor_rate", "temperature_rate", "clip", "temperature")
+        above = ("utd_ratio", "critic_lr", "actor_lr", "alpha_lr", "max_grad_norm", "alpha")
         for name in above:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"sac.{name} = {getattr(self, name)} must be above 0")
@@ -146,31 +147,34 @@ class Sac:
         self.reward = reward or (lambda batch: batch["reward"])
         first = next(actor.parameters())
         self._seen = first.shape[1]
-        self._entropy = config.entropy * actor.output.out_features / 2
+        self._entropy = config.target_entropy * actor.output.out_features / 2
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.critics = Critics(config.critics, observation + action, config.width,
+            self.critics = Critics(config.num_critics, observation + action, config.width,
                                    config.layers)  # fmt: skip
         self._targets = deepcopy(self.critics).requires_grad_(False)
         self._updates = 0
-        self._log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self._log_temperature = nn.Parameter(torch.tensor(math.log(config.alpha)))
         self._parts: dict[str, list[nn.Parameter]] = {
             "actor": list(actor.parameters()),
             "critics": list(self.critics.parameters()),
             "temperature": [self._log_temperature],
         }
+        rates = {
+            "actor": config.actor_lr, "critics": config.critic_lr, "temperature": config.alpha_lr,
+        }  # fmt: skip
         self._optimizers = {
-            name: torch.optim.Adam(parameters, getattr(config, f"{name}_rate"), fused=True)
+            name: torch.optim.Adam(parameters, rates[name], fused=True)
             for name, parameters in self._parts.items()
         }
-        self.replay = Replay(
-            config.capacity,
+        self.replay = ReplayBuffer(
+            config.buffer_size,
             {"observation": observation, "action": action, "reward": 1, "following": observation,
              "terminated": 1, **dict.fromkeys(extra, 1)},
         )  # fmt: skip
 
     @property
-    def temperature(self) -> float:
+    def alpha(self) -> float:
         """How much entropy is worth, alpha."""
         return self._alpha.item()
 
@@ -186,17 +190,17 @@ class Sac:
             learned, too, "actor_loss", "entropy", "temperature" and "said", the mean size of what
             the actor says.
         """
-        batch = self.replay.sample(self.config.batch, rng)
+        batch = self.replay.sample(self.config.batch_size, rng)
         judged = self.critics(batch["observation"], batch["action"])
-        loss = (judged - self.target(batch, self._alpha)).square().sum(0).mean()
+        loss = (judged - self.compute_target(batch, self._alpha)).square().sum(0).mean()
         self._descend("critics", loss)
         with torch.no_grad():
             pairs = zip(self._targets.parameters(), self.critics.parameters(), strict=True)
             for target, critic in pairs:
-                target.lerp_(critic, self.config.tracking)
+                target.lerp_(critic, self.config.tau)
         figures = {"critic_loss": loss.item(), "value": judged.mean().item()}
         self._updates += 1
-        if self._updates % self.config.patience == 0:
+        if self._updates % self.config.actor_update_interval == 0:
             figures |= self._improve(batch["observation"])
         return figures
 
@@ -217,12 +221,12 @@ class Sac:
         }
 
     @torch.no_grad()
-    def target(self, batch: Mapping[str, Tensor], alpha: Tensor) -> Tensor:
+    def compute_target(self, batch: Mapping[str, Tensor], alpha: Tensor) -> Tensor:
         """Return what the critics should judge, (B,): equation 5."""
         following = batch["following"]
         said, density = self.actor.sample(following[:, : self._seen])
         worth = self._targets(following, self.effect(following, said)).min(0).values
-        ahead = self.config.discount * (1 - batch["terminated"][:, 0])
+        ahead = self.config.gamma * (1 - batch["terminated"][:, 0])
         return self.reward(batch)[:, 0] + ahead * (worth - alpha * density)
 
     def state_dict(self) -> dict[str, Any]:
@@ -239,7 +243,7 @@ class Sac:
         weights |= {f"targets.{k}": v for k, v in self._targets.state_dict().items()}
         weights["log_temperature"] = self._log_temperature.data
         weights["updates"] = torch.tensor(self._updates)
-        return {"state": {**state, len(state): weights, len(state) + 1: self.replay.state()}}
+        return {"state": {**state, len(state): weights, len(state) + 1: self.replay.state_dict()}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
@@ -259,7 +263,7 @@ class Sac:
             )
         self._log_temperature.data.copy_(weights["log_temperature"])
         self._updates = int(weights["updates"])
-        self.replay.load(state[last + 1])
+        self.replay.load_state_dict(state[last + 1])
 
     def _descend(self, name: str, loss: Tensor) -> None:
         """Take one step for one of the three parts; the others get no gradient."""
@@ -267,5 +271,5 @@ class Sac:
         found = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
         self._optimizers[name].step()

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from embodied.categories import MPCAT40, SOS_INDEX
 from embodied.errors import ConfigError
-from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, prepare
+from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, prepare_images
 from embodied.tasks.navigation.config import SPLITS
 from embodied.tasks.panoramas import PanoramaConfig, Panoramas, PanoramaSource
-from embodied.training.checkpoint import Checkpoint, load_into
+from embodied.training.checkpoint import Checkpoint, load_weights
 from embodied.training.loop import ResumableRun, derive_seed
 
 NAMELESS = tuple(MPCAT40.index(name) for name in ("void", "misc", "unlabeled"))
@@ -34,8 +34,8 @@ class SegmenterLoop:
         houses: different houses per update.
         places: panoramas in each of them.
         passes: times each panorama is used, each time turned, mirrored and recoloured anew.
-        batch: panoramas per gradient step (our choice: few, because a strip holds 12,000 labelled
-            pixels, and more steps from the same panoramas cost nothing).
+        batch_size: panoramas per gradient step (our choice: few, because a strip holds 12,000
+            labelled pixels, and more steps from the same panoramas cost nothing).
         learning_rate: at the start; it falls to 0 along half a cosine.
         weight_decay: of AdamW.
         checkpoint_every: updates between checkpoints (and measurements on unseen houses).
@@ -48,7 +48,7 @@ class SegmenterLoop:
     houses: int = 8
     places: int = 16
     passes: int = 2
-    batch: int = 4
+    batch_size: int = 4
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     checkpoint_every: int = 8
@@ -58,8 +58,17 @@ class SegmenterLoop:
     val_places: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("updates", "houses", "places", "passes", "batch", "checkpoint_every", "keep",
-                     "val_houses", "val_places"):  # fmt: skip
+        for name in (
+            "updates",
+            "houses",
+            "places",
+            "passes",
+            "batch_size",
+            "checkpoint_every",
+            "keep",
+            "val_houses",
+            "val_places",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} = {getattr(self, name)} must be at least 1")
         if not self.learning_rate > 0 or self.weight_decay < 0:
@@ -112,7 +121,7 @@ def train(
         CheckpointError: `run_dir` holds a run already, or one of another configuration.
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
     """
-    return _Run(config, Path(run_dir), resume).loop(quiet)
+    return _Run(config, Path(run_dir), resume).run_updates(quiet)
 
 
 class _Run(ResumableRun):
@@ -131,9 +140,9 @@ class _Run(ResumableRun):
         )
         self._score: float | None = None
         self.weights = class_weights(self._draw(-1)[1])
-        self.restore_if_there()
+        self.restore_or_start()
 
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Draw panoramas, go over them `passes` times, measure when a checkpoint is due."""
         loop = self.settings.train
         images, classes = self._draw(self.update)
@@ -142,10 +151,10 @@ class _Run(ResumableRun):
         losses = []
         for turn in range(loop.passes):
             order = torch.randperm(len(classes), generator=generator)
-            for first in range(0, len(order), loop.batch):
+            for first in range(0, len(order), loop.batch_size):
                 share = (turn + first / len(order)) / loop.passes
                 self._set_rate((self.update + share) / loop.updates)
-                batch = order[first : first + loop.batch]
+                batch = order[first : first + loop.batch_size]
                 losses.append(
                     self._step(images[0][batch], images[1][batch], classes[batch], generator)
                 )
@@ -155,33 +164,35 @@ class _Run(ResumableRun):
             "step": self.update * loop.houses * loop.places,
             "loss": float(np.mean(losses)),
         }
-        if self.due() or self.update == self.total:
-            found = measure(self.policy, self._validation())
+        if self.is_checkpoint_due() or self.update == self.total:
+            found = evaluate_segmenter(self.policy, self._validation())
             self._score = found["miou"]
             row |= found
         return row
 
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether a checkpoint is due."""
         return self.update % self.settings.train.checkpoint_every == 0
 
-    def score(self) -> float | None:
+    def get_score(self) -> float | None:
         """Mean IoU on unseen houses, where it was measured."""
         score, self._score = self._score, None
         return score
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load weights and optimiser."""
-        load_into(checkpoint, self.policy, self.optimizer)
+        load_weights(checkpoint, self.policy, self.optimizer)
 
     def _draw(self, update: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
         loop = self.settings.train
         rng = np.random.default_rng([self.settings.seed, update + 1])
-        return strips(self.source.draw(rng, loop.houses, loop.places))
+        return cut_strips(self.source.draw_panoramas(rng, loop.houses, loop.places))
 
     def _validation(self) -> Panoramas:
         loop = self.settings.train
-        return self.unseen.draw(np.random.default_rng(0), loop.val_houses, loop.val_places)
+        return self.unseen.draw_panoramas(
+            np.random.default_rng(0), loop.val_houses, loop.val_places
+        )
 
     def _set_rate(self, share: float) -> None:
         for group in self.optimizer.param_groups:
@@ -190,8 +201,8 @@ class _Run(ResumableRun):
     def _step(
         self, rgb: Tensor, depth: Tensor, classes: Tensor, generator: torch.Generator
     ) -> float:
-        colour, depth, classes = vary(rgb, depth, classes, generator)
-        logits = self.policy.network(prepare(colour, depth))
+        colour, depth, classes = augment_panoramas(rgb, depth, classes, generator)
+        logits = self.policy.network(prepare_images(colour, depth))
         loss = functional.cross_entropy(logits, classes, self.weights, ignore_index=IGNORED)
         self.optimizer.zero_grad()
         loss.backward()
@@ -200,7 +211,7 @@ class _Run(ResumableRun):
         return loss.item()
 
 
-def strips(panoramas: Panoramas) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def cut_strips(panoramas: Panoramas) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Cut out the strip of +-60 deg.
 
     Returns:
@@ -223,7 +234,7 @@ def class_weights(classes: Tensor) -> Tensor:
     return (weights / (weights * share).sum()).float()
 
 
-def vary(
+def augment_panoramas(
     rgb: Tensor, depth: Tensor, classes: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn and mirror each batch, and change brightness, contrast and tint of each image.
@@ -248,7 +259,7 @@ def vary(
     return (rgb.float() / 255 * gain * tint + shift).clamp(0, 1), depth, classes
 
 
-def measure(segmenter: Segmenter, panoramas: Panoramas) -> dict[str, float]:
+def evaluate_segmenter(segmenter: Segmenter, panoramas: Panoramas) -> dict[str, float]:
     """Compare predictions with the true classes, within +-60 deg.
 
     Returns:
@@ -261,7 +272,7 @@ def measure(segmenter: Segmenter, panoramas: Panoramas) -> dict[str, float]:
     height = found.shape[1]
     cut = slice(height // 6, height - height // 6)
     truth, guess = _known(panoramas.classes[:, cut]), found[:, cut]
-    table = confusion(truth[truth >= 0], guess[truth >= 0], len(MPCAT40))
+    table = confusion_matrix(truth[truth >= 0], guess[truth >= 0], len(MPCAT40))
     iou = intersection_over_union(table)
     right, furniture = np.diag(table), [MPCAT40.index(name) for name in SOS_INDEX]
     return {
@@ -272,7 +283,7 @@ def measure(segmenter: Segmenter, panoramas: Panoramas) -> dict[str, float]:
     } | {f"iou_{n}": float(v) for n, v in zip(MPCAT40, iou, strict=True) if np.isfinite(v)}
 
 
-def confusion(truth: NDArray[np.integer], guess: NDArray[np.integer], count: int) -> NDArray:
+def confusion_matrix(truth: NDArray[np.integer], guess: NDArray[np.integer], count: int) -> NDArray:
     """Return (count, count) pixel counts, true classes down, predicted ones across."""
     flat = truth.ravel().astype(np.int64) * count + guess.ravel()
     return np.bincount(flat, minlength=count * count).reshape(count, count)

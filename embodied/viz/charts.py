@@ -73,7 +73,7 @@ def line_chart(
     values = [np.asarray(v, float) for s in series for v in (s.y, s.low, s.high) if np.size(v)]
     ys = np.concatenate(values)
     low, high = y_range or (float(ys.min()), float(ys.max()))
-    x_ticks, y_ticks = ticks(float(xs.min()), float(xs.max())), ticks(low, high)
+    x_ticks, y_ticks = compute_ticks(float(xs.min()), float(xs.max())), compute_ticks(low, high)
     x_low, x_high = min(x_ticks[0], float(xs.min())), max(float(xs.max()), x_ticks[0] + 1e-9)
     y_low, y_high = min(low, y_ticks[0]), max(high, y_ticks[-1])
 
@@ -90,7 +90,7 @@ def line_chart(
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{row:.1f}" y2="{row:.1f}"/>'
         )
-        label = f"{100 * tick:.0f}%" if percent else number(tick)
+        label = f"{100 * tick:.0f}%" if percent else format_number(tick)
         parts.append(
             f'<text class="tick" x="{LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{label}</text>'
         )
@@ -100,7 +100,7 @@ def line_chart(
         (column, _), *_ = place([tick], [y_low])
         parts.append(
             f'<text class="tick" x="{column:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">'
-            f"{number(tick)}</text>"
+            f"{format_number(tick)}</text>"
         )
     for index, s in enumerate(series):
         color = f"c{index % 5}"
@@ -142,7 +142,7 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
         color = "c0" if bar.strong else "plain"
         box = f'x="{left}" y="{top}" height="22" rx="4"'
         ends = [left + scale * min(max(x, 0.0), high) for x in (bar.low, bar.high)]
-        text = f"{100 * bar.value:.0f}%" if high == 1.0 else number(bar.value)
+        text = f"{100 * bar.value:.0f}%" if high == 1.0 else format_number(bar.value)
         parts.append(
             f'<text class="name" x="{left - 12}" y="{middle + 4}" text-anchor="end">'
             f"{escape(bar.label)}</text>"
@@ -155,7 +155,7 @@ def bar_chart(bars: Sequence[Bar], label: str, *, high: float = 1.0) -> str:
     return _svg(WIDTH, height, parts, label)
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def compute_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return round numbers that span [low, high], about `count` of them."""
     span = max(high - low, 1e-9)
     raw = span / count
@@ -165,7 +165,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Write a number shortly: 1.5M, 200k, 12, 0.25."""
     for limit, unit in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:

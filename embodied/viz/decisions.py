@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from embodied.policies.vln.trace import EXPLOIT, EXPLORE, JUMP, RETURN
 from embodied.viz.topdown import FloorPlan
-from embodied.viz.traces import Choice, Explanation
-from maps.drawing import Canvas, Color, Image
+from embodied.viz.traces import ExplainedDecision, Explanation
+from maps.drawing import Color, Image, MapCanvas
 
 COLORS: dict[str, Color] = {
     EXPLORE: (37, 84, 214),
@@ -41,27 +41,30 @@ def draw_way(explanation: Explanation, plan: FloorPlan | None = None, size: int 
     _draw_map(canvas, explanation)
     _draw_legs(canvas, explanation)
     for goal in explanation.goals:
-        canvas.goal(explanation.point(goal))
+        canvas.draw_goal(explanation.get_position(goal))
     order = [p for _, walk in explanation.segments for p in walk] or list(explanation.places)[:1]
     _number(canvas, explanation)
     if order:
-        _label(canvas, explanation.point(order[0]), "start", NODE, below=True)
-        end = explanation.points(order[-2:])
+        _label(canvas, explanation.get_position(order[0]), "start", NODE, below=True)
+        end = explanation.get_positions(order[-2:])
         ahead = end[-1] - end[0]
         yaw = math.atan2(-ahead[0], -ahead[2]) if np.hypot(ahead[0], ahead[2]) > 0 else 0.0
-        canvas.agent(end[-1], yaw)
-    canvas.scale_bar()
+        canvas.draw_agent(end[-1], yaw)
+    canvas.draw_scale_bar()
     return canvas.image
 
 
 def draw_choice(
-    explanation: Explanation, choice: Choice, plan: FloorPlan | None = None, size: int = SIZE
+    explanation: Explanation,
+    choice: ExplainedDecision,
+    plan: FloorPlan | None = None,
+    size: int = SIZE,
 ) -> Image:
     """Draw what was known and compared at one decision: candidates coloured and labelled by their
     score, the way so far thin.
     """
     canvas = _canvas(explanation, plan, size)
-    before = explanation.until(choice.moves)
+    before = explanation.truncate_at(choice.moves)
     _draw_map(canvas, before)
     _draw_legs(canvas, before, 0.4)
     compared = [
@@ -77,17 +80,17 @@ def draw_choice(
         share = (score - low) / (high - low) if high > low and math.isfinite(score) else 1.0
         share = share if math.isfinite(score) else 0.0
         red, green, blue = (LOW + share * (HIGH - LOW)).round().astype(int).tolist()
-        _disc(canvas, explanation.point(place), 0.2, (red, green, blue))
+        _disc(canvas, explanation.get_position(place), 0.2, (red, green, blue))
     if choice.chosen in explanation.places:
-        _ring(canvas, explanation.point(choice.chosen), COLORS.get(choice.mode, NODE))
-    canvas.agent(explanation.point(choice.place), 0.0)
+        _ring(canvas, explanation.get_position(choice.chosen), COLORS.get(choice.mode, NODE))
+    canvas.draw_agent(explanation.get_position(choice.place), 0.0)
     for place, score in compared:
-        spot = canvas.pixels(explanation.point(place))
+        spot = canvas.to_pixels(explanation.get_position(place))
         if place == choice.chosen or all(np.abs(spot - t).max() > 26 for t in taken):
             taken.append(spot)
             aside = 14.0 if place == choice.chosen else 0.0  # beside the ring
-            _label(canvas, explanation.point(place), short(score), NODE, aside=aside)
-    canvas.scale_bar()
+            _label(canvas, explanation.get_position(place), format_short(score), NODE, aside=aside)
+    canvas.draw_scale_bar()
     return canvas.image
 
 
@@ -153,27 +156,27 @@ def _rows(
     return [int(k) for k in order if seen[k] > 0 or wanted[k] > 0][:count]
 
 
-def _canvas(explanation: Explanation, plan: FloorPlan | None, size: int) -> Canvas:
+def _canvas(explanation: Explanation, plan: FloorPlan | None, size: int) -> MapCanvas:
     if plan is not None:
-        canvas = Canvas(plan.low, plan.high, plan.image.shape[:2])
+        canvas = MapCanvas(plan.low, plan.high, plan.image.shape[:2])
         pale = 0.55 * plan.image.astype(np.float32) + 0.45 * 255
         canvas.image = pale.astype(np.uint8)
         return canvas
-    points = explanation.points(explanation.places)[:, [0, 2]]
+    points = explanation.get_positions(explanation.places)[:, [0, 2]]
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     half = max(float(np.ptp(points, axis=0).max()) / 2, 1.0) + 1.0
     low, high = (middle - half).tolist(), (middle + half).tolist()
-    return Canvas((low[0], low[1]), (high[0], high[1]), (size, size))
+    return MapCanvas((low[0], low[1]), (high[0], high[1]), (size, size))
 
 
-def _draw_map(canvas: Canvas, explanation: Explanation) -> None:
+def _draw_map(canvas: MapCanvas, explanation: Explanation) -> None:
     """Known ways, visited places filled, others hollow."""
     for a, b in explanation.edges:
-        canvas.line(explanation.points((a, b)), WAY, WAY, 1)
+        canvas.draw_polyline(explanation.get_positions((a, b)), WAY, WAY, 1)
     for place in explanation.places:
         inner = NODE if place in explanation.visited else HALO
-        _disc(canvas, explanation.point(place), 0.1, NODE)
-        _disc(canvas, explanation.point(place), 0.07, inner)
+        _disc(canvas, explanation.get_position(place), 0.1, NODE)
+        _disc(canvas, explanation.get_position(place), 0.07, inner)
 
 
 def _beside(ends: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
@@ -183,47 +186,50 @@ def _beside(ends: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
     return ends + np.array([-z, 0.0, x]) * (shift / length)
 
 
-def _draw_legs(canvas: Canvas, explanation: Explanation, share: float = 1.0) -> None:
+def _draw_legs(canvas: MapCanvas, explanation: Explanation, share: float = 1.0) -> None:
     """Draw the way, `share` of the usual width."""
     width = share * max(3.0, 0.08 * canvas.scale)
     legs = [
-        (COLORS.get(mode, NODE), _beside(explanation.points(ends), 0.7 * width / canvas.scale))
+        (
+            COLORS.get(mode, NODE),
+            _beside(explanation.get_positions(ends), 0.7 * width / canvas.scale),
+        )
         for mode, walk in explanation.segments
         for ends in zip(walk, walk[1:], strict=False)
     ]
     for _, points in legs:
-        canvas.line(points, HALO, HALO, width + 3)
+        canvas.draw_polyline(points, HALO, HALO, width + 3)
     for color, points in legs:
-        canvas.line(points, color, color, width)
+        canvas.draw_polyline(points, color, color, width)
 
 
-def _disc(canvas: Canvas, point: ArrayLike, radius: float, color: Color) -> None:
+def _disc(canvas: MapCanvas, point: ArrayLike, radius: float, color: Color) -> None:
     least = 7.0 if radius >= 0.2 else (4.5 if radius >= 0.1 else 3.0)
-    canvas.dots(np.asarray(point)[None], color, max(radius, least / canvas.scale))
+    canvas.draw_dots(np.asarray(point)[None], color, max(radius, least / canvas.scale))
 
 
-def _ring(canvas: Canvas, point: ArrayLike, color: Color) -> None:
-    x, y = canvas.pixels(point)
+def _ring(canvas: MapCanvas, point: ArrayLike, color: Color) -> None:
+    x, y = canvas.to_pixels(point)
     radius = round(max(0.32 * canvas.scale, 12))
     for paint, width in ((HALO, 6), (color, 3)):
         cv2.circle(canvas.image, (round(x), round(y)), radius, paint, width, cv2.LINE_AA)
 
 
-def _number(canvas: Canvas, explanation: Explanation) -> None:
+def _number(canvas: MapCanvas, explanation: Explanation) -> None:
     """Write beside each place the numbers of the decisions made there, in the colour of the last
     one's mode.
     """
     made: dict[int, list[int]] = {}
-    for number, choice in enumerate(explanation.choices, start=1):
+    for number, choice in enumerate(explanation.decisions, start=1):
         if choice.place in explanation.places:
             made.setdefault(choice.place, []).append(number)
     for place, numbers in made.items():
-        color = COLORS.get(explanation.choices[numbers[-1] - 1].mode, NODE)
-        _label(canvas, explanation.point(place), ",".join(map(str, numbers)), color)
+        color = COLORS.get(explanation.decisions[numbers[-1] - 1].mode, NODE)
+        _label(canvas, explanation.get_position(place), ",".join(map(str, numbers)), color)
 
 
 def _label(
-    canvas: Canvas,
+    canvas: MapCanvas,
     point: ArrayLike,
     text: str,
     color: Color,
@@ -231,7 +237,7 @@ def _label(
     below: bool = False,
     aside: float = 0.0,
 ) -> None:
-    x, y = canvas.pixels(point) + (aside, 36 if below else 0)
+    x, y = canvas.to_pixels(point) + (aside, 36 if below else 0)
     height, width = canvas.image.shape[:2]
     (w, h), _ = cv2.getTextSize(text, FONT, 0.5, 1)
     at = (int(np.clip(x + 16, 2, width - w - 2)), int(np.clip(y - 12, h + 2, height - 4)))
@@ -239,7 +245,7 @@ def _label(
         cv2.putText(canvas.image, text, at, FONT, 0.5, paint, thick, cv2.LINE_AA)
 
 
-def short(value: float) -> str:
+def format_short(value: float) -> str:
     """Write a number with two decimals, a small one with two digits; a dash where there is none."""
     if not math.isfinite(value):
         return "-"

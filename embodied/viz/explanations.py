@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, JUMP, RETURN, START
-from embodied.viz.decisions import COLORS, NODE, draw_choice, draw_spectra, draw_way, short
+from embodied.viz.decisions import COLORS, NODE, draw_choice, draw_spectra, draw_way, format_short
 from embodied.viz.report import Figure, Report, Section, Table
 from embodied.viz.topdown import FloorPlan
-from embodied.viz.traces import Choice, Explanation
+from embodied.viz.traces import ExplainedDecision, Explanation
 
 WORDS = {
     START: "start",
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def sections(
+def build_sections(
     explanation: Explanation,
     plan: FloorPlan | None = None,
     reference: NDArray[np.floating] | None = None,
@@ -51,7 +51,7 @@ def sections(
     # A map and its spectrum share a row; the way then has one of its own.
     figures = [Figure(caption, draw_way(explanation, plan), svg=_legend(modes), wide=paired)]
     for choice in explanation.corrections[:most]:
-        number = 1 + next(i for i, c in enumerate(explanation.choices) if c is choice)
+        number = 1 + next(i for i, c in enumerate(explanation.decisions) if c is choice)
         asked = f", p = {choice.p_exploit:.2f}" if math.isfinite(choice.p_exploit) else ""
         caption = (
             f"Decision {number}, a correction after {choice.moves} moves{asked}. Discs: unvisited "
@@ -74,7 +74,7 @@ def sections(
     ]
 
 
-def build(
+def build_explanation_page(
     explanations: Sequence[Explanation],
     title: str,
     *,
@@ -108,7 +108,9 @@ def build(
     parts = [
         section
         for e in explanations
-        for section in sections(e, (plans or {}).get(e.world), (reference or {}).get(e.name), names)
+        for section in build_sections(
+            e, (plans or {}).get(e.world), (reference or {}).get(e.name), names
+        )
     ]
     lead = "Each decision as the agent saw it: what it compared, what it chose and why."
     return Report(title, lead, tiles, parts, facts)
@@ -132,7 +134,7 @@ def _summary(explanation: Explanation) -> str:
 
 def _table(explanation: Explanation) -> Table:
     rows = []
-    for number, choice in enumerate(explanation.choices):
+    for number, choice in enumerate(explanation.decisions):
         best = (
             choice.scores[choice.candidates.index(choice.chosen)]
             if (choice.chosen in choice.candidates and len(choice.scores) == len(choice.candidates))
@@ -141,11 +143,11 @@ def _table(explanation: Explanation) -> Table:
         rows.append(
             (
                 f"{number + 1}. {choice.mode}",
-                short(choice.p_exploit),
-                short(choice.p_stop),
+                format_short(choice.p_exploit),
+                format_short(choice.p_stop),
                 _rule(choice),
                 str(len(choice.candidates)),
-                short(best),
+                format_short(best),
                 _aim(explanation, choice),
             )
         )
@@ -154,15 +156,15 @@ def _table(explanation: Explanation) -> Table:
     return Table(header, rows, text)
 
 
-def _rule(choice: Choice) -> str:
+def _rule(choice: ExplainedDecision) -> str:
     return f"{choice.rule} ({choice.branch})" if choice.branch else choice.rule
 
 
-def _aim(explanation: Explanation, choice: Choice) -> str:
+def _aim(explanation: Explanation, choice: ExplainedDecision) -> str:
     """Where a decision leads, as a distance: places have no names a reader knows."""
     if choice.chosen not in explanation.places:
         return "nowhere: stops"
-    ends = explanation.points((choice.place, choice.chosen))
+    ends = explanation.get_positions((choice.place, choice.chosen))
     return f"{np.linalg.norm(ends[1] - ends[0]):.1f} m away"
 
 

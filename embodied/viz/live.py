@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from embodied.policies.base import Policy
 from embodied.simulators.embedded import World
-from embodied.simulators.raycast import camera_poses
+from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.navigation.envs import NavigationEnv
-from embodied.viz.recorder import Recorder
-from embodied.viz.video import PANEL, VideoWriter, compose
+from embodied.viz.recorder import RecordingWriter
+from embodied.viz.video import PANEL, VideoWriter, compose_frame
 from maps.drawing import Image, draw_map
-from maps.grid.frontiers import extract
+from maps.grid.frontiers import extract_frontiers
 from maps.grid.occupancy import OccupancyMap
 
 MIN_INFORMATION = 0.15
@@ -26,16 +26,16 @@ Note = Callable[[Mapping[str, Any]], str]
 
 
 @dataclass
-class Episode:
+class FilmedEpisode:
     """What one filmed episode left behind.
 
     Attributes:
         info: the metrics at the end.
         path: (T, 3) feet [m].
-        curve: metrics after each step.
-        moments: (step, copy of the map) at regular intervals.
-        last: the last images of the film camera.
-        seen: the map at the end.
+        metric_curve: metrics after each step.
+        map_snapshots: (step, copy of the map) at regular intervals.
+        last_images: the last images of the film camera.
+        final_map: the map at the end.
         headings: (T,) [rad].
         world: where it took place.
     """
@@ -43,14 +43,14 @@ class Episode:
     world: World
     info: Mapping[str, Any] = field(default_factory=dict)
     path: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
-    curve: list[Mapping[str, Any]] = field(default_factory=list)
-    moments: list[tuple[int, OccupancyMap]] = field(default_factory=list)
-    last: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    seen: OccupancyMap = field(default_factory=OccupancyMap)
+    metric_curve: list[Mapping[str, Any]] = field(default_factory=list)
+    map_snapshots: list[tuple[int, OccupancyMap]] = field(default_factory=list)
+    last_images: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    final_map: OccupancyMap = field(default_factory=OccupancyMap)
     headings: list[float] = field(default_factory=list)
 
 
-def follow(
+def film_episode(
     env: NavigationEnv,
     policy: Policy,
     *,
@@ -58,11 +58,11 @@ def follow(
     title: str,
     note: Note,
     film: VideoWriter | None = None,
-    recorder: Recorder | None = None,
+    recorder: RecordingWriter | None = None,
     every: int = 10,
     hold: int = 12,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
-) -> Episode:
+) -> FilmedEpisode:
     """Play one episode and show it.
 
     Args:
@@ -79,7 +79,7 @@ def follow(
     """
     observation, info = env.reset(seed=seed)
     batch = env.batch
-    world = batch.prepared[0].world
+    world = batch.prepared_episodes[0].world
     camera = replace(
         env.config.camera,
         outputs=("rgb", "depth", "semantic"),
@@ -87,7 +87,7 @@ def follow(
         height=PANEL,
         max_depth=max(10.0, env.config.camera.max_depth),
     )
-    episode = Episode(world, seen=OccupancyMap(floor=float(batch.positions[0, 1])))
+    episode = FilmedEpisode(world, final_map=OccupancyMap(floor=float(batch.positions[0, 1])))
     box = _box(world)
     path: list[NDArray[np.float64]] = []
     first, done, frame = True, False, None
@@ -95,19 +95,19 @@ def follow(
         position, yaw = batch.positions[0].copy(), float(batch.yaw[0])
         path.append(position)
         episode.headings.append(yaw)
-        pose = camera_poses(batch.positions, batch.yaw, camera, batch.pitch)
+        pose = compute_camera_poses(batch.positions, batch.yaw, camera, batch.pitch)
         images = world.caster.render(camera, pose)
         rgb, depth = images["rgb"][0], images["depth"][0]
-        episode.seen.integrate(depth, pose[0], camera.hfov, floor=float(position[1]))
-        episode.curve.append(info)
+        episode.final_map.integrate_depth(depth, pose[0], camera.hfov, floor=float(position[1]))
+        episode.metric_curve.append(info)
         if (len(path) - 1) % every == 0:
-            episode.moments.append((len(path) - 1, episode.seen.crop()))
+            episode.map_snapshots.append((len(path) - 1, episode.final_map.crop_explored()))
         if recorder is not None:
-            recorder.add(rgb, depth, position, yaw, pose[0], title if first else "")
+            recorder.add_step(rgb, depth, position, yaw, pose[0], title if first else "")
         if film is not None:
-            chart = _chart(episode.seen, box, np.array(path), yaw)
-            frame = compose(rgb, depth, chart, title, note(info))
-            film.add(frame)
+            chart = _chart(episode.final_map, box, np.array(path), yaw)
+            frame = compose_frame(rgb, depth, chart, title, note(info))
+            film.add_frame(frame)
         if done:
             break
         batched = {name: np.asarray(value)[None] for name, value in observation.items()}
@@ -117,9 +117,9 @@ def follow(
         if progress is not None:
             progress(info)
     for _ in range(hold if film is not None and frame is not None else 0):
-        film.add(frame)  # type: ignore[union-attr, arg-type]
+        film.add_frame(frame)  # type: ignore[union-attr, arg-type]
     episode.info, episode.path = info, np.array(path)
-    episode.last = {name: values[0] for name, values in images.items()}
+    episode.last_images = {name: values[0] for name, values in images.items()}
     return episode
 
 
@@ -137,12 +137,12 @@ def _chart(
     path: NDArray[np.float64],
     yaw: float,
 ) -> Image:
-    found = extract(grid.free, ~grid.explored, grid.cell_size, first=grid.first)
+    found = extract_frontiers(grid.free, ~grid.explored, grid.cell_size, first=grid.first)
     return draw_map(
         grid,
         size=(PANEL, PANEL),
         box=box,
         path=path,
-        frontiers=[f for f in found if f.information >= MIN_INFORMATION],
+        frontiers=[f for f in found if f.unknown_area >= MIN_INFORMATION],
         agent=(path[-1], yaw),
     )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.viz.video import BACKGROUND, INK, SOFT, Image, letter
+from embodied.viz.video import BACKGROUND, INK, SOFT, Image, draw_text
 
 TILE, STRIP, GAP, HEAD = 320, 44, 8, 56
 PLAN, AIM, DONE = (255, 206, 84), (94, 214, 255), (92, 200, 120)
@@ -23,29 +23,29 @@ _FINE = 4  # bits after the point of OpenCV's coordinates
 
 
 @dataclass(frozen=True)
-class Scene:
+class TileScene:
     """What one tile shows.
 
     Attributes:
         image: (H, W, 3) of the front camera.
-        plan: (M, 2) pixels of where the actions to come lead; rows of NaN are left out.
-        aim: (2,) pixel of the imagined place; NaN or None: not drawn.
+        plan_pixels: (M, 2) pixels of where the actions to come lead; rows of NaN are left out.
+        imagined_pixel: (2,) pixel of the imagined place; NaN or None: not drawn.
         progress: imagined, in 0 to 1; None: there is none.
         steps: control steps so far.
         success: the task is done.
-        over: the episode has ended.
+        done: the episode has ended.
     """
 
     image: Image
-    plan: NDArray[np.floating] | None = None
-    aim: NDArray[np.floating] | None = None
+    plan_pixels: NDArray[np.floating] | None = None
+    imagined_pixel: NDArray[np.floating] | None = None
     progress: float | None = None
     steps: int = 0
     success: bool = False
-    over: bool = False
+    done: bool = False
 
 
-def project(
+def project_points(
     points: NDArray[np.floating], pose: NDArray[np.floating], hfov: float, size: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Return the pixels (..., 2) of points (..., 3); NaN for those behind the camera.
@@ -64,7 +64,7 @@ def project(
     return np.stack([across, down], axis=-1)
 
 
-def tile(scene: Scene) -> Image:
+def draw_tile(scene: TileScene) -> Image:
     """Draw one episode: the picture with plan and aim, a progress bar and the count of steps below.
 
     Returns:
@@ -75,17 +75,17 @@ def tile(scene: Scene) -> Image:
     scale = np.array([TILE / width, TILE / height])
     wide = cv2.resize(scene.image, (TILE, TILE), interpolation=cv2.INTER_CUBIC)
     picture = np.asarray(wide, np.uint8)
-    if not scene.over:
-        if scene.plan is not None:
-            _polyline(picture, scene.plan * scale)
-        if scene.aim is not None and np.isfinite(scene.aim).all():
-            center = _pixel(scene.aim * scale)
+    if not scene.done:
+        if scene.plan_pixels is not None:
+            _polyline(picture, scene.plan_pixels * scale)
+        if scene.imagined_pixel is not None and np.isfinite(scene.imagined_pixel).all():
+            center = _pixel(scene.imagined_pixel * scale)
             cv2.circle(picture, center, 6 << _FINE, AIM, 2, cv2.LINE_AA, _FINE)
     frame[:TILE] = picture
     if scene.success:
         cv2.rectangle(frame, (1, 1), (TILE - 2, TILE - 2), DONE, 3)
-    word = "done" if scene.success else "out of time" if scene.over else f"{scene.steps} steps"
-    letter(frame, word, (TILE - 10, TILE + 13), 16, DONE if scene.success else SOFT, right=True)
+    word = "done" if scene.success else "out of time" if scene.done else f"{scene.steps} steps"
+    draw_text(frame, word, (TILE - 10, TILE + 13), 16, DONE if scene.success else SOFT, right=True)
     left, right, middle = 12, TILE - 100, TILE + STRIP // 2
     if scene.progress is not None:
         cv2.line(frame, (left, middle), (right, middle), (48, 56, 68), 8, cv2.LINE_AA)
@@ -94,7 +94,7 @@ def tile(scene: Scene) -> Image:
     return frame
 
 
-def grid(tiles: Sequence[Image], title: str, note: str) -> Image:
+def draw_grid(tiles: Sequence[Image], title: str, note: str) -> Image:
     """Lay tiles side by side in rows, about as many rows as columns, below a heading.
 
     Returns:
@@ -109,8 +109,8 @@ def grid(tiles: Sequence[Image], title: str, note: str) -> Image:
         top = HEAD + number // columns * (height + GAP)
         left = GAP + number % columns * (width + GAP)
         frame[top : top + height, left : left + width] = picture
-    letter(frame, title, (GAP + 4, 16), 22, INK)
-    letter(frame, note, (size[1] - GAP - 4, 19), 17, SOFT, right=True)
+    draw_text(frame, title, (GAP + 4, 16), 22, INK)
+    draw_text(frame, note, (size[1] - GAP - 4, 19), 17, SOFT, right=True)
     return frame
 
 

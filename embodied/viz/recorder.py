@@ -52,7 +52,7 @@ class Recording:
         return len(self.yaw)
 
 
-class Recorder:
+class RecordingWriter:
     """Collects steps and writes them as one folder; images wait compressed, about a fifth in size.
 
     Args:
@@ -71,7 +71,7 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._notes)
 
-    def add(
+    def add_step(
         self,
         rgb: NDArray[np.uint8],
         depth: NDArray[np.floating],
@@ -130,7 +130,7 @@ class Recorder:
                     np.lib.format.write_array(part, np.stack(rows), allow_pickle=False)
 
 
-def find(path: str | Path) -> Path:
+def find_recording(path: str | Path) -> Path:
     """Return the recording in a folder: itself, or its `recording` sub-folder (a demo's output).
 
     Raises:
@@ -146,13 +146,13 @@ def find(path: str | Path) -> Path:
     )
 
 
-def load(path: str | Path) -> Recording:
+def load_recording(path: str | Path) -> Recording:
     """Read a recording.
 
     Raises:
         EmbodiedError: missing, damaged or of an unknown format.
     """
-    folder = find(path)
+    folder = find_recording(path)
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if header["format"] != FORMAT:

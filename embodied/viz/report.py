@@ -104,18 +104,18 @@ class Report:
     facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
-def render(report: Report) -> str:
+def render_report(report: Report) -> str:
     """Return the page as HTML."""
     return str(_template().render(report=report))
 
 
-def write(report: Report, path: str | Path) -> Path:
+def write_report(report: Report, path: str | Path) -> Path:
     """Write the page, atomically, and return its path.
 
     Raises:
         UnwritableError: the folder cannot be written to.
     """
-    write_text(path, render(report))
+    write_text(path, render_report(report))
     return Path(path)
 
 

@@ -16,7 +16,7 @@ from maps.grid.occupancy import OccupancyMap
 MAP_EVERY = 5
 
 
-def show(recording: Recording, save: str | Path | None = None) -> None:
+def show_recording(recording: Recording, save: str | Path | None = None) -> None:
     """Open the viewer, or write a .rrd file that `rerun FILE` opens.
 
     Raises:
@@ -61,7 +61,7 @@ def _log(rr: Any, stream: Any, recording: Recording) -> None:
         stream.log("world/path", rr.LineStrips3D([recording.position[: step + 1]], radii=0.02))
         if recording.notes[step]:
             stream.log("notes", rr.TextLog(recording.notes[step]))
-        grid.integrate(recording.depth[step], pose, recording.hfov)
+        grid.integrate_depth(recording.depth[step], pose, recording.hfov)
         if step % MAP_EVERY == 0 or step == len(recording) - 1:
             picture = draw_map(
                 grid,

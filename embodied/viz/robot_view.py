@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, EmbodiedError
-from robots.bridge import Bridge, Status
+from robots.bridge import Bridge, BridgeStatus
 from robots.errors import RobotError
-from robots.state_machine import State
+from robots.state_machine import BridgeState
 
 Camera = Callable[[], NDArray[np.uint8]]
 
@@ -52,8 +52,8 @@ def status_json(bridge: Bridge) -> dict[str, Any]:
     Angles are in rad, lengths in m, times in s; the newest of `recent` comes first. Ages are on
     `time.monotonic`, the bridge's own clock unless it was given another.
     """
-    now, status, limits = time.monotonic(), bridge.status(), bridge.limits
-    measured, sent = status.arm, status.setpoint
+    now, status, limits = time.monotonic(), bridge.get_status(), bridge.limits
+    measured, sent = status.arm_state, status.setpoint
     count = limits.joints
     positions = _numbers(getattr(measured, "positions", None), count)
     velocities = _numbers(getattr(measured, "velocities", None), count)
@@ -75,19 +75,19 @@ def status_json(bridge: Bridge) -> dict[str, Any]:
     return {
         "name": bridge.model.name,
         "state": str(status.state),
-        "states": [str(state) for state in State],
+        "states": [str(state) for state in BridgeState],
         "fault": status.fault,
         "owner": status.owner,
         "held": status.held,
-        "blocked": status.blocked,
+        "blocked": status.blocked_reason,
         "joints": joints,
         "gripper": _number(getattr(measured, "gripper", None)),
         "gripper_setpoint": _number(getattr(sent, "gripper", None)),
         "tool": _tool(bridge, positions, velocities, setpoints),
-        "counts": status.counts,
+        "counts": status.verdict_counts,
         "recent": _recent(status, now),
         "age": None if measured is None else _number(now - measured.stamp),
-        "late": _number(status.late),
+        "late": _number(status.tick_delay),
         "period": bridge.period,
         "safety": asdict(limits.safety),
     }
@@ -102,7 +102,7 @@ def _tool(
     """Return where the tool is, where it is to be and how fast it moves, within its limits."""
     speed: float | None = None
     if None not in positions and None not in velocities:
-        jacobian = bridge.kinematics.jacobian(np.array(positions))[:3]
+        jacobian = bridge.kinematics.compute_jacobian(np.array(positions))[:3]
         speed = float(np.linalg.norm(jacobian @ np.array(velocities)))
     return {
         "position": _tip(bridge, positions),
@@ -116,11 +116,11 @@ def _tool(
 def _tip(bridge: Bridge, positions: list[float | None]) -> list[float] | None:
     if None in positions:
         return None
-    point: list[float] = bridge.kinematics.tip(np.array(positions)).tolist()
+    point: list[float] = bridge.kinematics.compute_tip(np.array(positions)).tolist()
     return point
 
 
-def _recent(status: Status, now: float) -> list[dict[str, Any]]:
+def _recent(status: BridgeStatus, now: float) -> list[dict[str, Any]]:
     return [
         {
             "outcome": str(verdict.outcome),
@@ -128,7 +128,7 @@ def _recent(status: Status, now: float) -> list[dict[str, Any]]:
             "detail": verdict.detail,
             "age": _number(now - stamp),
         }
-        for stamp, verdict in reversed(status.recent)
+        for stamp, verdict in reversed(status.recent_verdicts)
     ]
 
 
@@ -174,7 +174,7 @@ class RobotView:
         """Where the page is, while it is served."""
         return f"http://127.0.0.1:{self._port}/"
 
-    def page(self, nonce: str) -> str:
+    def render_page(self, nonce: str) -> str:
         """Return the page; its script runs under `nonce`."""
         return str(
             _template().render(
@@ -186,15 +186,15 @@ class RobotView:
             )
         )
 
-    def status(self) -> dict[str, Any]:
+    def get_status(self) -> dict[str, Any]:
         """Return the status, and which view this is: a page of an earlier one loads itself anew."""
         return {**status_json(self.bridge), "instance": self._instance}
 
-    def knows(self, token: str) -> bool:
+    def is_valid_token(self, token: str) -> bool:
         """Whether a request comes from the page."""
         return secrets.compare_digest(token.encode(), self._token.encode())
 
-    def picture(self) -> bytes:
+    def read_picture(self) -> bytes:
         """Return a JPEG, at most `PICTURE_EVERY` old if the camera is quick enough.
 
         Raises:
@@ -267,9 +267,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path == "/":
             nonce = secrets.token_hex(8)
-            self._send(200, view.page(nonce).encode(), "text/html; charset=utf-8", nonce)
+            self._send(200, view.render_page(nonce).encode(), "text/html; charset=utf-8", nonce)
         elif path == "/status":
-            self._send_json(200, view.status())
+            self._send_json(200, view.get_status())
         elif path == "/camera.jpg":
             self._send_picture()
         elif path[1:] in ACTIONS:
@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if action is None:
             self._refuse(404, f"no such action; there are {', '.join(ACTIONS)}")
-        elif not view.knows(self.headers.get("X-Token", "")):
+        elif not view.is_valid_token(self.headers.get("X-Token", "")):
             self._refuse(403, "wrong token: load the page again")
         elif "Transfer-Encoding" in self.headers or not length.isdecimal():
             self._refuse(411, "say the length of the body; actions need none")
@@ -297,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
             except RobotError as error:
                 self._refuse(409, str(error))
                 return
-            self._send_json(200, view.status())
+            self._send_json(200, view.get_status())
 
     def _is_foreign(self) -> bool:
         """Refuse a request for another name, or from another page; any port may be tunnelled."""
@@ -312,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_picture(self) -> None:
         try:
-            picture = self.server.view.picture()
+            picture = self.server.view.read_picture()
         except Exception as error:  # of a camera of the user's own; the page says it and asks again
             self._refuse(503, f"no picture: {error}")
         else:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embodied.simulators.base import CameraSpec, Scene
 from embodied.simulators.raycast import RayCaster
-from maps.drawing import Canvas, Palette
+from maps.drawing import MapCanvas, MapPalette
 from maps.grid.occupancy import OccupancyMap
 
 Image = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class FloorPlan:
     high: tuple[float, float]
     floor: float
 
-    def draw(
+    def draw_overlay(
         self,
         *,
         seen: OccupancyMap | None = None,
@@ -50,18 +50,18 @@ class FloorPlan:
         agent: tuple[ArrayLike, float] | None = None,
     ) -> Image:
         """Return the picture with fog over what `seen` does not know, a path (N, 3) and marks."""
-        canvas = Canvas(self.low, self.high, self.image.shape[:2])
+        canvas = MapCanvas(self.low, self.high, self.image.shape[:2])
         canvas.image = self.image.copy() if seen is None else self._fogged(seen)
         width = max(3.0, 0.07 * canvas.scale)
         if path is not None and len(points := np.asarray(path)) > 1:
             halo = canvas.palette.halo
-            canvas.line(points, halo, halo, width + 3)
-            canvas.line(points, canvas.palette.path_old, canvas.palette.path_new, width)
+            canvas.draw_polyline(points, halo, halo, width + 3)
+            canvas.draw_polyline(points, canvas.palette.path_old, canvas.palette.path_new, width)
         if goal is not None:
-            canvas.goal(goal)
+            canvas.draw_goal(goal)
         if agent is not None:
-            canvas.agent(*agent)
-        canvas.scale_bar()
+            canvas.draw_agent(*agent)
+        canvas.draw_scale_bar()
         return canvas.image
 
     def _fogged(self, seen: OccupancyMap) -> Image:
@@ -89,7 +89,9 @@ class FloorPlan:
         return (self.image * clear + grey * (1 - clear)).clip(0, 255).astype(np.uint8)
 
 
-def floor_plan(scene: Scene, floor: float = 0.0, size: int = 720, margin: float = 0.4) -> FloorPlan:
+def render_floor_plan(
+    scene: Scene, floor: float = 0.0, size: int = 720, margin: float = 0.4
+) -> FloorPlan:
     """Render one storey of a scene from above.
 
     Args:
@@ -112,7 +114,7 @@ def floor_plan(scene: Scene, floor: float = 0.0, size: int = 720, margin: float 
     rgb, depth = images["rgb"][0].astype(np.float32), images["depth"][0]
     # the renderer dims with distance, as indoors; from far above that would be night
     rgb *= (1 + DIMMING * depth[..., None]) / (1 + DIMMING * 2.0)
-    rgb[(depth <= 0) | (depth > height + 0.5)] = Palette().unknown
+    rgb[(depth <= 0) | (depth > height + 0.5)] = MapPalette().unknown
     rgb = rgb.clip(0, 255).astype(np.uint8)
     house = ((depth > 0) & (depth <= height + 0.5)).astype(np.float32)
     image = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

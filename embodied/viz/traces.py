@@ -20,7 +20,7 @@ STOP = -1
 
 
 @dataclass(frozen=True)
-class Choice:
+class ExplainedDecision:
     """One decision; see `embodied.policies.vln.trace.DecisionRecord` for the fields."""
 
     place: int
@@ -49,7 +49,7 @@ class Explanation:
         visited: places that were entered.
         edges: known ways.
         segments: (what led there, places), in order.
-        choices: the decisions.
+        decisions: the decisions.
         goals: places that count as success, unknown to the agent.
         metrics: of the episode, if stored.
         world: scene or scan.
@@ -62,19 +62,19 @@ class Explanation:
     visited: frozenset[int] = frozenset()
     edges: Sequence[tuple[int, int]] = ()
     segments: Sequence[tuple[str, tuple[int, ...]]] = ()
-    choices: Sequence[Choice] = ()
+    decisions: Sequence[ExplainedDecision] = ()
     goals: tuple[int, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     world: str = ""
     start: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def point(self, place: int) -> NDArray[np.float64]:
+    def get_position(self, place: int) -> NDArray[np.float64]:
         """World position (3,) of a place."""
         return np.add(self.places[place], self.start)
 
-    def points(self, places: Iterable[int]) -> NDArray[np.float64]:
+    def get_positions(self, places: Iterable[int]) -> NDArray[np.float64]:
         """World positions (N, 3)."""
-        return np.array([self.point(p) for p in places]).reshape(-1, 3)
+        return np.array([self.get_position(p) for p in places]).reshape(-1, 3)
 
     @property
     def path(self) -> list[int]:
@@ -82,7 +82,7 @@ class Explanation:
         walks = [walk for _, walk in self.segments]
         return [*walks[0][:1], *(p for walk in walks for p in walk[1:])] if walks else []
 
-    def until(self, moves: int) -> Explanation:
+    def truncate_at(self, moves: int) -> Explanation:
         """Return the episode as the agent knew it after so many moves."""
         stood = set(self.path[: moves + 1]) or set(list(self.places)[:1])
         edges = [(a, b) for a, b in self.edges if a in stood or b in stood]
@@ -101,12 +101,12 @@ class Explanation:
         )
 
     @property
-    def corrections(self) -> list[Choice]:
+    def corrections(self) -> list[ExplainedDecision]:
         """Decisions that chose a local goal."""
-        return [c for c in self.choices if c.mode == EXPLOIT]
+        return [c for c in self.decisions if c.mode == EXPLOIT]
 
 
-def from_json(content: Mapping[str, Any], name: str = "") -> Explanation:
+def parse_trace(content: Mapping[str, Any], name: str = "") -> Explanation:
     """Read one trace (`EpisodeTrace.to_json`, and what the evaluation stored beside it).
 
     Raises:
@@ -122,7 +122,7 @@ def from_json(content: Mapping[str, Any], name: str = "") -> Explanation:
             visited=frozenset(int(v) for v in content["visited"]),
             edges=[(int(a), int(b)) for a, b in content["edges"]],
             segments=[(str(m), tuple(int(p) for p in walk)) for m, walk in content["segments"]],
-            choices=[_choice(item) for item in content["decisions"]],
+            decisions=[_choice(item) for item in content["decisions"]],
             goals=tuple(int(g) for g in content.get("goals", ()) if int(g) in places),
             metrics={k: float(v) for k, v in content.get("metrics", {}).items() if _is_number(v)},
             world=str(content.get("world", "")),
@@ -134,14 +134,14 @@ def from_json(content: Mapping[str, Any], name: str = "") -> Explanation:
             "`embodied eval --explain` writes"
         ) from error
     named = {p for _, walk in found.segments for p in walk} | {p for e in found.edges for p in e}
-    named |= {p for c in found.choices for p in (c.place, *c.candidates)} - {STOP}
+    named |= {p for c in found.decisions for p in (c.place, *c.candidates)} - {STOP}
     if not named <= set(places):
         unknown = sorted(named - set(places))[0]
         raise NavigationError(f"{where} names the place {unknown}, which is not in its 'places'")
     return found
 
 
-def load(path: str | Path) -> list[Explanation]:
+def load_traces(path: str | Path) -> list[Explanation]:
     """Read the traces of a file (.json of one, .jsonl of one per line) or of a folder of such.
 
     Raises:
@@ -157,7 +157,7 @@ def load(path: str | Path) -> list[Explanation]:
             parsed = [json.loads(line) for line in lines if line.strip()]
         except (OSError, ValueError) as error:
             raise NavigationError(f"{file} is not a readable trace: {error}") from error
-        found += [from_json(item, f"{file.stem}") for item in parsed if "decisions" in item]
+        found += [parse_trace(item, f"{file.stem}") for item in parsed if "decisions" in item]
     if not found:
         raise NavigationError(
             f"no traces in {root}; write some with: embodied eval RUN --explain {root}"
@@ -165,9 +165,9 @@ def load(path: str | Path) -> list[Explanation]:
     return found
 
 
-def _choice(item: Mapping[str, Any]) -> Choice:
+def _choice(item: Mapping[str, Any]) -> ExplainedDecision:
     spectrum = item.get("spectrum")
-    return Choice(
+    return ExplainedDecision(
         place=int(item["place"]),
         mode=str(item["mode"]),
         chosen=int(item["chosen"]),

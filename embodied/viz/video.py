@@ -32,7 +32,9 @@ def colorize_depth(depth: NDArray[np.floating], far: float = 6.0) -> Image:
     return image.astype(np.uint8)
 
 
-def compose(rgb: Image, depth: NDArray[np.floating], chart: Image, title: str, note: str) -> Image:
+def compose_frame(
+    rgb: Image, depth: NDArray[np.floating], chart: Image, title: str, note: str
+) -> Image:
     """Lay camera, depth and map side by side with a heading.
 
     Args:
@@ -46,10 +48,10 @@ def compose(rgb: Image, depth: NDArray[np.floating], chart: Image, title: str, n
         (508, 1280, 3) uint8.
     """
     names = ("camera", "depth: near is bright, 6 m and beyond dark", "map from depth and pose")
-    return panels((rgb, colorize_depth(depth), chart), names, title, note)
+    return compose_panels((rgb, colorize_depth(depth), chart), names, title, note)
 
 
-def panels(pictures: Sequence[Image], names: Sequence[str], title: str, note: str) -> Image:
+def compose_panels(pictures: Sequence[Image], names: Sequence[str], title: str, note: str) -> Image:
     """Lay three square pictures (H, W, 3) side by side, each with its name below, with a heading.
 
     Returns:
@@ -60,9 +62,9 @@ def panels(pictures: Sequence[Image], names: Sequence[str], title: str, note: st
     for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
         left = MARGIN + index * (PANEL + GAP)
         frame[HEAD : HEAD + PANEL, left : left + PANEL] = _fit(picture)
-        letter(frame, name, (left, HEAD + PANEL + 10), 17, SOFT)
-    letter(frame, title, (MARGIN, 18), 26, INK)
-    letter(frame, note, (width - MARGIN, 22), 20, SOFT, right=True)
+        draw_text(frame, name, (left, HEAD + PANEL + 10), 17, SOFT)
+    draw_text(frame, title, (MARGIN, 18), 26, INK)
+    draw_text(frame, note, (width - MARGIN, 22), 20, SOFT, right=True)
     return frame
 
 
@@ -98,7 +100,7 @@ class VideoWriter:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def add(self, frame: Image) -> None:
+    def add_frame(self, frame: Image) -> None:
         """Append one frame (H, W, 3) uint8, H and W even."""
         import av
 
@@ -127,7 +129,7 @@ def write_video(path: str | Path, frames: Iterable[Image], fps: int = 12) -> int
     """Write frames (H, W, 3) uint8, all of one even size, as MP4; return their number."""
     with VideoWriter(path, fps) as film:
         for frame in frames:
-            film.add(frame)
+            film.add_frame(frame)
     return film.count
 
 
@@ -139,7 +141,7 @@ def _fit(picture: Image) -> Image:
     return cv2.resize(picture, (PANEL, PANEL), interpolation=way).astype(np.uint8)
 
 
-def letter(
+def draw_text(
     frame: Image,
     text: str,
     corner: tuple[int, int],

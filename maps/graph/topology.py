@@ -23,7 +23,7 @@ Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
 
 @dataclass(frozen=True)
-class Node:
+class TopologicalNode:
     """One place.
 
     Attributes:
@@ -57,7 +57,7 @@ class TopologicalGraph:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.nodes: dict[int, Node] = {}
+        self.nodes: dict[int, TopologicalNode] = {}
         self._links: dict[int, dict[int, float]] = {}
         self._next = 0
         self._current = -1
@@ -71,13 +71,13 @@ class TopologicalGraph:
         """The visited node the agent was at last, -1 before the first pose."""
         return self._current
 
-    def visit(self, position: ArrayLike) -> int:
+    def visit_position(self, position: ArrayLike) -> int:
         """Take in the agent's next position (3,) [m] and return the node it is at."""
         here = _point(position)
         if self._current >= 0:
             self._walked += float(np.linalg.norm(here - self._last))
         self._last = here
-        number = self.nearest(here, VISITED)
+        number = self.find_nearest(here, VISITED)
         if number < 0 or np.linalg.norm(here - self.nodes[number].position) > self.merge_radius:
             number = self._add(VISITED, here)
         if number != self._current:
@@ -87,7 +87,7 @@ class TopologicalGraph:
                         np.subtract(self.nodes[number].position, self.nodes[self._current].position)
                     )
                 )
-                self.link(self._current, number, max(self._walked, straight))
+                self.add_edge(self._current, number, max(self._walked, straight))
             self._current, self._walked = number, 0.0
         return number
 
@@ -105,13 +105,15 @@ class TopologicalGraph:
             number = known.get(frontier.identity, -1)
             if number >= 0:
                 self._unlink(number)
-                self.nodes[number] = Node(number, FRONTIER, _triple(position), frontier.identity)
+                self.nodes[number] = TopologicalNode(
+                    number, FRONTIER, _triple(position), frontier.identity
+                )
             else:
                 number = self._add(FRONTIER, position, frontier.identity)
             kept.add(number)
             anchor = self._anchor(position)
             if anchor is not None:
-                self.link(number, *anchor)
+                self.add_edge(number, *anchor)
         for number in [n.number for n in self.nodes.values() if n.kind == FRONTIER]:
             if number not in kept:
                 self._unlink(number)
@@ -127,7 +129,7 @@ class TopologicalGraph:
         length, number = min(ways, default=(np.inf, -1))
         return (number, length) if np.isfinite(length) else None
 
-    def link(self, a: int, b: int, length: float) -> None:
+    def add_edge(self, a: int, b: int, length: float) -> None:
         """Join two nodes by an edge of `length` [m]; a shorter edge between them stays."""
         for number in (a, b):
             if number not in self.nodes:
@@ -142,7 +144,7 @@ class TopologicalGraph:
     def _add(self, kind: str, position: NDArray[np.float64], frontier: int = -1) -> int:
         number = self._next
         self._next += 1
-        self.nodes[number] = Node(number, kind, _triple(position), frontier)
+        self.nodes[number] = TopologicalNode(number, kind, _triple(position), frontier)
         self._links[number] = {}
         return number
 
@@ -158,11 +160,11 @@ class TopologicalGraph:
         """All edges (a, b, length [m]) with a < b."""
         return [(a, b, d) for a, near in self._links.items() for b, d in near.items() if a < b]
 
-    def neighbours(self, number: int) -> dict[int, float]:
+    def get_neighbours(self, number: int) -> dict[int, float]:
         """Nodes joined to a node and the lengths of the edges [m]."""
         return dict(self._links[number])
 
-    def nearest(self, position: ArrayLike, kind: str | None = None) -> int:
+    def find_nearest(self, position: ArrayLike, kind: str | None = None) -> int:
         """The node nearest to a point (3,) in a straight line, of one kind if given; -1 when
         empty.
         """
@@ -173,11 +175,11 @@ class TopologicalGraph:
         places = np.array([self.nodes[n].position for n in numbers])
         return numbers[int(np.argmin(np.linalg.norm(places - point, axis=1)))]
 
-    def distances(self, source: int) -> dict[int, float]:
+    def compute_distances(self, source: int) -> dict[int, float]:
         """Shortest lengths from a node to every node that can be reached [m]."""
         return self._dijkstra(source)[0]
 
-    def shortest_path(self, source: int, target: int) -> tuple[list[int], float]:
+    def find_shortest_path(self, source: int, target: int) -> tuple[list[int], float]:
         """Nodes from source to target and their length [m]; ([], inf) when there is no way."""
         if target not in self.nodes:
             raise ValueError(f"no node {target}; the graph has {len(self.nodes)} nodes")

@@ -27,7 +27,7 @@ class ViewGraph:
 
     Attributes:
         places: M place ids; the index is the row.
-        visits: number of calls of `visit`, moves through known places not counted.
+        visits: number of calls of `visit_place`, moves through known places not counted.
         current: row of the place visited last, -1 before the first.
     """
 
@@ -45,7 +45,7 @@ class ViewGraph:
 
     # -- growing ---
 
-    def visit(
+    def visit_place(
         self,
         place: int,
         position: ArrayLike,
@@ -147,7 +147,7 @@ class ViewGraph:
     def __contains__(self, place: int) -> bool:
         return place in self._rows
 
-    def row(self, place: int) -> int:
+    def get_row(self, place: int) -> int:
         """Return the row of a place.
 
         Raises:
@@ -187,28 +187,28 @@ class ViewGraph:
         """(M, M) number of edges of that way."""
         return self._hops[: len(self), : len(self)]
 
-    def frontiers(self) -> list[int]:
+    def list_frontiers(self) -> list[int]:
         """Return the places seen but not visited, in order of discovery."""
         return [self.places[row] for row in np.flatnonzero(self.last_visit == 0)]
 
-    def neighbours(self, place: int) -> list[int]:
+    def get_neighbours(self, place: int) -> list[int]:
         """Return the places joined to a place by a known edge."""
-        row = self.row(place)
+        row = self.get_row(place)
         near = self.seen[row] | self.seen[:, row]
         return [self.places[other] for other in np.flatnonzero(near)]
 
-    def seen_from(self, place: int) -> list[int]:
+    def list_observers(self, place: int) -> list[int]:
         """Return the visited places of which a place was a candidate."""
-        return [self.places[other] for other in np.flatnonzero(self.seen[:, self.row(place)])]
+        return [self.places[other] for other in np.flatnonzero(self.seen[:, self.get_row(place)])]
 
-    def path(self, start: int, end: int) -> list[int]:
+    def find_path(self, start: int, end: int) -> list[int]:
         """Return the places of the shortest known way, both ends included; all places between
         were visited.
 
         Raises:
             ValueError: a place that is not on the map, or no known way.
         """
-        row, target = self.row(start), self.row(end)
+        row, target = self.get_row(start), self.get_row(end)
         way = [row]
         while row != target:
             row = int(self._next[row, target])
@@ -217,7 +217,7 @@ class ViewGraph:
             way.append(row)
         return [self.places[row] for row in way]
 
-    def position_features(self, from_row: int, heading: float = 0.0) -> NDArray[np.float32]:
+    def compute_position_features(self, from_row: int, heading: float = 0.0) -> NDArray[np.float32]:
         """Place every node relative to one of them (DUET, Chen et al. 2022, section 3.2).
 
         Args:

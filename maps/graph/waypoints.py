@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.compiled import compiled
-from maps.paths.planning import clear_line, cost_field
+from maps.compiled import cached_njit
+from maps.paths.planning import compute_cost_field, is_line_clear
 
 Cells = NDArray[np.int64]
 
@@ -25,44 +25,49 @@ SLACK = 0.15
 
 
 @dataclass(frozen=True)
-class ProposalSpec:
+class WaypointProposalSpec:
     """How waypoints lie.
 
     Attributes:
-        near, far: range of their distance from here [m].
+        min_distance, max_distance: range of their distance from here [m].
         spacing: they keep apart as far as they see each other [m].
-        least: they keep this far apart even with a wall between [m].
-        detour: longest walk to one, in straight distances; 8-connected grids alone need 1.08.
-        roomy: distance from obstacles beyond which a place is no better [m].
-        ideal: distance from here that is preferred among equals [m].
-        reach: farthest a border to the unknown may lie from its waypoint [m].
+        min_spacing: they keep this far apart even with a wall between [m].
+        max_detour: longest walk to one, in straight distances; 8-connected grids alone need 1.08.
+        ample_clearance: distance from obstacles beyond which a place is no better [m].
+        preferred_distance: distance from here that is preferred among equals [m].
+        frontier_reach: farthest a border to the unknown may lie from its waypoint [m].
     """
 
-    near: float = 1.4
-    far: float = 3.3
+    min_distance: float = 1.4
+    max_distance: float = 3.3
     spacing: float = 2.0
-    least: float = 1.2
-    detour: float = 1.13
-    roomy: float = 0.5
-    ideal: float = 2.2
-    reach: float = 1.4
+    min_spacing: float = 1.2
+    max_detour: float = 1.13
+    ample_clearance: float = 0.5
+    preferred_distance: float = 2.2
+    frontier_reach: float = 1.4
 
     def __post_init__(self) -> None:
-        if not (0 < self.near < self.far and 0 < self.least <= self.spacing and self.detour >= 1):
+        if not (
+            0 < self.min_distance < self.max_distance
+            and 0 < self.min_spacing <= self.spacing
+            and self.max_detour >= 1
+        ):
             raise ValueError(
-                f"need 0 < near {self.near} < far {self.far}, 0 < least {self.least} <= spacing "
-                f"{self.spacing} and detour {self.detour} >= 1"
+                f"need 0 < near {self.min_distance} < far {self.max_distance}, 0 < least "
+                f"{self.min_spacing} <= spacing "
+                f"{self.spacing} and detour {self.max_detour} >= 1"
             )
 
 
-def propose(
+def propose_waypoints(
     weight: NDArray[np.uint8],
     clearance: NDArray[np.float32],
     start: tuple[int, int],
     cell_size: float,
     known: ArrayLike = (),
     frontiers: ArrayLike = (),
-    spec: ProposalSpec | None = None,
+    spec: WaypointProposalSpec | None = None,
 ) -> Cells:
     """Choose waypoints around a cell.
 
@@ -78,50 +83,50 @@ def propose(
     Returns:
         (P, 2) cells (row, column), best first, those at frontiers last.
     """
-    spec = spec or ProposalSpec()
-    cells, field = walkable_cells(weight, start, cell_size, spec)
+    spec = spec or WaypointProposalSpec()
+    cells, field = find_walkable_cells(weight, start, cell_size, spec)
     if not len(cells):
         return np.zeros((0, 2), np.int64)
     there = _cells(known)
     distance = np.hypot(*(cells - np.array(start)).T) * cell_size
-    wish = np.minimum(clearance[cells[:, 0], cells[:, 1]], spec.roomy)
-    wish = wish - 0.1 * np.abs(distance - spec.ideal)
-    straight = field <= spec.detour * distance + SLACK
-    open_ = straight & (distance >= spec.near) & (distance <= spec.far)
+    wish = np.minimum(clearance[cells[:, 0], cells[:, 1]], spec.ample_clearance)
+    wish = wish - 0.1 * np.abs(distance - spec.preferred_distance)
+    straight = field <= spec.max_detour * distance + SLACK
+    open_ = straight & (distance >= spec.min_distance) & (distance <= spec.max_distance)
     for place in there:
-        open_ &= ~covered(weight, place, cells, spec.spacing / cell_size)
-        open_ &= np.hypot(*(cells - place).T) * cell_size >= spec.least
+        open_ &= ~find_covered_cells(weight, place, cells, spec.spacing / cell_size)
+        open_ &= np.hypot(*(cells - place).T) * cell_size >= spec.min_spacing
     chosen: list[NDArray[np.int64]] = []
     for index in np.argsort(-wish, kind="stable"):
         if open_[index]:
             chosen.append(cells[index])
-            open_ &= ~covered(weight, cells[index], cells, spec.spacing / cell_size)
+            open_ &= ~find_covered_cells(weight, cells[index], cells, spec.spacing / cell_size)
     for border in _cells(frontiers):
         all_places = np.array([*there, *chosen, np.array(start)]).reshape(-1, 2)
-        if (np.hypot(*(all_places - border).T) * cell_size <= spec.reach).any():
+        if (np.hypot(*(all_places - border).T) * cell_size <= spec.frontier_reach).any():
             continue  # going to that place will show what is behind
         gap = np.hypot(*(cells - border).T) * cell_size
         apart = np.hypot(*(cells[:, None] - all_places[None]).transpose(2, 0, 1)).min(axis=1)
-        good = straight & (gap <= spec.reach) & (apart * cell_size >= spec.least)
+        good = straight & (gap <= spec.frontier_reach) & (apart * cell_size >= spec.min_spacing)
         if good.any():
             chosen.append(cells[int(np.where(good, gap - wish, np.inf).argmin())])
     return np.array(chosen, np.int64).reshape(-1, 2)
 
 
-def walkable_cells(
-    weight: NDArray[np.uint8], start: tuple[int, int], cell_size: float, spec: ProposalSpec
+def find_walkable_cells(
+    weight: NDArray[np.uint8], start: tuple[int, int], cell_size: float, spec: WaypointProposalSpec
 ) -> tuple[Cells, NDArray[np.float64]]:
     """Return the cells around `start` that can be walked to, (N, 2), and the way's length [m]."""
-    reach = int(np.ceil((spec.far + 0.5) / cell_size))
+    reach = int(np.ceil((spec.max_distance + 0.5) / cell_size))
     low = [max(0, start[0] - reach), max(0, start[1] - reach)]
     part = weight[low[0] : start[0] + reach + 1, low[1] : start[1] + reach + 1]
     inside = (start[0] - low[0], start[1] - low[1])
-    field = cost_field((part > 0).astype(np.uint8), inside, cell_size)
+    field = compute_cost_field((part > 0).astype(np.uint8), inside, cell_size)
     cells = np.argwhere(np.isfinite(field[::STRIDE, ::STRIDE])) * STRIDE
     return cells + np.array(low), field[cells[:, 0], cells[:, 1]].astype(np.float64)
 
 
-def thin(here: ArrayLike, points: ArrayLike, detour: float = 1.1) -> list[int]:
+def thin_points(here: ArrayLike, points: ArrayLike, detour: float = 1.1) -> list[int]:
     """Return the rows of points (N, 3) that no other makes superfluous.
 
     A point is superfluous when the way over another one is at most `detour` times as long, as in
@@ -138,7 +143,7 @@ def thin(here: ArrayLike, points: ArrayLike, detour: float = 1.1) -> list[int]:
     return kept
 
 
-def covered(
+def find_covered_cells(
     weight: NDArray[np.uint8], place: ArrayLike, cells: Cells, radius: float
 ) -> NDArray[np.bool_]:
     """Tell which cells (N, 2) lie within `radius` [cells] of a place and in a clear line with it.
@@ -150,7 +155,7 @@ def covered(
     return hit
 
 
-@compiled()
+@cached_njit()
 def _covered(
     weight: NDArray[np.uint8], row: int, column: int, cells: Cells, radius: float
 ) -> NDArray[np.bool_]:
@@ -158,7 +163,7 @@ def _covered(
     for k in range(len(cells)):
         gap = np.hypot(cells[k, 0] - row, cells[k, 1] - column)
         if gap < radius:
-            hit[k] = gap < 2 or clear_line(
+            hit[k] = gap < 2 or is_line_clear(
                 weight, row + 0.5, column + 0.5, cells[k, 0] + 0.5, cells[k, 1] + 0.5, 8
             )
     return hit

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 FLOOR, OBSTACLE, VISITED = 1, 2, 4  # bits of a cell
 
@@ -58,11 +58,11 @@ class EgocentricMaps:
         self._heights = (camera_height, floor_height, body_height)
         self._max_range = max_range
 
-    def clear(self, which: NDArray[np.bool_]) -> None:
+    def clear_maps(self, which: NDArray[np.bool_]) -> None:
         """Forget the maps of the agents marked in `which` (N,)."""
         self.grid[which] = 0
 
-    def integrate(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
+    def integrate_depth(self, depth: NDArray[np.float32], pose: NDArray[np.float32]) -> None:
         """Add one depth image per agent.
 
         Args:
@@ -79,7 +79,7 @@ class EgocentricMaps:
             self._max_range, self.cell_size,
         )  # fmt: skip
 
-    def crop(
+    def crop_windows(
         self, pose: NDArray[np.float32], cell_size: float, size: int, out: NDArray[np.uint8]
     ) -> None:
         """Cut a window centred on each agent, its heading up.
@@ -94,7 +94,7 @@ class EgocentricMaps:
         _crop(self.grid, pose.astype(np.float64), cell_size, size, samples, self.cell_size, out)
 
 
-def window_cells(cell_size: float, size: int) -> NDArray[np.float32]:
+def compute_window_cells(cell_size: float, size: int) -> NDArray[np.float32]:
     """Return the centres (size, size, 2) of a window's cells: metres ahead and metres to the
     left.
     """
@@ -103,7 +103,7 @@ def window_cells(cell_size: float, size: int) -> NDArray[np.float32]:
     return np.stack([ahead, left], axis=-1)
 
 
-@compiled(fastmath=True)
+@cached_njit(fastmath=True)
 def _integrate(  # type: ignore[no-untyped-def]
     grid, depth, pose, hfov, pitch, camera_height, floor_height, body_height, max_range, cell
 ):
@@ -157,7 +157,7 @@ def _integrate(  # type: ignore[no-untyped-def]
                 was_floor = is_floor
 
 
-@compiled(fastmath=True)
+@cached_njit(fastmath=True)
 def _crop(grid, pose, cell_size, size, samples, cell, out):  # type: ignore[no-untyped-def]
     # Walks the grid in 16.16 fixed point: two additions per sample instead of a rotation.
     mask = grid.shape[1] - 1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Frontier:
         target: (x, z) [m] of the frontier cell nearest the centroid; always on the frontier,
             unlike the centroid.
         size: number of cells times the cell size: roughly its length [m].
-        information: unknown area in sight of `target` [m^2].
+        unknown_area: unknown area in sight of `target` [m^2].
         identity: number given by `FrontierTracker`, -1 before.
     """
 
@@ -34,11 +34,11 @@ class Frontier:
     centroid: tuple[float, float]
     target: tuple[float, float]
     size: float
-    information: float
+    unknown_area: float
     identity: int = -1
 
 
-@compiled()
+@cached_njit()
 def _find(parent: NDArray[np.int32], node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -46,7 +46,7 @@ def _find(parent: NDArray[np.int32], node: int) -> int:
     return node
 
 
-@compiled()
+@cached_njit()
 def _border(free: NDArray[np.uint8], unknown: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return (H, W) free cells with an unknown 4-neighbour. No branches: the loop vectorises."""
     height, width = free.shape
@@ -64,7 +64,7 @@ def _border(free: NDArray[np.uint8], unknown: NDArray[np.uint8]) -> NDArray[np.u
     return mask
 
 
-@compiled()
+@cached_njit()
 def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
     """Label the 8-connected components of cells (K, 2) in raster order: (K,) 0 .. G - 1."""
     count = len(cells)
@@ -102,7 +102,7 @@ def _components(cells: NDArray[np.int32]) -> NDArray[np.int32]:
     return label
 
 
-@compiled()
+@cached_njit()
 def _centers(
     cells: NDArray[np.int32], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -123,7 +123,7 @@ def _centers(
     return means, targets
 
 
-@compiled()
+@cached_njit()
 def _visible_unknown(
     free: NDArray[np.uint8],
     unknown: NDArray[np.uint8],
@@ -169,7 +169,7 @@ def _cut(cells: NDArray[np.integer], label: NDArray[np.int32], width: int) -> ND
     return piece.reshape(-1).astype(np.int32)
 
 
-def extract(
+def extract_frontiers(
     free: NDArray[np.bool_],
     unknown: NDArray[np.bool_],
     cell_size: float,
@@ -235,7 +235,7 @@ def extract(
             centroid=(centroids[g][1], centroids[g][0]),
             target=(positions[g][1], positions[g][0]),
             size=counts[g] * cell_size,
-            information=unknown_area * cell_size**2,
+            unknown_area=unknown_area * cell_size**2,
         )
         for g, unknown_area in zip(kept.tolist(), area.tolist(), strict=True)
     ]

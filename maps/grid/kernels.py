@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 NONE, FLOOR, OBSTACLE, ABOVE, BELOW, FAR = 0, 1, 2, 3, 4, 5
 FLAT = -(2**31)  # row of FLOOR pixels on the floor plane itself
@@ -17,8 +17,8 @@ _OBLIQUE = 2.0  # slope of depth over width up to which two pixels are one wall
 _GAP = 0.5  # [m] longest gap bridged
 
 
-@compiled(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
-def bounds_of_view(
+@cached_njit(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
+def classify_view(
     depth: NDArray[np.float32],
     pose: NDArray[np.float64],
     focal: float,
@@ -83,7 +83,7 @@ def bounds_of_view(
     return kinds, rows, columns, np.array([x0, z0, x1, z1])
 
 
-@compiled(inline="always")
+@cached_njit(inline="always")
 def _raise(
     row: int,
     column: int,
@@ -99,7 +99,7 @@ def _raise(
         log_odds[row, column] = min(log_odds[row, column] + weights[0], weights[3])
 
 
-@compiled()
+@cached_njit()
 def _bridge(
     row: int,
     column: int,
@@ -118,7 +118,7 @@ def _bridge(
         _raise(r, c, frame, weights, log_odds, seen, stamp)
 
 
-@compiled(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
+@cached_njit(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy")
 def integrate_view(
     depth: NDArray[np.float32],
     kinds: NDArray[np.uint8],

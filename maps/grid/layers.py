@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def realign(
+def realign_layer(
     layer: NDArray[Scalar],
     first: tuple[int, int],
     new_first: tuple[int, int],

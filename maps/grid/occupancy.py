@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.grid.kernels import bounds_of_view, integrate_view
+from maps.grid.kernels import classify_view, integrate_view
 
 BoolGrid = NDArray[np.bool_]
 
@@ -34,7 +34,8 @@ class OccupancyMap:
 
     Args:
         cell_size: edge of a cell [m].
-        floor: height of the floor in the world frame [m]; `integrate` may override it per frame.
+        floor: height of the floor in the world frame [m]; `integrate_depth` may override it per
+            frame.
         obstacle_height: (low, high) above the floor [m]; points in between block the agent. Lower
             ones are stepped over, higher ones passed under.
         max_range: horizontal range beyond which depth is not used [m].
@@ -124,7 +125,7 @@ class OccupancyMap:
         array = np.asarray(cells)
         return np.asarray(((array >= 0) & (array < np.array(self.shape))).all(axis=-1))
 
-    def cover(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+    def grow_to_cover(self, low: tuple[float, float], high: tuple[float, float]) -> None:
         """Grow until the box from `low` (x, z) to `high` (x, z) [m] is inside; content stays
         put.
         """
@@ -143,7 +144,7 @@ class OccupancyMap:
 
     # -- evidence ---
 
-    def integrate(
+    def integrate_depth(
         self, depth: ArrayLike, pose: ArrayLike, hfov: float, floor: float | None = None
     ) -> None:
         """Add one depth image.
@@ -174,7 +175,7 @@ class OccupancyMap:
         ground = self.floor if floor is None else float(floor)
         focal = image.shape[1] / (2 * np.tan(np.deg2rad(hfov) / 2))
         low, high = self.obstacle_height
-        kinds, rows, columns, box = bounds_of_view(
+        kinds, rows, columns, box = classify_view(
             image, transform, focal, ground, low, high, self.max_range, self.cell_size
         )
         if not kinds.any():
@@ -182,7 +183,7 @@ class OccupancyMap:
         # One cell more on each side: the kernels multiply by 1 / cell_size where `cover` divides,
         # and a point on the border between two cells may round to either.
         edge = self.cell_size
-        self.cover((box[0] - edge, box[1] - edge), (box[2] + edge, box[3] + edge))
+        self.grow_to_cover((box[0] - edge, box[1] - edge), (box[2] + edge, box[3] + edge))
         self._frame += 1
         integrate_view(
             image,
@@ -205,14 +206,14 @@ class OccupancyMap:
             self._stamp,
         )
 
-    def integrate_many(
+    def integrate_depths(
         self, depths: Iterable[ArrayLike], poses: Iterable[ArrayLike], hfov: float
     ) -> None:
         """Add images (N, H, W) taken at poses (N, 4, 4); see `integrate`."""
         for depth, pose in zip(depths, poses, strict=True):
-            self.integrate(depth, pose, hfov)
+            self.integrate_depth(depth, pose, hfov)
 
-    def mark(
+    def mark_points(
         self,
         points: ArrayLike,
         *,
@@ -235,7 +236,7 @@ class OccupancyMap:
             return
         margin = radius + self.cell_size
         low, high = array.min(axis=0) - margin, array.max(axis=0) + margin
-        self.cover((low[0], low[2]), (high[0], high[2]))
+        self.grow_to_cover((low[0], low[2]), (high[0], high[2]))
         reach = int(np.ceil(radius / self.cell_size))
         offset = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), bool)) - reach
         offset = offset[np.hypot(*offset.T) * self.cell_size <= radius + 1e-9]
@@ -262,7 +263,7 @@ class OccupancyMap:
         """(H, W) explored cells that are not occupied."""
         return self.explored & (self.log_odds <= 0)
 
-    def clearance(self) -> NDArray[np.float32]:
+    def compute_clearance(self) -> NDArray[np.float32]:
         """(H, W) distance from each cell's centre to the nearest occupied one's [m]."""
         occupied = self.occupied
         if not occupied.any():
@@ -270,13 +271,13 @@ class OccupancyMap:
         inverse = (~occupied).view(np.uint8)
         return cv2.distanceTransform(inverse, cv2.DIST_L2, 5) * np.float32(self.cell_size)
 
-    def inflate(self, radius: float) -> BoolGrid:
+    def inflate_obstacles(self, radius: float) -> BoolGrid:
         """(H, W) cells whose centre is within `radius` [m] of an occupied cell's centre."""
         if radius < 0:
             raise ValueError(f"radius {radius} must not be negative")
-        return self.clearance() <= radius
+        return self.compute_clearance() <= radius
 
-    def window(self, margin: float = 0.0) -> tuple[slice, slice]:
+    def find_explored_window(self, margin: float = 0.0) -> tuple[slice, slice]:
         """Rows and columns of the explored part, `margin` [m] wider; (0, 0)-sized before any
         evidence.
         """
@@ -290,9 +291,9 @@ class OccupancyMap:
             slice(max(0, int(columns[0]) - pad), min(self.shape[1], int(columns[-1]) + 1 + pad)),
         )
 
-    def crop(self, margin: float = 0.0) -> OccupancyMap:
+    def crop_explored(self, margin: float = 0.0) -> OccupancyMap:
         """Return a copy that holds the explored part only, in the same world frame."""
-        rows, columns = self.window(margin)
+        rows, columns = self.find_explored_window(margin)
         part = OccupancyMap(
             self.cell_size,
             floor=self.floor,

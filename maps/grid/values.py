@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.grid.layers import realign
+from maps.grid.layers import realign_layer
 from maps.grid.occupancy import OccupancyMap
 
 
@@ -43,8 +43,8 @@ class ValueMap:
         grid = self.grid
         if self._first != grid.first or self._confidence.shape != grid.shape:
             move = (self._first, grid.first, grid.shape)
-            self._values = [realign(layer, *move) for layer in self._values]
-            self._confidence = realign(self._confidence, *move)
+            self._values = [realign_layer(layer, *move) for layer in self._values]
+            self._confidence = realign_layer(self._confidence, *move)
             self._first = grid.first
 
     @property
@@ -83,7 +83,7 @@ class ValueMap:
         transform = np.asarray(pose, np.float64)
         x, z = transform[0, 3], transform[2, 3]
         reach = self.max_range
-        self.grid.cover((x - reach, z - reach), (x + reach, z + reach))
+        self.grid.grow_to_cover((x - reach, z - reach), (x + reach, z + reach))
         self._align()
         if self.decay < 1:
             self._confidence *= np.float32(self.decay)
@@ -128,7 +128,7 @@ class ValueMap:
         column = ((1 - np.tan(bounded) / np.tan(half)) * width / 2).astype(int)
         return farthest[np.clip(column, 0, width - 1)].astype(np.float64)
 
-    def near(self, points: ArrayLike, radius: float = 0.5) -> NDArray[np.float64]:
+    def max_value_near(self, points: ArrayLike, radius: float = 0.5) -> NDArray[np.float64]:
         """Highest value within `radius` [m] of points (N, 2) x, z: (N, C), 0 where nothing is
         known.
         """

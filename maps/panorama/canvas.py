@@ -26,44 +26,44 @@ from maps.panorama.views import (
     WIDTH,
     Floats,
     Ints,
-    angle_pixels,
-    box_angles,
-    cell_angles,
-    cell_pixels,
-    checked_views,
+    angles_to_pixels,
+    boxes_to_angles,
+    check_views,
+    compute_cell_angles,
+    compute_cell_pixels,
+    compute_view_angles,
+    find_nearest_view,
+    find_seen_cells,
     join_boxes,
-    nearest_view,
-    pixel_angles,
-    seen_cells,
-    view_angles,
-    wrap,
+    pixels_to_angles,
+    wrap_angle,
 )
 
 __all__ = [
     "HEIGHT",
     "TOP",
     "WIDTH",
-    "angle_pixels",
-    "box_angles",
+    "angles_to_pixels",
+    "boxes_to_angles",
     "boxes_to_canvas",
-    "cell_angles",
-    "direction_cell",
+    "compute_cell_angles",
+    "direction_to_cell",
     "join_boxes",
-    "nearest_view",
-    "pixel_angles",
+    "find_nearest_view",
+    "pixels_to_angles",
     "semantic_to_canvas",
     "stitch_views",
-    "view_angles",
+    "compute_view_angles",
     "view_boxes_to_canvas",
-    "view_shares",
-    "view_sizes",
-    "wrap",
+    "compute_view_shares",
+    "compute_view_sizes",
+    "wrap_angle",
 ]
 
 Canvas = NDArray[np.bool_]
 
 
-def direction_cell(
+def direction_to_cell(
     heading: ArrayLike, elevation: ArrayLike, height: int = HEIGHT, width: int = WIDTH
 ) -> tuple[Ints, Ints]:
     """Return the row and column that hold each direction; beyond +-60 deg the nearest row."""
@@ -94,10 +94,10 @@ def boxes_to_canvas(
     categories, boxes = _checked(categories, boxes, count)
     kept = (categories >= 0) & (np.abs(boxes[:, 1]) - boxes[:, 3] / 2 < TOP)
     categories, boxes = categories[kept], boxes[kept]
-    columns, rows = cell_angles(height, width)
-    across = np.abs(wrap(columns - boxes[:, :1])) <= boxes[:, 2:3] / 2
+    columns, rows = compute_cell_angles(height, width)
+    across = np.abs(wrap_angle(columns - boxes[:, :1])) <= boxes[:, 2:3] / 2
     down = np.abs(rows - boxes[:, 1:2]) <= boxes[:, 3:4] / 2
-    row, column = direction_cell(boxes[:, 0], boxes[:, 1], height, width)
+    row, column = direction_to_cell(boxes[:, 0], boxes[:, 1], height, width)
     item = np.arange(len(boxes))
     across[item, column] = True
     down[item, row] = True
@@ -137,7 +137,7 @@ def view_boxes_to_canvas(
     Raises:
         ValueError: an index out of range, or a box that is not finite or has no size.
     """
-    objects, views, boxes = checked_views(objects, views, boxes)
+    objects, views, boxes = check_views(objects, views, boxes)
     joined = join_boxes(objects, views, boxes)
     categories = np.asarray(categories, np.int64)
     if len(categories) != len(joined):
@@ -147,7 +147,7 @@ def view_boxes_to_canvas(
         )
     if not len(boxes):
         return np.zeros((count, height, width), bool)
-    seen = seen_cells(objects, views, boxes, height, width)
+    seen = find_seen_cells(objects, views, boxes, height, width)
     small = ~seen.any(axis=1)
     canvas = boxes_to_canvas(categories[small], joined[small], count, height, width)
     _close_gaps(seen.reshape(-1, height, width), joined)
@@ -184,7 +184,7 @@ def semantic_to_canvas(
     image = np.asarray(rows)
     h, w = image.shape
     fine = max(2, min(8, -(-w // width)))
-    columns, elevations = cell_angles(height * fine, width * fine)
+    columns, elevations = compute_cell_angles(height * fine, width * fine)
     x = np.floor((columns - heading + np.pi) % (2 * np.pi) / (2 * np.pi) * w).astype(np.int64)
     y = np.floor((np.pi / 2 - elevations) / np.pi * h).astype(np.int64)
     return _vote(image[np.minimum(y, h - 1)[:, None], x % w], count, fine, share)
@@ -216,17 +216,17 @@ def stitch_views(
             f"views of shape {images.shape}: 36 images of 4:3 are needed, as (36, 480, 640)"
         )
     fine = 3
-    columns, elevations = cell_angles(height * fine, width * fine)
+    columns, elevations = compute_cell_angles(height * fine, width * fine)
     heading, elevation = np.broadcast_arrays(columns, elevations[:, None])
-    view = nearest_view(heading, elevation)
-    x, y = angle_pixels(view, heading, elevation)
+    view = find_nearest_view(heading, elevation)
+    x, y = angles_to_pixels(view, heading, elevation)
     h, w = images.shape[1:]
     x = np.clip(np.floor(x * w / IMAGE_WIDTH), 0, w - 1).astype(np.int64)
     y = np.clip(np.floor(y * h / IMAGE_HEIGHT), 0, h - 1).astype(np.int64)
     return _vote(images[view, y, x], count, fine, share)
 
 
-def view_shares(canvas: NDArray[Any]) -> NDArray[np.float32]:
+def compute_view_shares(canvas: NDArray[Any]) -> NDArray[np.float32]:
     """Return which part of the image of each view each category covers.
 
     Args:
@@ -241,7 +241,7 @@ def view_shares(canvas: NDArray[Any]) -> NDArray[np.float32]:
     return np.swapaxes(flat @ weights.T, -1, -2)
 
 
-def view_sizes(categories: ArrayLike, boxes: ArrayLike, count: int) -> NDArray[np.float32]:
+def compute_view_sizes(categories: ArrayLike, boxes: ArrayLike, count: int) -> NDArray[np.float32]:
     """Return the angular size of the largest instance of each category in each view.
 
     The size of an instance is the root of its box's solid angle, sqrt(w cos(elevation) h); it is
@@ -261,10 +261,10 @@ def view_sizes(categories: ArrayLike, boxes: ArrayLike, count: int) -> NDArray[n
     categories, boxes = _checked(categories, boxes, count)
     kept = categories >= 0
     categories, boxes = categories[kept], boxes[kept]
-    angles = view_angles()[:, None]
-    turn = np.clip(wrap(angles[..., 0] - boxes[:, 0]), -boxes[:, 2] / 2, boxes[:, 2] / 2)
+    angles = compute_view_angles()[:, None]
+    turn = np.clip(wrap_angle(angles[..., 0] - boxes[:, 0]), -boxes[:, 2] / 2, boxes[:, 2] / 2)
     lift = np.clip(angles[..., 1] - boxes[:, 1], -boxes[:, 3] / 2, boxes[:, 3] / 2)
-    x, y = angle_pixels(np.arange(VIEWS)[:, None], boxes[:, 0] + turn, boxes[:, 1] + lift)
+    x, y = angles_to_pixels(np.arange(VIEWS)[:, None], boxes[:, 0] + turn, boxes[:, 1] + lift)
     inside = (x >= 0) & (x <= IMAGE_WIDTH) & (y >= 0) & (y <= IMAGE_HEIGHT)
     size = np.sqrt(boxes[:, 2] * np.cos(boxes[:, 1]) * boxes[:, 3])
     sizes = np.zeros((VIEWS, count), np.float32)
@@ -275,10 +275,10 @@ def view_sizes(categories: ArrayLike, boxes: ArrayLike, count: int) -> NDArray[n
 def _close_gaps(seen: NDArray[np.bool_], joined: Floats) -> None:
     """Give objects (O, H, W), in place, a cell in every row and column of their boxes (O, 4)."""
     height, width = seen.shape[1:]
-    columns, rows = cell_angles(height, width)
-    across = np.abs(wrap(columns - joined[:, :1])) <= joined[:, 2:3] / 2
+    columns, rows = compute_cell_angles(height, width)
+    across = np.abs(wrap_angle(columns - joined[:, :1])) <= joined[:, 2:3] / 2
     down = np.abs(rows - joined[:, 1:2]) <= joined[:, 3:4] / 2
-    row, column = direction_cell(joined[:, 0], joined[:, 1], height, width)
+    row, column = direction_to_cell(joined[:, 0], joined[:, 1], height, width)
     across &= ~seen.any(axis=1)
     down &= ~seen.any(axis=2)
     for item, x in np.argwhere(across):
@@ -303,11 +303,11 @@ def _vote(samples: NDArray[Any], count: int, fine: int, share: float) -> Canvas:
 def _view_weights(height: int, width: int) -> NDArray[np.float32]:
     """Return the part of each view's image that each cell covers, (36, H*W), rows of sum 1."""
     fine = 4
-    x, y = cell_pixels(height * fine, width * fine)
+    x, y = compute_cell_pixels(height * fine, width * fine)
     inside = (x >= 0) & (x <= IMAGE_WIDTH) & (y >= 0) & (y <= IMAGE_HEIGHT)
     # An image plane shows a solid angle enlarged by 1 / cos^3 of the angle to the axis.
     safe = np.where(inside, np.hypot(x - IMAGE_WIDTH / 2, y - IMAGE_HEIGHT / 2) / FOCAL, 0)
-    rows = cell_angles(height * fine, width * fine)[1]
+    rows = compute_cell_angles(height * fine, width * fine)[1]
     area = np.where(inside, (1 + safe**2) ** 1.5, 0) * np.repeat(np.cos(rows), width * fine)
     area = area.reshape(VIEWS, height, fine, width, fine).sum(axis=(2, 4)).reshape(VIEWS, -1)
     return (area / area.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -59,7 +59,7 @@ def split_depth(
     return depth.reshape(VIEWS, height, width).astype(np.float32)
 
 
-def view_yaw(view: int) -> float:
+def get_view_yaw(view: int) -> float:
     """Heading of a view relative to the panorama's centre [rad], counter-clockwise."""
     return view * np.pi / 2
 
@@ -84,7 +84,7 @@ def _lookup(
     x, y = np.broadcast_arrays(right[None], up[:, None])
     length = np.sqrt(x**2 + y**2 + 1.0)
     longitude, latitude = np.arctan2(x, np.ones_like(x)), np.arcsin(y / length)
-    turned = [longitude - view_yaw(view) for view in range(VIEWS)]
+    turned = [longitude - get_view_yaw(view) for view in range(VIEWS)]
     at = (np.concatenate(turned) / (2 * np.pi) + 0.5) % 1.0 * columns - 0.5 + 1.0
     row = np.tile((0.5 - latitude / np.pi) * rows - 0.5, (VIEWS, 1))
     return (

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.panorama.canvas import boxes_to_canvas, view_shares, view_sizes
-from maps.panorama.observation import OBJECT_FEATURES, VIEW_EXTRAS, VIEWS, Percept
+from maps.panorama.canvas import boxes_to_canvas, compute_view_shares, compute_view_sizes
+from maps.panorama.observation import OBJECT_FEATURES, VIEW_EXTRAS, VIEWS, PanoramaObservation
 
 
-def percept_from_boxes(
+def build_panorama_from_boxes(
     objects: ArrayLike,
     names: Sequence[str],
     categories: ArrayLike,
     boxes: ArrayLike,
     count: int,
     canvas: NDArray[np.bool_] | None = None,
-) -> Percept:
+) -> PanoramaObservation:
     """Describe a place by the boxes of the objects around it.
 
     Boxes carry neither colour nor depth: those columns stay 0, which means unknown.
@@ -39,10 +39,10 @@ def percept_from_boxes(
     drawn = boxes_to_canvas(rows, angular, count) if canvas is None else canvas
     views = np.zeros((VIEWS, 2 * count + len(VIEW_EXTRAS)), np.float32)
     if len(angular):
-        views[:, count : 2 * count] = view_sizes(rows, angular, count)
+        views[:, count : 2 * count] = compute_view_sizes(rows, angular, count)
     present = np.flatnonzero(drawn.any(axis=(1, 2)))
     if len(present):
-        views[:, present] = view_shares(drawn[present])
+        views[:, present] = compute_view_shares(drawn[present])
     features = np.zeros((len(angular), len(OBJECT_FEATURES)), np.float32)
     width, height = angular[:, 2], angular[:, 3]
     low, high = angular[:, 1] - height / 2, angular[:, 1] + height / 2
@@ -50,7 +50,7 @@ def percept_from_boxes(
     band = np.sin(np.minimum(high, limit)) - np.sin(np.maximum(low, -limit))
     features[:, OBJECT_FEATURES.index("log_area")] = np.log(np.maximum(width * band, 1e-6))
     features[:, OBJECT_FEATURES.index("log_aspect")] = np.log(width / height)
-    return Percept(
+    return PanoramaObservation(
         views=views,
         objects=np.array(objects, np.int64).reshape(-1),
         names=tuple(names),

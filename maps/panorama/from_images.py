@@ -1,4 +1,4 @@
-"""From images taken all around to a `Percept`."""
+"""From images taken all around to a `PanoramaObservation`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.panorama.canvas import view_shares, view_sizes
-from maps.panorama.observation import VIEW_EXTRAS, VIEWS, Percept
-from maps.panorama.views import HEIGHT, TOP, WIDTH, cell_angles
+from maps.panorama.canvas import compute_view_shares, compute_view_sizes
+from maps.panorama.observation import VIEW_EXTRAS, VIEWS, PanoramaObservation
+from maps.panorama.views import HEIGHT, TOP, WIDTH, compute_cell_angles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,7 +24,7 @@ SHARE = 0.25
 """A canvas cell is set when a category covers at least this part of it (`maps.panorama.canvas`)."""
 
 
-def perceive(
+def build_panorama_from_images(
     rgb: NDArray[np.uint8] | None,
     depth: NDArray[np.floating],
     rows: NDArray[np.integer],
@@ -36,7 +36,7 @@ def perceive(
     reach: float = REACH,
     min_area: float = MIN_AREA,
     listed: NDArray[np.bool_] | None = None,
-) -> Percept:
+) -> PanoramaObservation:
     """Describe a place by equirectangular images of it.
 
     Args:
@@ -75,8 +75,8 @@ def perceive(
     found = _Instances(who, far, kinds, areas, colour)
     views = np.concatenate(
         [
-            view_shares(grid),
-            view_sizes(found.kinds, found.boxes, count),
+            compute_view_shares(grid),
+            compute_view_sizes(found.kinds, found.boxes, count),
             _extras(colour, far, cell, fine),
         ],
         axis=1,
@@ -85,7 +85,7 @@ def perceive(
     if listed is not None:
         kept &= listed[found.ids]
     ids = found.ids[kept]
-    return Percept(
+    return PanoramaObservation(
         views,
         ids,
         tuple(names[int(i)] for i in ids),
@@ -167,11 +167,11 @@ def _extras(colour: Floats | None, far: Floats, cell: Ints, fine: int) -> NDArra
     extras = np.zeros((VIEWS, len(VIEW_EXTRAS)), np.float32)
     if colour is not None:
         mean = [np.bincount(cell, colour[:, i], cells) / fine**2 for i in range(3)]
-        extras[:, :3] = view_shares(np.stack(mean).reshape(3, HEIGHT, WIDTH))
+        extras[:, :3] = compute_view_shares(np.stack(mean).reshape(3, HEIGHT, WIDTH))
     known = far > 0
     part = np.bincount(cell, known, cells) / fine**2
     total = np.bincount(cell, far, cells) / fine**2
-    part, total = view_shares(np.stack([part, total]).reshape(2, HEIGHT, WIDTH)).T
+    part, total = compute_view_shares(np.stack([part, total]).reshape(2, HEIGHT, WIDTH)).T
     extras[:, 3] = np.where(part > 0, total / np.maximum(part, 1e-9), 0) / 10
     blocks = np.where(known, far, np.inf).reshape(HEIGHT, fine, WIDTH, fine)
     near = blocks.min(axis=(1, 3)).ravel()
@@ -202,7 +202,7 @@ def _samples(h: int, w: int, turn: int, fine: int) -> Ints:
         turn: columns between the middle of the image and north, clockwise.
         fine: samples per side of a cell.
     """
-    columns, elevations = cell_angles(HEIGHT * fine, WIDTH * fine)
+    columns, elevations = compute_cell_angles(HEIGHT * fine, WIDTH * fine)
     x = np.floor(columns / (2 * np.pi) * w + w / 2 - turn).astype(np.int64) % w
     y = np.floor((np.pi / 2 - elevations) / np.pi * h).astype(np.int64)
     return (y[:, None] * w + x).ravel()
@@ -212,7 +212,7 @@ def _samples(h: int, w: int, turn: int, fine: int) -> Ints:
 def _layout(fine: int) -> tuple[Ints, Floats]:
     """Return the cell of each sample and the solid angle [sr] it stands for."""
     y, x = np.indices((HEIGHT * fine, WIDTH * fine))
-    rows = cell_angles(HEIGHT * fine, WIDTH * fine)[1]
+    rows = compute_cell_angles(HEIGHT * fine, WIDTH * fine)[1]
     area = np.cos(rows) * (2 * TOP / len(rows)) * (2 * np.pi / (WIDTH * fine))
     return (y // fine * WIDTH + x // fine).ravel(), np.repeat(area, WIDTH * fine)
 
@@ -221,4 +221,4 @@ def _layout(fine: int) -> tuple[Ints, Floats]:
 def _windows() -> NDArray[np.bool_]:
     """Return which cells each view shows, (36, H*W)."""
     cells = np.eye(HEIGHT * WIDTH, dtype=np.float32).reshape(-1, HEIGHT, WIDTH)
-    return view_shares(cells) > 0
+    return compute_view_shares(cells) > 0

@@ -12,15 +12,16 @@ VIEWS = 36
 from north (-z), and elevation 30 deg * (v // 12 - 1)."""
 
 OBJECT_FEATURES = ("distance", "log_area", "log_aspect", "red", "green", "blue")
-"""Columns of `Percept.features`: metres (0 = unknown), log of the solid angle [sr], log of width
-over height, mean colour in [0, 1] (0 = unknown)."""
+"""Columns of `PanoramaObservation.features`: metres (0 = unknown), log of the solid angle [sr], log
+of width over height, mean colour in [0, 1] (0 = unknown)."""
 
 VIEW_EXTRAS = ("red", "green", "blue", "depth_mean", "depth_min")
-"""Columns of `Percept.views` after the 2K category columns; 0 = unknown; depth in metres / 10."""
+"""Columns of `PanoramaObservation.views` after the 2K category columns; 0 = unknown; depth in
+metres / 10."""
 
 
 @dataclass(frozen=True)
-class Percept:
+class PanoramaObservation:
     """A place as seen by an agent that turned once around itself.
 
     Headings are clockwise from north (-z in the world), elevations up from the horizon [rad].

@@ -28,18 +28,18 @@ HEIGHT, WIDTH = 32, 96
 """Cells of a canvas: 3.75 deg each."""
 
 
-def wrap(angle: ArrayLike) -> Floats:
+def wrap_angle(angle: ArrayLike) -> Floats:
     """Return angles moved into [-pi, pi)."""
     return (np.asarray(angle, np.float64) + np.pi) % (2 * np.pi) - np.pi
 
 
-def view_angles() -> Floats:
+def compute_view_angles() -> Floats:
     """Return heading and elevation of the 36 views, (36, 2)."""
     index = np.arange(VIEWS)
     return np.stack([np.radians(30) * (index % 12), np.radians(30) * (index // 12 - 1)], axis=-1)
 
 
-def nearest_view(heading: ArrayLike, elevation: ArrayLike) -> Ints:
+def find_nearest_view(heading: ArrayLike, elevation: ArrayLike) -> Ints:
     """Return the view whose axis is nearest in angle to each direction.
 
     On a fixed ring the nearest axis is the one of the nearest heading; the ring is the one of the
@@ -56,7 +56,7 @@ def nearest_view(heading: ArrayLike, elevation: ArrayLike) -> Ints:
     return (12 * score.argmax(axis=-1) + column.astype(np.int64) % 12).astype(np.int64)
 
 
-def pixel_angles(views: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+def pixels_to_angles(views: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Return heading and elevation of pixels of the 36 views, by rotating the rays.
 
     Args:
@@ -68,7 +68,7 @@ def pixel_angles(views: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, 
         headings in (-pi, 3 pi), not wrapped, so that they are continuous inside a view, and
         elevations; shapes as broadcast from the arguments.
     """
-    angles = view_angles()[np.asarray(views)]
+    angles = compute_view_angles()[np.asarray(views)]
     right = (np.asarray(x, np.float64) - IMAGE_WIDTH / 2) / FOCAL
     up = (IMAGE_HEIGHT / 2 - np.asarray(y, np.float64)) / FOCAL
     cos, sin = np.cos(angles[..., 1]), np.sin(angles[..., 1])
@@ -77,15 +77,15 @@ def pixel_angles(views: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, 
     return heading, np.arctan2(sin + up * cos, np.hypot(right, ahead))
 
 
-def angle_pixels(
+def angles_to_pixels(
     views: ArrayLike, heading: ArrayLike, elevation: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Return the pixels where directions appear in views: the inverse of `pixel_angles`.
+    """Return the pixels where directions appear in views: the inverse of `pixels_to_angles`.
 
     Returns:
         x, y; infinite for directions that are not before the camera.
     """
-    angles = view_angles()[np.asarray(views)]
+    angles = compute_view_angles()[np.asarray(views)]
     turn = np.asarray(heading, np.float64) - angles[..., 0]
     elevation = np.asarray(elevation, np.float64)
     cos, sin = np.cos(angles[..., 1]), np.sin(angles[..., 1])
@@ -97,7 +97,7 @@ def angle_pixels(
     return np.where(depth > 0, x, np.inf), np.where(depth > 0, y, np.inf)
 
 
-def box_angles(views: ArrayLike, boxes: ArrayLike) -> Floats:
+def boxes_to_angles(views: ArrayLike, boxes: ArrayLike) -> Floats:
     """Return the smallest angular box around each image box.
 
     Headings are extreme at corners; elevations too, or where the box crosses the middle column.
@@ -116,14 +116,14 @@ def box_angles(views: ArrayLike, boxes: ArrayLike) -> Floats:
     middle = np.clip(IMAGE_WIDTH / 2, left, right)
     x = np.stack([left, right, left, right, middle, middle], axis=1)
     y = np.stack([top, top, bottom, bottom, top, bottom], axis=1)
-    heading, elevation = pixel_angles(views, x, y)
+    heading, elevation = pixels_to_angles(views, x, y)
     low = np.stack([heading.min(axis=1), elevation.min(axis=1)], axis=1)
     high = np.stack([heading.max(axis=1), elevation.max(axis=1)], axis=1)
     centre = (low + high) / 2
     return np.column_stack([centre[:, 0] % (2 * np.pi), centre[:, 1], high - low])
 
 
-def cell_angles(height: int = HEIGHT, width: int = WIDTH) -> tuple[Floats, Floats]:
+def compute_cell_angles(height: int = HEIGHT, width: int = WIDTH) -> tuple[Floats, Floats]:
     """Return the headings (W,) of the columns and the elevations (H,) of the rows of a canvas."""
     columns = (np.arange(width) + 0.5) * (2 * np.pi / width)
     rows = TOP - (np.arange(height) + 0.5) * (2 * TOP / height)
@@ -131,15 +131,15 @@ def cell_angles(height: int = HEIGHT, width: int = WIDTH) -> tuple[Floats, Float
 
 
 @cache
-def cell_pixels(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def compute_cell_pixels(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the pixels of a canvas' cell centres in every view, two (36, H*W)."""
-    columns, rows = cell_angles(height, width)
+    columns, rows = compute_cell_angles(height, width)
     heading, elevation = (a.ravel() for a in np.broadcast_arrays(columns, rows[:, None]))
-    x, y = angle_pixels(np.arange(VIEWS)[:, None], heading, elevation)
+    x, y = angles_to_pixels(np.arange(VIEWS)[:, None], heading, elevation)
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def seen_cells(
+def find_seen_cells(
     objects: Ints, views: Ints, boxes: Floats, height: int = HEIGHT, width: int = WIDTH
 ) -> NDArray[np.bool_]:
     """Return the cells of objects that several views show in boxes.
@@ -158,7 +158,7 @@ def seen_cells(
     Returns:
         (O, H*W) bool; a small object may own no cell.
     """
-    x, y = cell_pixels(height, width)
+    x, y = compute_cell_pixels(height, width)
     x, y = x[views], y[views]
     left, top, right, bottom = (edge[:, None] for edge in _edges(boxes.astype(np.float32)))
     slack = 2.0  # boxes are whole pixels
@@ -176,7 +176,7 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
     """Return one angular box per object from its boxes in several views.
 
     The box that no image edge cuts and that lies most central is taken as it is; an object cut in
-    every view gets the extent of its `seen_cells`, which is exact to a cell.
+    every view gets the extent of its `find_seen_cells`, which is exact to a cell.
 
     Args:
         objects: (N,) the object of each box, 0 .. O-1, each at least once.
@@ -189,10 +189,10 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
     Raises:
         ValueError: an index out of range, an object without a box, or a box that is not finite.
     """
-    objects, views, boxes = checked_views(objects, views, boxes)
+    objects, views, boxes = check_views(objects, views, boxes)
     if not len(boxes):
         return np.zeros((0, 4))
-    angles = box_angles(views, boxes)
+    angles = boxes_to_angles(views, boxes)
     left, top, right, bottom = _edges(boxes)
     across = (left <= 1) | (right >= IMAGE_WIDTH - 1)
     along = (top <= 1) | (bottom >= IMAGE_HEIGHT - 1)
@@ -206,9 +206,11 @@ def join_boxes(objects: ArrayLike, views: ArrayLike, boxes: ArrayLike) -> Floats
     open_ended = np.flatnonzero(cut[best])
     if len(open_ended):
         # What its views agree on, headings relative to the most central box.
-        columns, rows = cell_angles()
-        cells = seen_cells(objects, views, _widened(boxes))[open_ended].reshape(-1, HEIGHT, WIDTH)
-        turn = wrap(columns - joined[open_ended, :1])
+        columns, rows = compute_cell_angles()
+        cells = find_seen_cells(objects, views, _widened(boxes))[open_ended].reshape(
+            -1, HEIGHT, WIDTH
+        )
+        turn = wrap_angle(columns - joined[open_ended, :1])
         lift = np.broadcast_to(rows, (len(open_ended), HEIGHT))
         for axis, angle, step in ((0, turn, 2 * np.pi / WIDTH), (1, lift, 2 * TOP / HEIGHT)):
             seen: NDArray[np.bool_] = np.asarray(cells.any(axis=(1, 2)[axis]))
@@ -235,7 +237,7 @@ def _widened(boxes: Floats) -> Floats:
     return np.hstack([boxes[:, :2] - more / 2, boxes[:, 2:] + more])
 
 
-def checked_views(
+def check_views(
     objects: ArrayLike, views: ArrayLike, boxes: ArrayLike
 ) -> tuple[Ints, Ints, Floats]:
     """Return boxes in views as arrays, or say what is wrong with them (ValueError)."""

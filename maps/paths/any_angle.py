@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
-from maps.paths.cells import beside, walk
+from maps.compiled import cached_njit
+from maps.paths.cells import get_neighbour, walk_segment
 
 Array = NDArray[Any]
 PER_CELL = 4.0  # buckets per cell of distance
@@ -19,10 +19,10 @@ BUCKET_MASK = 255
 PATIENCE = 0.25  # cells a distance may grow when its sight line fails before the cell waits again
 
 
-@compiled()
-def push(
+@cached_njit()
+def push_bucket(
     head: Array,
-    following: Array,
+    next_entry: Array,
     keys: Array,
     items: Array,
     used: int,
@@ -36,19 +36,19 @@ def push(
     makes in a distance stays far below that, and it costs a third of a heap.
     """
     if used == len(items):
-        following = np.append(following, np.empty(used, np.int32))
+        next_entry = np.append(next_entry, np.empty(used, np.int32))
         keys = np.append(keys, np.empty(used))
         items = np.append(items, np.empty(used, np.int32))
     # A key below the level being emptied must not wait for the buckets to come round again.
     bucket = max(int(key * PER_CELL), level) & BUCKET_MASK
     keys[used] = key
     items[used] = item
-    following[used] = head[bucket]
+    next_entry[used] = head[bucket]
     head[bucket] = used
-    return following, keys, items, used + 1
+    return next_entry, keys, items, used + 1
 
 
-@compiled()
+@cached_njit()
 def _gap(anchor: Array, a: int, b: int) -> float:
     dx = anchor[a, 0] - anchor[b, 0]
     dz = anchor[a, 1] - anchor[b, 1]
@@ -56,7 +56,7 @@ def _gap(anchor: Array, a: int, b: int) -> float:
     return np.sqrt(dx * dx + dz * dz + dy * dy)
 
 
-@compiled()
+@cached_njit()
 def _first_cell(
     anchor: Array, start: Array, around: Array, fixed: int, far: int, x: float, z: float
 ) -> int:
@@ -69,7 +69,7 @@ def _first_cell(
     return around[far - fixed, 2 if right else 3]
 
 
-@compiled()
+@cached_njit()
 def _inherits(
     anchor: Array, links: Array, closed: Array, root: Array, corner: int, cell: int
 ) -> bool:
@@ -100,8 +100,8 @@ def _inherits(
     return before >= 0 and before == links[b, side_x] and closed[before] and root[before] == corner
 
 
-@compiled()
-def any_angle(
+@cached_njit()
+def compute_any_angle_distances(
     column: Array,
     row: Array,
     height: Array,
@@ -154,7 +154,7 @@ def any_angle(
         if gap < distance[cell]:
             distance[cell] = gap
             root[cell] = count + k
-            following, keys, items, used = push(
+            following, keys, items, used = push_bucket(
                 head, following, keys, items, used, level, gap, cell
             )
     while idle <= BUCKET_MASK:
@@ -178,7 +178,8 @@ def any_angle(
         if not _inherits(anchor, links, closed, root, best, cell):
             first = _first_cell(anchor, start, around, fixed, best, x, z)
             hidden = first < 0 or (
-                walk(column, row, links, first, anchor[best, 0], anchor[best, 1], x, z) != cell
+                walk_segment(column, row, links, first, anchor[best, 0], anchor[best, 1], x, z)
+                != cell
             )
         if hidden or best < count:
             if hidden:
@@ -205,7 +206,7 @@ def any_angle(
                 distance[cell] = value
                 if value > key + PATIENCE:
                     # It came up too early: by its true turn, more neighbours know a corner.
-                    following, keys, items, used = push(
+                    following, keys, items, used = push_bucket(
                         head, following, keys, items, used, level, value, cell
                     )
                     continue
@@ -226,7 +227,8 @@ def any_angle(
                     continue
                 first = _first_cell(anchor, start, around, fixed, far, cx, cz)
                 if first >= 0 and (
-                    walk(column, row, links, first, anchor[far, 0], anchor[far, 1], cx, cz) == cell
+                    walk_segment(column, row, links, first, anchor[far, 0], anchor[far, 1], cx, cz)
+                    == cell
                 ):
                     distance[fixed + corner] = value
                     root[fixed + corner] = far
@@ -241,7 +243,7 @@ def any_angle(
                 distance[other] = value
                 root[other] = best
                 passed[other] = passed[cell]
-                following, keys, items, used = push(
+                following, keys, items, used = push_bucket(
                     head, following, keys, items, used, level, value, other
                 )
     for i in range(count):
@@ -251,7 +253,7 @@ def any_angle(
     return distance, root, anchor
 
 
-@compiled()
+@cached_njit()
 def _choose(
     column: Array,
     row: Array,
@@ -275,7 +277,7 @@ def _choose(
     x = anchor[cell, 0]
     z = anchor[cell, 1]
     for side in range(8):
-        other = beside(links, cell, side)
+        other = get_neighbour(links, cell, side)
         if other < 0 or not closed[other]:
             continue
         direct = distance[other] + _gap(anchor, other, cell)
@@ -301,7 +303,8 @@ def _choose(
             if through < value:
                 first = _first_cell(anchor, start, around, fixed, far, x, z)
                 if first >= 0 and (
-                    walk(column, row, links, first, anchor[far, 0], anchor[far, 1], x, z) == cell
+                    walk_segment(column, row, links, first, anchor[far, 0], anchor[far, 1], x, z)
+                    == cell
                 ):
                     value = through
                     best = far
@@ -319,7 +322,7 @@ def _choose(
                 break
             to_x = anchor[wrong, 0] + dx * k / count
             to_z = anchor[wrong, 1] + dz * k / count
-            node = walk(column, row, links, node, at_x, at_z, to_x, to_z)
+            node = walk_segment(column, row, links, node, at_x, at_z, to_x, to_z)
             at_x = to_x
             at_z = to_z
             if node < 0:
@@ -332,7 +335,9 @@ def _choose(
                 if through < value:
                     first = _first_cell(anchor, start, around, fixed, far, x, z)
                     if first >= 0 and (
-                        walk(column, row, links, first, anchor[far, 0], anchor[far, 1], x, z)
+                        walk_segment(
+                            column, row, links, first, anchor[far, 0], anchor[far, 1], x, z
+                        )
                         == cell
                     ):
                         value = through

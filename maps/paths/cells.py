@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 Array = NDArray[Any]
 
 
-@compiled()
-def grid_cells(free: Array) -> tuple[Array, Array, Array, Array]:
+@cached_njit()
+def number_free_cells(free: Array) -> tuple[Array, Array, Array, Array]:
     """Number the free cells of a grid: index (H, W), column, row, links."""
     rows, columns = free.shape
     index = np.full(free.shape, -1, np.int32)
@@ -47,8 +47,8 @@ def grid_cells(free: Array) -> tuple[Array, Array, Array, Array]:
     return index, column, row, links
 
 
-@compiled()
-def beside(links: Array, cell: int, side: int) -> int:
+@cached_njit()
+def get_neighbour(links: Array, cell: int, side: int) -> int:
     """Return neighbour 0-3 by side, 4-7 by diagonal (side - 4 and the next), -1 for none."""
     if side < 4:
         return links[cell, side]
@@ -60,17 +60,17 @@ def beside(links: Array, cell: int, side: int) -> int:
     return links[a, turn]
 
 
-@compiled()
-def neighbours(links: Array) -> Array:
+@cached_njit()
+def extend_neighbours(links: Array) -> Array:
     """Extend (N, 4) links to (N, 8) by diagonals with both ways round the corner free."""
     table = np.empty((len(links), 8), np.int32)
     for i in range(len(links)):
         for side in range(8):
-            table[i, side] = beside(links, i, side)
+            table[i, side] = get_neighbour(links, i, side)
     return table
 
 
-@compiled()
+@cached_njit()
 def _is_turn(links: Array, cell: int, side: int) -> bool:
     turn = (side + 1) & 3
     a = links[cell, side]
@@ -78,8 +78,10 @@ def _is_turn(links: Array, cell: int, side: int) -> bool:
     return a >= 0 and b >= 0 and (links[a, turn] < 0 or links[a, turn] != links[b, side])
 
 
-@compiled()
-def turning_points(column: Array, row: Array, height: Array, links: Array) -> tuple[Array, ...]:
+@cached_njit()
+def find_turning_points(
+    column: Array, row: Array, height: Array, links: Array
+) -> tuple[Array, ...]:
     """List the convex obstacle corners, the only places where a shortest way turns.
 
     Returns:
@@ -114,8 +116,8 @@ def turning_points(column: Array, row: Array, height: Array, links: Array) -> tu
     return place, around, touching
 
 
-@compiled()
-def walk(
+@cached_njit()
+def walk_segment(
     column: Array,
     row: Array,
     links: Array,

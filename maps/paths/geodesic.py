@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.paths.any_angle import any_angle
-from maps.paths.cells import grid_cells, neighbours, turning_points
-from maps.paths.octile import octile
+from maps.paths.any_angle import compute_any_angle_distances
+from maps.paths.cells import extend_neighbours, find_turning_points, number_free_cells
+from maps.paths.octile import compute_octile_distances
 
 
 class CellGraph(NamedTuple):
@@ -36,7 +36,7 @@ class CellGraph(NamedTuple):
     links: NDArray[np.int32]
 
 
-class Wayfinder:
+class GeodesicSolver:
     """A cell graph with everything derived from it once, for many distance fields.
 
     Args:
@@ -45,14 +45,14 @@ class Wayfinder:
 
     def __init__(self, graph: CellGraph) -> None:
         self.graph = graph
-        self._turns = turning_points(*graph)
+        self._turns = find_turning_points(*graph)
 
-    def field(
+    def compute_field(
         self, cells: NDArray[np.integer], places: NDArray[np.float64], limit: float = np.inf
-    ) -> Field:
+    ) -> GeodesicField:
         """Measure distances from sources at `places` (K, 3) [cells] standing in `cells` (K,)."""
-        return Field(
-            *any_angle(  # type: ignore[call-arg]
+        return GeodesicField(
+            *compute_any_angle_distances(  # type: ignore[call-arg]
                 *self.graph,
                 *self._turns,  # type: ignore[arg-type]
                 np.asarray(cells, np.int32),
@@ -63,17 +63,19 @@ class Wayfinder:
 
     @cached_property
     def _table(self) -> NDArray[np.int32]:
-        return neighbours(self.graph.links)
+        return extend_neighbours(self.graph.links)
 
-    def octile(self, cells: NDArray[np.integer], goal: int = -1) -> NDArray[np.float64]:
+    def compute_octile(self, cells: NDArray[np.integer], goal: int = -1) -> NDArray[np.float64]:
         """Measure eight-neighbour distances (N,) from cells (K,); with a goal only its own is
         final.
         """
         sources = np.asarray(cells, np.int32)
-        return octile(self._table, self.graph.column, self.graph.row, sources, goal)
+        return compute_octile_distances(
+            self._table, self.graph.column, self.graph.row, sources, goal
+        )
 
 
-class Field(NamedTuple):
+class GeodesicField(NamedTuple):
     """Distances from the sources to every cell.
 
     Attributes:
@@ -89,7 +91,7 @@ class Field(NamedTuple):
     anchor: NDArray[np.float64]
 
 
-class Grid:
+class GeodesicGrid:
     """A plain grid prepared once for many queries.
 
     Args:
@@ -106,9 +108,9 @@ class Grid:
                 f"free must be an (H, W) bool array, got {np.asarray(free).dtype} {np.shape(free)}"
             )
         self.cell_size = cell_size
-        self._index, column, row, links = grid_cells(np.ascontiguousarray(free))
+        self._index, column, row, links = number_free_cells(np.ascontiguousarray(free))
         height = np.zeros(len(column), np.float32)
-        self._finder = Wayfinder(CellGraph(column, row, height, links))
+        self._finder = GeodesicSolver(CellGraph(column, row, height, links))
 
     def _cells(self, cells: ArrayLike, what: str) -> NDArray[np.int32]:
         places = np.atleast_2d(np.asarray(cells))
@@ -122,50 +124,50 @@ class Grid:
             raise ValueError(f"{what} {places[~inside][0].tolist()} lies outside the {shape} grid")
         return self._index[places[:, 0], places[:, 1]]
 
-    def _field(self, cells: NDArray[np.int32], limit: float = np.inf) -> Field:
+    def _field(self, cells: NDArray[np.int32], limit: float = np.inf) -> GeodesicField:
         graph = self._finder.graph
         zero = np.zeros(len(cells))
         places = np.stack([graph.column[cells] + 0.5, graph.row[cells] + 0.5, zero], axis=1)
-        return self._finder.field(cells, places, limit)
+        return self._finder.compute_field(cells, places, limit)
 
-    def field(
+    def compute_field(
         self, sources: ArrayLike, metric: str = "any_angle", max_distance: float = np.inf
     ) -> NDArray[np.float32]:
-        """Measure the way from the nearest source to every cell centre; see `distance_field`."""
+        """Measure the way from the nearest source to every cell; see `compute_distance_field`."""
         cells = self._cells(sources, "sources")
         cells = cells[cells >= 0]
         graph = self._finder.graph
         if metric == "any_angle":
             values = self._field(cells, max_distance / self.cell_size).distance[: len(graph.row)]
         elif metric == "octile":
-            values = self._finder.octile(cells)
+            values = self._finder.compute_octile(cells)
         else:
             raise ValueError(f"unknown metric '{metric}'; allowed: any_angle, octile")
         result = np.full(self._index.shape, np.inf, np.float32)
         result[graph.row, graph.column] = values * self.cell_size
         return result
 
-    def octile_distance(self, start: ArrayLike, goal: ArrayLike) -> float:
+    def compute_octile_distance(self, start: ArrayLike, goal: ArrayLike) -> float:
         """Measure one eight-neighbour way [m]; inf when there is none."""
         first, last = self._cells(np.array([start, goal]), "start and goal")
         if first < 0 or last < 0:
             return float("inf")
-        value = self._finder.octile(np.array([first]), int(last))[last]
+        value = self._finder.compute_octile(np.array([first]), int(last))[last]
         return float(value) * self.cell_size
 
-    def path(self, start: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
-        """Find the corners of a shortest any-angle way; see `shortest_path`."""
+    def find_path(self, start: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
+        """Find the corners of a shortest any-angle way; see `find_shortest_path`."""
         first, last = self._cells(np.array([start, goal]), "start and goal")
         if first < 0 or last < 0:
             return np.zeros((0, 2))
         field = self._field(np.array([last]))
         if not np.isfinite(field.distance[first]):
             return np.zeros((0, 2))
-        corners = corner_points(field, int(first), field.anchor[first])
+        corners = trace_corner_points(field, int(first), field.anchor[first])
         return corners[:, 1::-1] * self.cell_size
 
 
-def distance_field(
+def compute_distance_field(
     free: NDArray[np.bool_],
     sources: ArrayLike,
     cell_size: float = 1.0,
@@ -186,10 +188,10 @@ def distance_field(
     Raises:
         ValueError: on wrong shapes, sources outside the grid or an unknown metric.
     """
-    return Grid(free, cell_size).field(sources, metric)
+    return GeodesicGrid(free, cell_size).compute_field(sources, metric)
 
 
-def shortest_path(
+def find_shortest_path(
     free: NDArray[np.bool_], start: ArrayLike, goal: ArrayLike, cell_size: float = 1.0
 ) -> NDArray[np.float64]:
     """Find the corners of a shortest any-angle way between two cells (row, column).
@@ -202,10 +204,12 @@ def shortest_path(
     Raises:
         ValueError: on wrong shapes or cells outside the grid.
     """
-    return Grid(free, cell_size).path(start, goal)
+    return GeodesicGrid(free, cell_size).find_path(start, goal)
 
 
-def corner_points(field: Field, cell: int, start: NDArray[np.float64]) -> NDArray[np.float64]:
+def trace_corner_points(
+    field: GeodesicField, cell: int, start: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """List the turning points from `start` in `cell` to its source: (M, 3) column, row, height
     [cells].
     """

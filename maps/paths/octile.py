@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
-from maps.paths.any_angle import BUCKET_MASK, PER_CELL, push
+from maps.compiled import cached_njit
+from maps.paths.any_angle import BUCKET_MASK, PER_CELL, push_bucket
 
 Array = NDArray[Any]
 
 
-@compiled()
-def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -> Array:
+@cached_njit()
+def compute_octile_distances(
+    table: Array, column: Array, row: Array, sources: Array, goal: int
+) -> Array:
     """Measure distances over eight neighbours, straight steps 1 and diagonals sqrt(2): (N,).
 
     With a goal (not -1) the search is led towards it and stops there: only its value is final.
@@ -32,7 +34,9 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
         distance[cell] = 0.0
         ahead = _octile_gap(column, row, cell, goal)
         level = min(level, int(ahead * PER_CELL))
-        following, keys, items, used = push(head, following, keys, items, used, 0, ahead, cell)
+        following, keys, items, used = push_bucket(
+            head, following, keys, items, used, 0, ahead, cell
+        )
     while idle <= BUCKET_MASK:
         entry = head[level & BUCKET_MASK]
         if entry == 0:
@@ -54,7 +58,7 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
             value = distance[cell] + (1.0 if side < 4 else diagonal)
             if value < distance[other]:
                 distance[other] = value
-                following, keys, items, used = push(
+                following, keys, items, used = push_bucket(
                     head,
                     following,
                     keys,
@@ -67,7 +71,7 @@ def octile(table: Array, column: Array, row: Array, sources: Array, goal: int) -
     return distance
 
 
-@compiled()
+@cached_njit()
 def _octile_gap(column: Array, row: Array, cell: int, goal: int) -> float:
     if goal < 0:
         return 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 from maps.grid.egocentric import EgocentricMaps
 
 STRAIGHT, DIAGONAL = 5, 7  # cost of a step between neighbouring free cells
@@ -21,12 +21,12 @@ BUCKETS = 256  # more than the dearest step
 REACHES = (0.25, 0.5, 1.0)  # [m] where the ring is sampled
 
 
-def ring_shape(directions: int) -> tuple[int, int]:
+def get_ring_shape(directions: int) -> tuple[int, int]:
     """Return the shape of one agent's ring: a value per reach and the clearance, per direction."""
     return (len(REACHES) + 1, directions)
 
 
-def path_ring(
+def compute_path_ring(
     maps: EgocentricMaps,
     pose: NDArray[np.float32],
     goal: NDArray[np.float32],
@@ -52,7 +52,7 @@ def path_ring(
         raise ValueError(
             f"pose {pose.shape} and goal {goal.shape} must be ({count}, 4), ({count}, 2)"
         )
-    ring = np.empty((count, *ring_shape(directions)), np.float32)
+    ring = np.empty((count, *get_ring_shape(directions)), np.float32)
     length = np.empty(count, np.float32)
     _rings(
         maps.grid, pose.astype(np.float64), goal.astype(np.float64), window, maps.cell_size,
@@ -61,7 +61,7 @@ def path_ring(
     return ring, length
 
 
-@compiled()
+@cached_njit()
 def _rings(grid, pose, goal, window, cell, reaches, ring, length):  # type: ignore[no-untyped-def]
     side = window + 2  # a rim of one cell saves the bounds checks
     occupied = np.zeros((side, side), np.uint8)
@@ -96,7 +96,7 @@ def _rings(grid, pose, goal, window, cell, reaches, ring, length):  # type: igno
             )
 
 
-@compiled()
+@cached_njit()
 def _occupancy(grid, corner_x, corner_z, window, mask, occupied):  # type: ignore[no-untyped-def]
     for row in range(window):
         z0 = (corner_z + 2 * row) & mask
@@ -108,7 +108,7 @@ def _occupancy(grid, corner_x, corner_z, window, mask, occupied):  # type: ignor
             occupied[row + 1, column + 1] = (bits >> 1) & 1
 
 
-@compiled()
+@cached_njit()
 def _factors(occupied, factor):  # type: ignore[no-untyped-def]
     side = len(occupied)
     for row in range(side):
@@ -126,7 +126,7 @@ def _factors(occupied, factor):  # type: ignore[no-untyped-def]
                 factor[index] = BESIDE if near else 1
 
 
-@compiled()
+@cached_njit()
 def _costs(factor, cost, side, goal_x, goal_z):  # type: ignore[no-untyped-def]
     """Fill `cost` with the cost from each cell to the goal."""
     unreached = 1 << 40
@@ -194,7 +194,7 @@ def _costs(factor, cost, side, goal_x, goal_z):  # type: ignore[no-untyped-def]
         level += 1
 
 
-@compiled()
+@cached_njit()
 def _sample(cost, side, x, z):  # type: ignore[no-untyped-def]
     """Return the cost at a point by bilinear interpolation between cell centres."""
     x = min(max(x + 0.5, 1.0), side - 2.001)
@@ -207,7 +207,7 @@ def _sample(cost, side, x, z):  # type: ignore[no-untyped-def]
     return above * (1 - down) + below * down
 
 
-@compiled()
+@cached_njit()
 def _clearance(grid, mask, x, z, dx, dz, limit):  # type: ignore[no-untyped-def]
     """Return how many cells lie before the first obstacle that way."""
     walked = 0.5

@@ -2,9 +2,9 @@
 it.
 
 `maps.paths.geodesic` measures exact any-angle distances; a moving agent rather wants, every few
-steps, a path it can follow with some room on both sides. That is one integer-cost Dijkstra sweep with a
-circular bucket queue (Dial, "Algorithm 360", CACM 1969): a few milliseconds on a whole house at 5
-cm.
+steps, a path it can follow with some room on both sides. That is one integer-cost Dijkstra sweep
+with a circular bucket queue (Dial, "Algorithm 360", CACM 1969): a few milliseconds on a whole house
+at 5 cm.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 MAX_WEIGHT = 8
 _STRAIGHT, _DIAGONAL = 5, 7  # 7/5 is sqrt(2) within 1 %
 _BUCKETS = 64  # more than MAX_WEIGHT * _DIAGONAL
 
 
-@compiled()
+@cached_njit()
 def _sweep(
     weight: NDArray[np.uint8], start_row: int, start_column: int, limit: int
 ) -> NDArray[np.int32]:
@@ -85,7 +85,7 @@ def _sweep(
     return cost
 
 
-def cost_field(
+def compute_cost_field(
     weight: NDArray[np.uint8],
     start: tuple[int, int],
     cell_size: float,
@@ -116,7 +116,7 @@ def cost_field(
     return np.where(cost < 0, np.inf, cost * unit).astype(np.float32)
 
 
-@compiled()
+@cached_njit()
 def _trace(field: NDArray[np.float32], row: int, column: int) -> NDArray[np.int32]:
     height, width = field.shape
     path = np.empty((height * width, 2), np.int32)
@@ -139,8 +139,8 @@ def _trace(field: NDArray[np.float32], row: int, column: int) -> NDArray[np.int3
     return path[:count].copy()
 
 
-def trace(field: NDArray[np.float32], end: tuple[int, int]) -> NDArray[np.int32]:
-    """Follow a field of `cost_field` back: cells (M, 2) from its start to `end`; (0, 2) if
+def trace_path(field: NDArray[np.float32], end: tuple[int, int]) -> NDArray[np.int32]:
+    """Follow a field of `compute_cost_field` back: cells (M, 2) from its start to `end`; (0, 2) if
     unreached.
     """
     row, column = int(end[0]), int(end[1])
@@ -149,8 +149,8 @@ def trace(field: NDArray[np.float32], end: tuple[int, int]) -> NDArray[np.int32]
     return _trace(field, row, column)[::-1]
 
 
-@compiled()
-def clear_line(
+@cached_njit()
+def is_line_clear(
     weight: NDArray[np.uint8], row0: float, column0: float, row1: float, column1: float, worst: int
 ) -> bool:
     """Whether every cell on a segment (in cells, centres at +0.5) has a weight of 1 .. `worst`."""
@@ -166,14 +166,14 @@ def clear_line(
     return True
 
 
-def weights(
+def compute_cost_weights(
     walkable: NDArray[np.bool_],
     clearance: ArrayLike,
     radius: float,
     comfort: float,
     steepness: int = 4,
 ) -> NDArray[np.uint8]:
-    """Turn clearance into `cost_field` weights.
+    """Turn clearance into `compute_cost_field` weights.
 
     Args:
         walkable: (H, W) cells that may be entered.

@@ -15,19 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 Array = NDArray[Any]
 EPSILON = 1e-7
 
 
-@compiled()
+@cached_njit()
 def _blocked(free: Array, row: int, column: int) -> bool:
     rows, columns = free.shape
     return row < 0 or column < 0 or row >= rows or column >= columns or not free[row, column]
 
 
-@compiled()
+@cached_njit()
 def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bool:
     """Check a segment on a grid line: somewhere to walk on one side, without changing sides at a
     pinch.
@@ -53,8 +53,8 @@ def _along(free: Array, line: int, low: float, high: float, upright: bool) -> bo
     return True
 
 
-@compiled()
-def sees(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
+@cached_njit()
+def is_visible(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
     """Tell whether the segment between two points (row, column in cells) stays in the closed free
     space.
     """
@@ -95,8 +95,8 @@ def sees(free: Array, r0: float, c0: float, r1: float, c1: float) -> bool:
     return True
 
 
-@compiled()
-def corners(free: Array) -> Array:
+@cached_njit()
+def find_corners(free: Array) -> Array:
     """List the convex obstacle corners (K, 2) row, column on the lattice."""
     rows, columns = free.shape
     found = []
@@ -117,7 +117,7 @@ def corners(free: Array) -> Array:
     return result
 
 
-@compiled()
+@cached_njit()
 def _edges(free: Array, points: Array, targets: int) -> tuple[Array, Array, Array]:
     """Connect visible pairs; the last `targets` points are not connected among themselves."""
     count = len(points)
@@ -128,14 +128,14 @@ def _edges(free: Array, points: Array, targets: int) -> tuple[Array, Array, Arra
         for j in range(i + 1, count):
             if i >= count - targets:
                 break
-            if sees(free, points[i, 0], points[i, 1], points[j, 0], points[j, 1]):
+            if is_visible(free, points[i, 0], points[i, 1], points[j, 0], points[j, 1]):
                 tails.append(i)
                 heads.append(j)
                 lengths.append(np.hypot(points[i, 0] - points[j, 0], points[i, 1] - points[j, 1]))
     return np.array(tails), np.array(heads), np.array(lengths)
 
 
-def exact_distances(
+def compute_exact_distances(
     free: NDArray[np.bool_], source: ArrayLike, targets: ArrayLike, cell_size: float = 1.0
 ) -> NDArray[np.float64]:
     """Measure the exact shortest way from one point to others.
@@ -152,7 +152,7 @@ def exact_distances(
     """
     goals = np.atleast_2d(np.asarray(targets, np.float64))
     start = np.asarray(source, np.float64).reshape(1, 2)
-    turns = corners(np.ascontiguousarray(free))
+    turns = find_corners(np.ascontiguousarray(free))
     points = np.concatenate([start, turns, goals])
     tails, heads, lengths = _edges(np.ascontiguousarray(free), points, len(goals))
     graph = csr_matrix((lengths, (tails, heads)), shape=(len(points), len(points)))

@@ -37,7 +37,7 @@ WAYS = ("up", "down")  # to the server, to the client
 BLOCK = 64 * 1024
 
 
-class Proxy:
+class FaultProxy:
     """Relays from `host:port` to a target; runs in a thread of its own.
 
     Args:
@@ -92,13 +92,13 @@ class Proxy:
             raise RobotError(
                 f"cannot listen on {self.host}:{self.port}: {error}. Choose another port"
             ) from error
-        self.resume()
+        self.clear_faults()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def cut(self) -> None:
+    def cut_connections(self) -> None:
         """Reset every connection, and every new one at once; datagrams are lost."""
         self._do(self._sever())
 
@@ -109,7 +109,7 @@ class Proxy:
         """
         self._do(self._block(WAYS if direction == "both" else (direction,)))
 
-    def resume(self) -> None:
+    def clear_faults(self) -> None:
         """End every fault; who was cut off must connect again."""
         self.delay = self.drop = self.duplicate = 0.0
         self._do(self._restore())
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--drop", type=float, default=0.0, metavar="SHARE", help="lose (UDP)")
     given = parser.parse_args()
     host, _, port = given.target.rpartition(":")
-    with Proxy(host, int(port), "udp" if given.udp else "tcp", port=given.port) as proxy:
+    with FaultProxy(host, int(port), "udp" if given.udp else "tcp", port=given.port) as proxy:
         proxy.delay, proxy.drop = given.delay, given.drop
         print(f"{proxy.kind} {proxy.host}:{proxy.port} -> {given.target}; Ctrl-C ends", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

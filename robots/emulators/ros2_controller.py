@@ -23,7 +23,7 @@ import numpy as np
 from robots.arm import Joints
 from robots.errors import DeviceError
 from robots.model import load_model
-from robots.ros2_link import Link, open_link
+from robots.ros2_link import Ros2Link, open_link
 from robots.ros2_types import (
     Duration,
     Header,
@@ -37,7 +37,7 @@ from robots.ros2_types import (
 LISTS = ("positions", "velocities", "accelerations", "effort")
 
 
-class Trajectories:
+class TrajectoryFollower:
     """What the controller does with commands, apart from any transport.
 
     Args:
@@ -56,7 +56,7 @@ class Trajectories:
         self._positions = np.array([positions], np.float64)
         self._velocities: Joints | None = None
 
-    def refusal(self, message: JointTrajectory, now: float) -> str:
+    def find_refusal(self, message: JointTrajectory, now: float) -> str:
         """Return why a message that comes at `now` [s] is refused; "" if it is not."""
         if sorted(message.joint_names) != sorted(self.names):
             return f"joints {message.joint_names} are not those of the controller, {self.names}"
@@ -78,7 +78,7 @@ class Trajectories:
                     return f"{len(self.names)} joints but {size} {name}"
         return ""
 
-    def follow(self, message: JointTrajectory, now: float) -> None:
+    def follow_trajectory(self, message: JointTrajectory, now: float) -> None:
         """Go on from where it is at `now` [s] along an accepted message."""
         here, moving = self.sample(now)
         order = [message.joint_names.index(name) for name in self.names]
@@ -121,8 +121,8 @@ class Ros2Controller:
 
     def __init__(
         self,
-        trajectories: Trajectories,
-        link: Link,
+        trajectories: TrajectoryFollower,
+        link: Ros2Link,
         namespace: str = "",
         rate: float = 100.0,
         velocities: bool = True,
@@ -133,8 +133,10 @@ class Ros2Controller:
         self._period, self._measures = 1 / rate, velocities
         root = f"/{namespace}" if namespace else ""
         own = f"{root}/joint_trajectory_controller"
-        self._joint_states = link.publisher(f"{root}/joint_states", JointState)
-        self._own_state = link.publisher(f"{own}/controller_state", JointTrajectoryControllerState)
+        self._joint_states = link.create_publisher(f"{root}/joint_states", JointState)
+        self._own_state = link.create_publisher(
+            f"{own}/controller_state", JointTrajectoryControllerState
+        )
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._report, name="joint states", daemon=True)
@@ -156,9 +158,9 @@ class Ros2Controller:
             return
         with self._lock:
             now = time.monotonic()
-            reason = self._trajectories.refusal(message, now)
+            reason = self._trajectories.find_refusal(message, now)
             if not reason:
-                self._trajectories.follow(message, now)
+                self._trajectories.follow_trajectory(message, now)
         if reason:
             self.refused.append(reason)
         else:
@@ -174,10 +176,10 @@ class Ros2Controller:
             header = Header(Time(*divmod(now, 1_000_000_000)))
             where, moving = positions.tolist(), velocities.tolist() if self._measures else []
             names = self._trajectories.names
-            self._joint_states.send(JointState(header, names, where, moving))
+            self._joint_states.publish(JointState(header, names, where, moving))
             point = JointTrajectoryPoint(where, moving)
             # Ideal joints: they are where they should be.
-            self._own_state.send(JointTrajectoryControllerState(header, names, point, point))
+            self._own_state.publish(JointTrajectoryControllerState(header, names, point, point))
 
 
 def _after(point: JointTrajectoryPoint) -> float:
@@ -203,7 +205,7 @@ def main() -> None:
     model = load_model(given.model)
     link = open_link(given.transport, given.domain, given.interface, listen=(given.listen,))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Ros2Controller(Trajectories(model.names, model.home), link):
+    with Ros2Controller(TrajectoryFollower(model.joint_names, model.home), link):
         print(f"{model.name} over {given.transport}; Ctrl-C ends", flush=True)
         try:
             signal.pause()

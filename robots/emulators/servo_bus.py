@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from robots.emulators.sts3215 import ID, Servo
+from robots.emulators.sts3215 import ID, ServoEmulator
 
 BROADCAST = 0xFE
 PING, READ, WRITE, REG_WRITE, ACTION, SYNC_READ, SYNC_WRITE = 1, 2, 3, 4, 5, 0x82, 0x83
 
 
 @dataclass
-class Faults:
+class BusFaults:
     """What is wrong with the bus; set at any time.
 
     Attributes:
@@ -64,8 +64,8 @@ class ServoBus:
         clock: Callable[[], float] = time.monotonic,
         falls: bool = True,
     ) -> None:
-        self._servos = [Servo(number, falls=falls) for number in ids]
-        self.faults = Faults()
+        self._servos = [ServoEmulator(number, falls=falls) for number in ids]
+        self.faults = BusFaults()
         self.rejected = 0  # packets that no servo understood
         self._clock, self._then = clock, clock()
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class ServoBus:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def servo(self, number: int) -> Servo:
+    def get_servo(self, number: int) -> ServoEmulator:
         """Return a servo as it is now.
 
         Raises:
@@ -94,12 +94,12 @@ class ServoBus:
             return {servo.registers[ID]: servo for servo in self._servos}[number]
 
     @contextmanager
-    def changed(self, number: int) -> Iterator[Servo]:
+    def edit_servo(self, number: int) -> Iterator[ServoEmulator]:
         """Give a servo to change while the bus waits: turned by hand, or made of another kind."""
-        servo = self.servo(number)
+        servo = self.get_servo(number)
         with self._lock:
             yield servo
-            servo.move(0.0)
+            servo.step(0.0)
 
     def power_cycle(self) -> None:
         """Cut the servos' power and give it back."""
@@ -120,7 +120,7 @@ class ServoBus:
     def _advance(self) -> None:
         now = self._clock()
         for servo in self._servos:
-            servo.move(now - self._then)
+            servo.step(now - self._then)
         self._then = now
 
     def _serve(self) -> None:
@@ -149,7 +149,7 @@ class ServoBus:
                 return
             packet = bytes(buffer[2 : 4 + buffer[3]])
             del buffer[: 4 + packet[1]]
-            if len(packet) < 4 or checksum(packet[:-1]) != packet[-1]:
+            if len(packet) < 4 or compute_checksum(packet[:-1]) != packet[-1]:
                 self.rejected += 1
                 continue
             yield bytes([packet[0], *packet[2:-1]])
@@ -195,7 +195,7 @@ class ServoBus:
             return b""
         body = bytes([number, len(data) + 2, faults.errors.get(number, 0), *data])
         wrong = number in faults.corrupt
-        packet = b"\xff\xff" + body + bytes([checksum(body) ^ (0xFF if wrong else 0)])
+        packet = b"\xff\xff" + body + bytes([compute_checksum(body) ^ (0xFF if wrong else 0)])
         return packet[: len(packet) // 2] if number in faults.half else packet
 
     def _send(self, answers: list[bytes]) -> None:
@@ -209,7 +209,7 @@ class ServoBus:
             os.write(self._master, b"".join(answers))
 
 
-def checksum(body: bytes) -> int:
+def compute_checksum(body: bytes) -> int:
     """Return the last byte of a packet whose bytes between header and checksum are `body`."""
     return ~sum(body) & 0xFF
 

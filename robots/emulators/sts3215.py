@@ -42,7 +42,7 @@ FACTORY = [
 ]
 
 
-class Servo:
+class ServoEmulator:
     """Registers and motion of one servo.
 
     Args:
@@ -68,7 +68,7 @@ class Servo:
         self._saved = bytes(self.registers[:EEPROM])
         self._pending: tuple[int, bytes] | None = None
         self._measure()
-        self.set_word(GOAL_POSITION, self.position)
+        self.write_word(GOAL_POSITION, self.position)
 
     @property
     def position(self) -> int:
@@ -77,20 +77,20 @@ class Servo:
 
     @property
     def _angle(self) -> float:
-        return (self.encoder - self.word(HOMING_OFFSET, 11)) % RESOLUTION
+        return (self.encoder - self.read_word(HOMING_OFFSET, 11)) % RESOLUTION
 
     @property
     def torque(self) -> bool:
         """Whether the motor is on."""
         return self.registers[TORQUE_ENABLE] == 1
 
-    def word(self, address: int, sign: int = 15) -> int:
+    def read_word(self, address: int, sign: int = 15) -> int:
         """Return a two-byte register whose bit `sign` is the sign."""
         raw = int.from_bytes(self.registers[address : address + 2], "little")
         magnitude = raw & ((1 << sign) - 1)
         return -magnitude if raw >> sign & 1 else magnitude
 
-    def set_word(self, address: int, value: int, sign: int = 15) -> None:
+    def write_word(self, address: int, value: int, sign: int = 15) -> None:
         """Set a two-byte register whose bit `sign` is the sign."""
         raw = abs(value) | (value < 0) << sign
         self.registers[address : address + 2] = raw.to_bytes(2, "little")
@@ -120,7 +120,7 @@ class Servo:
         self.registers[TORQUE_ENABLE], self.registers[LOCK], self.speed = 0, 1, 0.0
         self._measure()
 
-    def move(self, seconds: float) -> None:
+    def step(self, seconds: float) -> None:
         """Let time pass."""
         lower, upper = self.stops
         while seconds > 0:
@@ -141,9 +141,9 @@ class Servo:
 
     def _drive(self, step: float) -> None:
         acceleration = self.registers[ACCELERATION] * 100.0 or QUICKEST
-        fastest = min(abs(self.word(GOAL_SPEED)) or FASTEST, FASTEST)
-        goal = self.word(GOAL_POSITION)
-        limits = self.word(MIN_POSITION), self.word(MAX_POSITION)
+        fastest = min(abs(self.read_word(GOAL_SPEED)) or FASTEST, FASTEST)
+        goal = self.read_word(GOAL_POSITION)
+        limits = self.read_word(MIN_POSITION), self.read_word(MAX_POSITION)
         if any(limits):
             goal = min(max(goal, limits[0]), limits[1])
         left = goal - self._angle
@@ -157,7 +157,7 @@ class Servo:
         self.speed += min(max(wanted - self.speed, -change), change)
 
     def _measure(self) -> None:
-        self.set_word(PRESENT_POSITION, self.position)
-        self.set_word(PRESENT_SPEED, round(self.speed))
-        self.set_word(PRESENT_LOAD, round(self.speed / 10), 10)
+        self.write_word(PRESENT_POSITION, self.position)
+        self.write_word(PRESENT_SPEED, round(self.speed))
+        self.write_word(PRESENT_LOAD, round(self.speed / 10), 10)
         self.registers[MOVING] = abs(self.speed) >= 1

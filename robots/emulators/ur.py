@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
-from robots.emulators.ur_controller import PERIOD, Controller
-from robots.emulators.ur_rtde import Client
+from robots.emulators.ur_controller import PERIOD, UrController
+from robots.emulators.ur_rtde import RtdeConnection
 from robots.model import ArmModel, load_model
 
 DASHBOARD_PORT = 29999
@@ -50,7 +50,7 @@ class UrEmulator:
         unlock_after: seconds for which a protective stop cannot be unlocked.
 
     Attributes:
-        controller: its state; look at it from any thread, change it through `inject`.
+        controller: its state; look at it from any thread, change it through `inject_fault`.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class UrEmulator:
             raise ValueError(f"host {host}: an emulator listens on 127.x.x.x only")
         model = model if isinstance(model, ArmModel) else load_model(model)
         self.host = host
-        self.controller = Controller(model, unlock_after=unlock_after)
+        self.controller = UrController(model, unlock_after=unlock_after)
         self.faults: dict[str, Callable[[], None]] = {
             "protective": self.controller.protective_stop,
             "emergency": self.controller.emergency_stop,
-            "release": self.controller.release,
+            "release": self.controller.release_emergency_stop,
             "silent": lambda: self._silence(True),
             "speak": lambda: self._silence(False),
             "drop": self._drop,
@@ -73,8 +73,8 @@ class UrEmulator:
         }
         self._silent = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._clients: set[Client] = set()
-        self._owners: dict[str, Client] = {}
+        self._clients: set[RtdeConnection] = set()
+        self._owners: dict[str, RtdeConnection] = {}
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
 
@@ -99,7 +99,7 @@ class UrEmulator:
             self._thread.join()
             self._thread = None
 
-    def inject(self, fault: str) -> None:
+    def inject_fault(self, fault: str) -> None:
         """Make one of `faults` happen, and return when it has."""
         done = threading.Event()
 
@@ -112,8 +112,8 @@ class UrEmulator:
         self._loop.call_soon_threadsafe(make)
         done.wait()
 
-    def report(self) -> dict[str, Any]:
-        """Return the state by name and the commands given so far; see `Controller` for more."""
+    def get_report(self) -> dict[str, Any]:
+        """Return the state by name and the commands given so far; see `UrController` for more."""
         controller = self.controller
         return {
             "clock": controller.clock,
@@ -169,7 +169,7 @@ class UrEmulator:
             steps += 1
             if not self._silent:
                 for client in self._clients:
-                    client.publish(steps)
+                    client.publish_data(steps)
 
     def _tracked(self, handler: Handler) -> Handler:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,7 +192,7 @@ class UrEmulator:
                 writer.write(b"Disconnected\n")
                 return
             if command:
-                writer.write(f"{self.controller.dashboard(command)}\n".encode())
+                writer.write(f"{self.controller.answer_dashboard(command)}\n".encode())
 
     async def _script(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         """Collect programs: from a `def` to the `end` that is not indented."""
@@ -200,16 +200,16 @@ class UrEmulator:
         while line := await reader.readline():
             program += line.decode("utf-8", "replace")
             if not program.startswith("def ") or line.strip() == line.rstrip() == b"end":
-                self.controller.load(program)
+                self.controller.load_program(program)
                 program = ""
             elif len(program) > LONGEST_SCRIPT:
                 return
 
     async def _rtde(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = Client(self.controller, writer, self._owners)
+        client = RtdeConnection(self.controller, writer, self._owners)
         self._clients.add(client)
         try:
-            await client.serve(reader)
+            await client.serve_frames(reader)
         finally:
             self._clients.discard(client)
 
@@ -237,9 +237,9 @@ def main() -> None:
                 return
             answer = "ok"
             if word == "report":
-                answer = json.dumps(emulator.report())
+                answer = json.dumps(emulator.get_report())
             elif word in emulator.faults:
-                emulator.inject(word)
+                emulator.inject_fault(word)
             else:
                 answer = f"'{word}': one of {', '.join(emulator.faults)}, report, quit"
             print(answer, flush=True)

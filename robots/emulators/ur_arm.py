@@ -46,7 +46,7 @@ class SimulatedArm:
         """Whether a motion with an end, `move` or `brake`, is still under way."""
         return self._busy
 
-    def servo(self, target: Joints, lookahead: float) -> None:
+    def servo_joints(self, target: Joints, lookahead: float) -> None:
         """Follow a target [rad] that moves; `lookahead` is the time constant [s]."""
 
         def wish(_period: float) -> Joints:
@@ -56,7 +56,7 @@ class SimulatedArm:
 
         self.target, self._wish, self._acceleration, self._busy = target, wish, self._hardest, False
 
-    def speed(self, velocities: Joints, acceleration: float, seconds: float) -> None:
+    def speed_joints(self, velocities: Joints, acceleration: float, seconds: float) -> None:
         """Turn at given speeds [rad/s], reached with `acceleration` [rad/s^2]; 0 s: for ever."""
         left = seconds if seconds > 0 else inf
 
@@ -68,7 +68,7 @@ class SimulatedArm:
         self._wish, self._busy = wish, False
         self._acceleration = np.minimum(acceleration, self._hardest)
 
-    def move(self, target: Joints, speed: float, acceleration: float) -> None:
+    def move_joints(self, target: Joints, speed: float, acceleration: float) -> None:
         """Go to a target [rad] and stop there, all joints together; bounds of the leading one."""
         acceleration = min(acceleration, float(self._hardest.min()))
 
@@ -109,18 +109,18 @@ class SimulatedArm:
         self.velocities = np.clip(speeds, -self.fastest, self.fastest)
         self.positions = self.positions + self.velocities * period
 
-    def moments(self) -> Joints:
+    def compute_moments(self) -> Joints:
         """Return the (J,) torques that hold the weight at the tool [Nm]."""
-        return np.asarray(self._kinematics.jacobian(self.positions)[2] * WEIGHT)
+        return np.asarray(self._kinematics.compute_jacobian(self.positions)[2] * WEIGHT)
 
-    def tool_pose(self) -> Joints:
+    def compute_tool_pose(self) -> Joints:
         """Return x y z [m] and the rotation vector [rad] of the tool in the base frame, (6,)."""
-        pose = self._kinematics.tool(self.positions)
+        pose = self._kinematics.compute_tool_pose(self.positions)
         return np.concatenate([pose[:3, 3], _rotation_vector(pose[:3, :3])])
 
-    def tool_speed(self) -> Joints:
+    def compute_tool_speed(self) -> Joints:
         """Return the tool's linear [m/s] and angular [rad/s] velocity in the base frame, (6,)."""
-        return np.asarray(self._kinematics.jacobian(self.positions) @ self.velocities)
+        return np.asarray(self._kinematics.compute_jacobian(self.positions) @ self.velocities)
 
     def _rest(self, _period: float) -> Joints:
         return np.zeros_like(self.velocities)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from robots.emulators.ur_arm import SimulatedArm
-from robots.emulators.ur_script import ControlScript, Registers, control_script
+from robots.emulators.ur_script import ControlScript, UrRegisters, parse_control_script
 from robots.model import ArmModel
 
 PERIOD = 0.002  # of the controller [s]
@@ -19,7 +19,7 @@ EMERGENCY_DECELERATION = 10.0  # [rad/s^2]
 SERIAL = "20225500001"
 
 
-class Mode(IntEnum):
+class RobotMode(IntEnum):
     """Robot modes."""
 
     POWER_OFF = 3
@@ -27,7 +27,7 @@ class Mode(IntEnum):
     RUNNING = 7
 
 
-class Safety(IntEnum):
+class SafetyMode(IntEnum):
     """Safety modes."""
 
     NORMAL = 1
@@ -35,7 +35,7 @@ class Safety(IntEnum):
     ROBOT_EMERGENCY_STOP = 7
 
 
-class Runtime(IntEnum):
+class RuntimeState(IntEnum):
     """States of the program."""
 
     STOPPED = 1
@@ -43,7 +43,7 @@ class Runtime(IntEnum):
     PAUSED = 4
 
 
-class Controller:
+class UrController:
     """One controller; a step is one period.
 
     Args:
@@ -67,9 +67,13 @@ class Controller:
         self.model = model
         self.version = version
         self.arm = SimulatedArm(model)
-        self.registers = Registers()
+        self.registers = UrRegisters()
         self.clock = 0.0
-        self.mode, self.safety, self.runtime = Mode.RUNNING, Safety.NORMAL, Runtime.STOPPED
+        self.mode, self.safety, self.runtime = (
+            RobotMode.RUNNING,
+            SafetyMode.NORMAL,
+            RuntimeState.STOPPED,
+        )
         self.remote = True
         self.record: deque[tuple[float, list[float], list[float]]] = deque(maxlen=60_000)
         self.commands: deque[tuple[float, int]] = deque(maxlen=60_000)
@@ -83,28 +87,28 @@ class Controller:
     def step(self) -> None:
         """Let one period pass."""
         self.clock += PERIOD
-        if self.runtime == Runtime.PLAYING and self._script is not None:
+        if self.runtime == RuntimeState.PLAYING and self._script is not None:
             late = self._watchdog > 0 and self.clock - self._written_at > 1 / self._watchdog
             if late or not self._script.step():
                 self.stop_program()
         self.arm.step(PERIOD)
         self.record.append((self.clock, self.arm.target.tolist(), self.arm.positions.tolist()))
 
-    def written(self, name: str) -> None:
+    def note_input_written(self, name: str) -> None:
         """Take note that a client wrote an input of this name; feeds the watchdog."""
         if self._script is not None and name == f"input_int_register_{self._script.offset}":
             self._written_at = self.clock
 
-    def load(self, text: str) -> None:
+    def load_program(self, text: str) -> None:
         """Run a program received on a script port; any program ends the one before.
 
         Only ur_rtde's control script does anything; other programs end at once.
         """
-        if not self.remote or self.mode != Mode.RUNNING or self.safety != Safety.NORMAL:
+        if not self.remote or self.mode != RobotMode.RUNNING or self.safety != SafetyMode.NORMAL:
             return
         self.stop_program()
         self.scripts.append(text)
-        offset = control_script(text)
+        offset = parse_control_script(text)
         if offset is not None:
             self._script = ControlScript(
                 self.registers,
@@ -114,39 +118,39 @@ class Controller:
                 protect=self.protective_stop,
                 tell=lambda number: self.commands.append((self.clock, number)),
             )
-            self.runtime = Runtime.PLAYING
+            self.runtime = RuntimeState.PLAYING
 
     def stop_program(self) -> None:
         """End the program; the arm comes to rest."""
-        if self.runtime != Runtime.STOPPED:
-            self.runtime, self._script, self._watchdog = Runtime.STOPPED, None, 0.0
+        if self.runtime != RuntimeState.STOPPED:
+            self.runtime, self._script, self._watchdog = RuntimeState.STOPPED, None, 0.0
             self.arm.brake(EMERGENCY_DECELERATION)
 
     def protective_stop(self) -> None:
         """Stop the arm as a collision would; the program pauses."""
-        if self.mode == Mode.RUNNING and self.safety == Safety.NORMAL:
-            self.safety, self._stopped_at = Safety.PROTECTIVE_STOP, self.clock
-            if self.runtime == Runtime.PLAYING:
-                self.runtime = Runtime.PAUSED
+        if self.mode == RobotMode.RUNNING and self.safety == SafetyMode.NORMAL:
+            self.safety, self._stopped_at = SafetyMode.PROTECTIVE_STOP, self.clock
+            if self.runtime == RuntimeState.PLAYING:
+                self.runtime = RuntimeState.PAUSED
             self.arm.brake(EMERGENCY_DECELERATION)
 
     def emergency_stop(self) -> None:
         """Press the emergency stop button: program and power end."""
         self.power_off()
-        self.safety = Safety.ROBOT_EMERGENCY_STOP
+        self.safety = SafetyMode.ROBOT_EMERGENCY_STOP
 
-    def release(self) -> None:
+    def release_emergency_stop(self) -> None:
         """Pull the emergency stop button out again; power stays off."""
-        if self.safety == Safety.ROBOT_EMERGENCY_STOP:
-            self.safety = Safety.NORMAL
+        if self.safety == SafetyMode.ROBOT_EMERGENCY_STOP:
+            self.safety = SafetyMode.NORMAL
 
     def power_off(self) -> None:
         """Cut the power; the brakes hold the arm."""
         self.stop_program()
-        self.mode = Mode.POWER_OFF
+        self.mode = RobotMode.POWER_OFF
         self.arm.halt()
 
-    def dashboard(self, command: str) -> str:
+    def answer_dashboard(self, command: str) -> str:
         """Answer one line of the dashboard server."""
         asked = " ".join(command.split()).lower()
         if asked.startswith("popup "):
@@ -165,13 +169,13 @@ class Controller:
         self._watchdog, self._written_at = rate, self.clock
 
     def _power_on(self) -> str:
-        if self.safety == Safety.NORMAL and self.mode == Mode.POWER_OFF:
-            self.mode = Mode.IDLE
+        if self.safety == SafetyMode.NORMAL and self.mode == RobotMode.POWER_OFF:
+            self.mode = RobotMode.IDLE
         return "Powering on"
 
     def _brake_release(self) -> str:
-        if self.safety == Safety.NORMAL:
-            self.mode = Mode.RUNNING
+        if self.safety == SafetyMode.NORMAL:
+            self.mode = RobotMode.RUNNING
         return "Brake releasing"
 
     def _power_off(self) -> str:
@@ -179,15 +183,15 @@ class Controller:
         return "Powering off"
 
     def _play(self) -> str:
-        if self.runtime != Runtime.PAUSED or self.safety != Safety.NORMAL:
+        if self.runtime != RuntimeState.PAUSED or self.safety != SafetyMode.NORMAL:
             return "Failed to execute: play"
-        self.runtime = Runtime.PLAYING
+        self.runtime = RuntimeState.PLAYING
         return "Starting program"
 
     def _pause(self) -> str:
-        if self.runtime != Runtime.PLAYING:
+        if self.runtime != RuntimeState.PLAYING:
             return "Failed to execute: pause"
-        self.runtime = Runtime.PAUSED
+        self.runtime = RuntimeState.PAUSED
         self.arm.brake(EMERGENCY_DECELERATION)
         return "Pausing program"
 
@@ -197,21 +201,21 @@ class Controller:
         return "Stopped"
 
     def _unlock(self) -> str:
-        if self.safety != Safety.PROTECTIVE_STOP:
+        if self.safety != SafetyMode.PROTECTIVE_STOP:
             return "Protective stop releasing"
         if self.clock - self._stopped_at < self._unlock_after:
             return (
                 "Cannot unlock protective stop until 5s after occurrence. Always inspect cause of "
                 "protective stop before unlocking"
             )
-        self.safety = Safety.NORMAL
+        self.safety = SafetyMode.NORMAL
         return "Protective stop releasing"
 
-    _questions: dict[str, Callable[[Controller], str]] = {
+    _questions: dict[str, Callable[[UrController], str]] = {
         "robotmode": lambda c: f"Robotmode: {c.mode.name}",
         "safetystatus": lambda c: f"Safetystatus: {c.safety.name}",
         "safetymode": lambda c: f"Safetymode: {c.safety.name}",
-        "running": lambda c: f"Program running: {str(c.runtime == Runtime.PLAYING).lower()}",
+        "running": lambda c: f"Program running: {str(c.runtime == RuntimeState.PLAYING).lower()}",
         "programstate": lambda c: f"{c.runtime.name} rtde_control",
         "get loaded program": lambda _c: "No program loaded",
         "isprogramsaved": lambda _c: "true rtde_control",
@@ -222,7 +226,7 @@ class Controller:
         "close popup": lambda _c: "closing popup",
         "close safety popup": lambda _c: "closing safety popup",
     }
-    _orders: dict[str, Callable[[Controller], str]] = {
+    _orders: dict[str, Callable[[UrController], str]] = {
         "power on": _power_on,
         "power off": _power_off,
         "brake release": _brake_release,

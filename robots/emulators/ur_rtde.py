@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 from math import isfinite
 
-from robots.emulators.ur_controller import PERIOD, Controller, Mode, Runtime, Safety
+from robots.emulators.ur_controller import PERIOD, RobotMode, RuntimeState, SafetyMode, UrController
 from robots.emulators.ur_script import REGISTERS
 
 HEADER = struct.Struct(">HB")
@@ -34,27 +34,27 @@ FORMATS = {
 }
 
 Value = Iterable[float]
-Output = tuple[str, Callable[[Controller], Value]]
+Output = tuple[str, Callable[[UrController], Value]]
 
-SAFETY_BITS = {Safety.NORMAL: 1 << 0, Safety.PROTECTIVE_STOP: 1 << 2 | 1 << 10}
+SAFETY_BITS = {SafetyMode.NORMAL: 1 << 0, SafetyMode.PROTECTIVE_STOP: 1 << 2 | 1 << 10}
 EMERGENCY_BITS = 1 << 6 | 1 << 7 | 1 << 10
 JOINT_RUNNING, JOINT_POWER_OFF = 253, 239
 AMPERES_PER_NM = 0.1
 
 
-def _zeros(count: int) -> Callable[[Controller], Value]:
+def _zeros(count: int) -> Callable[[UrController], Value]:
     return lambda _c: (0,) * count
 
 
-def _robot_bits(c: Controller) -> Value:
-    return ((c.mode != Mode.POWER_OFF) | (c.runtime == Runtime.PLAYING) << 1,)
+def _robot_bits(c: UrController) -> Value:
+    return ((c.mode != RobotMode.POWER_OFF) | (c.runtime == RuntimeState.PLAYING) << 1,)
 
 
-def _int_out(index: int) -> Callable[[Controller], Value]:
+def _int_out(index: int) -> Callable[[UrController], Value]:
     return lambda c: (c.registers.int_out[index],)
 
 
-def _double_out(index: int) -> Callable[[Controller], Value]:
+def _double_out(index: int) -> Callable[[UrController], Value]:
     return lambda c: (c.registers.double_out[index],)
 
 
@@ -66,16 +66,17 @@ OUTPUTS: dict[str, Output] = {
     "actual_qd": ("VECTOR6D", lambda c: c.arm.velocities),
     **dict.fromkeys(
         ("target_current", "actual_current", "joint_control_output"),
-        ("VECTOR6D", lambda c: c.arm.moments() * AMPERES_PER_NM),
+        ("VECTOR6D", lambda c: c.arm.compute_moments() * AMPERES_PER_NM),
     ),
     **dict.fromkeys(
-        ("target_moment", "actual_current_as_torque"), ("VECTOR6D", lambda c: c.arm.moments())
+        ("target_moment", "actual_current_as_torque"),
+        ("VECTOR6D", lambda c: c.arm.compute_moments()),
     ),
     **dict.fromkeys(
-        ("actual_TCP_pose", "target_TCP_pose"), ("VECTOR6D", lambda c: c.arm.tool_pose())
+        ("actual_TCP_pose", "target_TCP_pose"), ("VECTOR6D", lambda c: c.arm.compute_tool_pose())
     ),
     **dict.fromkeys(
-        ("actual_TCP_speed", "target_TCP_speed"), ("VECTOR6D", lambda c: c.arm.tool_speed())
+        ("actual_TCP_speed", "target_TCP_speed"), ("VECTOR6D", lambda c: c.arm.compute_tool_speed())
     ),
     **dict.fromkeys(
         ("target_qdd", "actual_TCP_force", "ft_raw_wrench", "payload_inertia"),
@@ -107,7 +108,7 @@ OUTPUTS: dict[str, Output] = {
     "joint_temperatures": ("VECTOR6D", lambda _c: (30,) * 6),
     "joint_mode": (
         "VECTOR6INT32",
-        lambda c: (JOINT_RUNNING if c.mode == Mode.RUNNING else JOINT_POWER_OFF,) * 6,
+        lambda c: (JOINT_RUNNING if c.mode == RobotMode.RUNNING else JOINT_POWER_OFF,) * 6,
     ),
     "robot_mode": ("INT32", lambda c: (c.mode,)),
     "safety_mode": ("INT32", lambda c: (c.safety,)),
@@ -130,7 +131,7 @@ INPUTS: dict[str, str] = {
 }
 
 
-class Client:
+class RtdeConnection:
     """One connection.
 
     Args:
@@ -140,7 +141,10 @@ class Client:
     """
 
     def __init__(
-        self, controller: Controller, writer: asyncio.StreamWriter, owners: dict[str, Client]
+        self,
+        controller: UrController,
+        writer: asyncio.StreamWriter,
+        owners: dict[str, RtdeConnection],
     ) -> None:
         self._controller = controller
         self._writer = writer
@@ -159,7 +163,7 @@ class Client:
             ord("U"): self._take,
         }
 
-    async def serve(self, reader: asyncio.StreamReader) -> None:
+    async def serve_frames(self, reader: asyncio.StreamReader) -> None:
         """Answer frames until the client leaves or sends nonsense."""
         try:
             while True:
@@ -173,7 +177,7 @@ class Client:
             for name in [name for name, owner in self._owners.items() if owner is self]:
                 del self._owners[name]
 
-    def publish(self, steps: int) -> None:
+    def publish_data(self, steps: int) -> None:
         """Send a data package if one is due at this step of the controller."""
         if not self._started or steps % self._every or self._writer.is_closing():
             return
@@ -236,7 +240,7 @@ class Client:
                 registers.int_in[int(index)] = value
             elif bank == "input_double_register":
                 registers.double_in[int(index)] = value
-            self._controller.written(name)
+            self._controller.note_input_written(name)
 
 
 def _names(payload: bytes) -> list[str]:

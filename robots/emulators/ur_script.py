@@ -23,7 +23,7 @@ READY, DONE = 1, 2
 REGISTERS = 48
 
 
-class Command(IntEnum):
+class ScriptCommand(IntEnum):
     """Numbers of the commands that are emulated."""
 
     NONE = 0
@@ -43,12 +43,12 @@ class Command(IntEnum):
     STOP_SCRIPT = 255
 
 
-KNOWN = frozenset(int(command) for command in Command)
-CONTINUOUS = {Command.SPEEDJ, Command.SERVOJ, Command.GET_STEPTIME}
+KNOWN = frozenset(int(command) for command in ScriptCommand)
+CONTINUOUS = {ScriptCommand.SPEEDJ, ScriptCommand.SERVOJ, ScriptCommand.GET_STEPTIME}
 
 
 @dataclass
-class Registers:
+class UrRegisters:
     """The general purpose registers of a controller."""
 
     int_in: list[int] = field(default_factory=lambda: [0] * REGISTERS)
@@ -57,7 +57,7 @@ class Registers:
     double_out: list[float] = field(default_factory=lambda: [0.0] * REGISTERS)
 
 
-def control_script(text: str) -> int | None:
+def parse_control_script(text: str) -> int | None:
     """Return the register offset of ur_rtde's control script, None if it is another program."""
     found = re.search(r"reg_offset_int = # int register offset\n\s*(\d+)", text)
     return int(found.group(1)) if found and "def rtde_cmd()" in text else None
@@ -77,7 +77,7 @@ class ControlScript:
 
     def __init__(
         self,
-        registers: Registers,
+        registers: UrRegisters,
         arm: SimulatedArm,
         offset: int,
         *,
@@ -112,47 +112,52 @@ class ControlScript:
                 self._answer(DONE)
             return True
         number = self._registers.int_in[self.offset]
-        if number not in (self._last, Command.NONE):
+        if number not in (self._last, ScriptCommand.NONE):
             self._tell(number)
         self._last = number
-        if number == Command.STOP_SCRIPT or number not in KNOWN:
+        if number == ScriptCommand.STOP_SCRIPT or number not in KNOWN:
             return False
         if number in CONTINUOUS:
-            self._begin(Command(number))
+            self._begin(ScriptCommand(number))
             self._answer(READY)
-        elif number == Command.NONE:
+        elif number == ScriptCommand.NONE:
             self._executed = False
             self._answer(READY)
         elif not self._executed:
             self._executed = True
-            self._begin(Command(number))
+            self._begin(ScriptCommand(number))
             self._waiting = self._arm.busy and not self._asynchronous
             if not self._waiting:
                 self._answer(DONE)
         return True
 
-    def _begin(self, command: Command) -> None:
+    def _begin(self, command: ScriptCommand) -> None:
         """Start a command."""
         doubles = self._registers.double_in[self.offset :]
         joints = np.array(doubles[:6])
-        if command == Command.SERVOJ:
-            self._arm.servo(joints, lookahead=doubles[9])
-        elif command == Command.SPEEDJ:
-            self._arm.speed(joints, acceleration=doubles[6], seconds=doubles[7])
-        elif command == Command.MOVEJ:
-            self._arm.move(joints, speed=doubles[6], acceleration=doubles[7])
+        if command == ScriptCommand.SERVOJ:
+            self._arm.servo_joints(joints, lookahead=doubles[9])
+        elif command == ScriptCommand.SPEEDJ:
+            self._arm.speed_joints(joints, acceleration=doubles[6], seconds=doubles[7])
+        elif command == ScriptCommand.MOVEJ:
+            self._arm.move_joints(joints, speed=doubles[6], acceleration=doubles[7])
             self._asynchronous = self._registers.int_in[self.offset + 1] == 1
             if self._asynchronous:
                 self._progress(running=True)
-        elif command in (Command.SPEED_STOP, Command.SERVO_STOP, Command.STOPJ, Command.STOPL):
+        elif command in (
+            ScriptCommand.SPEED_STOP,
+            ScriptCommand.SERVO_STOP,
+            ScriptCommand.STOPJ,
+            ScriptCommand.STOPL,
+        ):
             # Tool decelerations [m/s^2] are taken for joint decelerations [rad/s^2] here.
             self._asynchronous = False
             self._arm.brake(doubles[0])
-        elif command == Command.SET_WATCHDOG:
+        elif command == ScriptCommand.SET_WATCHDOG:
             self._watch(doubles[0])
-        elif command == Command.PROTECTIVE_STOP:
+        elif command == ScriptCommand.PROTECTIVE_STOP:
             self._protect()
-        elif command == Command.GET_STEPTIME:
+        elif command == ScriptCommand.GET_STEPTIME:
             self._registers.double_out[self.offset] = 0.002
 
     def _answer(self, state: int) -> None:

@@ -8,21 +8,21 @@ from types import ModuleType
 
 import pytest
 
-from maps.compiled import digest
+from maps.compiled import hash_sources
 
 CALLER = """
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 from {middle} import twice
 
-@compiled()
+@cached_njit()
 def kernel(x):
     return twice(x) + 1
 """
 MIDDLE = """
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 from {helper} import FACTOR
 
-@compiled()
+@cached_njit()
 def twice(x):
     return FACTOR * x
 """
@@ -43,7 +43,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             file.write_text(f"FACTOR = {factor}\n")
         for name in names:
             sys.modules.pop(name, None)
-        digest.cache_clear()
+        hash_sources.cache_clear()
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         return __import__(caller)
 

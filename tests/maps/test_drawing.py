@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from maps.drawing import Canvas, Palette, draw_map, draw_truth, tile
-from maps.grid.frontiers import extract
+from maps.drawing import MapCanvas, MapPalette, draw_ground_truth, draw_map, tile_images
+from maps.grid.frontiers import extract_frontiers
 from maps.grid.occupancy import OccupancyMap
 from tests.box_world import BoxWorld, camera
 
-COLORS = Palette()
+COLORS = MapPalette()
 BOX = ((-4.0, -4.0), (4.0, 4.0))
 
 
@@ -19,7 +19,7 @@ def grid():
     room, result = BoxWorld((-3.02, 0, -2.02), (3.02, 2.6, 2.02)), OccupancyMap()
     for k in range(5):
         pose = camera(0, 0, k * np.pi / 6)
-        result.integrate(room.depth(pose, 128), pose, 90.0)
+        result.integrate_depth(room.depth(pose, 128), pose, 90.0)
     return result
 
 
@@ -37,7 +37,7 @@ def test_what_is_where(grid):
 
 
 def test_marks_are_drawn_at_their_places(grid):
-    frontiers = extract(grid.free, ~grid.explored, grid.cell_size, first=grid.first)
+    frontiers = extract_frontiers(grid.free, ~grid.explored, grid.cell_size, first=grid.first)
     image = draw_map(
         grid, size=(400, 400), box=BOX, path=[[0, 0, 0], [-2, 0, 0], [-2, 0, -1]],
         frontiers=frontiers, goal=[-1, 0, 1], agent=([-2, 0, -1.5], 0.0),
@@ -68,11 +68,11 @@ def test_fog_hides_the_unseen_floor():
     navigable[:, 50] = False
     seen = np.zeros_like(navigable)
     seen[:, 50:] = True
-    image = draw_truth(navigable, (0.0, 0.0), 0.05, seen=seen, size=(300, 300))
+    image = draw_ground_truth(navigable, (0.0, 0.0), 0.05, seen=seen, size=(300, 300))
     assert near(image[150, 75], COLORS.hidden)
     assert near(image[150, 225], COLORS.free)
     assert near(image[150, 151], COLORS.obstacle, 40)
-    wide = draw_truth(navigable, (0.0, 0.0), 0.05, size=(300, 600))
+    wide = draw_ground_truth(navigable, (0.0, 0.0), 0.05, size=(300, 600))
     assert near(wide[150, 75], COLORS.unknown)
     assert near(wide[150, 225], COLORS.free)
 
@@ -80,7 +80,7 @@ def test_fog_hides_the_unseen_floor():
 def test_shrinking_keeps_thin_walls_visible():
     navigable = np.ones((1000, 1000), bool)
     navigable[:, 500:502] = False
-    image = draw_truth(navigable, (0.0, 0.0), 0.05, size=(100, 100)).astype(int)
+    image = draw_ground_truth(navigable, (0.0, 0.0), 0.05, size=(100, 100)).astype(int)
     assert image[50, 49:52].min() < 250
 
 
@@ -88,11 +88,11 @@ def test_empty_map_and_bad_sizes():
     image = draw_map(OccupancyMap(), size=(64, 64))
     assert image.shape == (64, 64, 3)
     with pytest.raises(ValueError, match="at least 16"):
-        Canvas((0, 0), (1, 1), (8, 100))
+        MapCanvas((0, 0), (1, 1), (8, 100))
     with pytest.raises(ValueError, match="empty world box"):
-        Canvas((0, 0), (0, 1), (64, 64))
+        MapCanvas((0, 0), (0, 1), (64, 64))
     with pytest.raises(ValueError, match="equal"):
-        draw_truth(np.ones((3, 3), bool), (0, 0), 0.05, seen=np.ones((3, 4), bool))
-    assert tile([image, image], gap=4).shape == (64, 132, 3)
+        draw_ground_truth(np.ones((3, 3), bool), (0, 0), 0.05, seen=np.ones((3, 4), bool))
+    assert tile_images([image, image], gap=4).shape == (64, 132, 3)
     with pytest.raises(ValueError, match="equal heights"):
-        tile([])
+        tile_images([])

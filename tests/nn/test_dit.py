@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from embodied.nn.dit import DiT, NoisyTokens
-from embodied.nn.transformer import mask_bias
+from embodied.nn.transformer import build_mask_bias
 
 WIDTH = 32
 
@@ -20,7 +20,7 @@ def stack(layers: int = 3) -> DiT:
 
 def run(dit: DiT, x, time, context, present=None):
     present = torch.ones(context.shape[:2], dtype=torch.bool) if present is None else present
-    return dit(x, time, dit.remember(context), mask_bias(present))
+    return dit(x, time, dit.project_keys_values(context), build_mask_bias(present))
 
 
 def test_it_starts_as_the_identity() -> None:
@@ -59,7 +59,7 @@ def test_packed_steps_keep_their_order() -> None:
     values, time = torch.randn(2, 8, 3), torch.full((2,), 0.5)
     made = tokens.encode(values, time)
     assert made.shape == (2, 2, WIDTH)
-    assert tokens.read(made).shape == (2, 8, 3)
+    assert tokens.decode_values(made).shape == (2, 8, 3)
     later = values.clone()
     later[:, 5] += 1.0  # the sixth step lives in the second token
     changed = (tokens.encode(later, time) - made).abs().amax(dim=-1)

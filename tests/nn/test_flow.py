@@ -22,14 +22,14 @@ def test_times_follow_the_shifted_beta_distribution() -> None:
 
 def test_a_path_begins_at_the_noise_and_ends_at_the_data() -> None:
     noise, data = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
-    assert torch.equal(flow.interpolate(noise, data, torch.zeros(3)), noise)
-    assert torch.allclose(flow.interpolate(noise, data, torch.ones(3)), data)
-    quarter = flow.interpolate(noise, data, torch.full((3,), 0.25))
-    assert torch.allclose(quarter, noise + 0.25 * flow.velocity(noise, data))
+    assert torch.equal(flow.interpolate_path(noise, data, torch.zeros(3)), noise)
+    assert torch.allclose(flow.interpolate_path(noise, data, torch.ones(3)), data)
+    quarter = flow.interpolate_path(noise, data, torch.full((3,), 0.25))
+    assert torch.allclose(quarter, noise + 0.25 * flow.compute_velocity(noise, data))
 
 
 def test_each_row_has_its_own_time() -> None:
-    path = flow.interpolate(torch.zeros(3, 2), torch.ones(3, 2), torch.tensor([0.0, 0.5, 1.0]))
+    path = flow.interpolate_path(torch.zeros(3, 2), torch.ones(3, 2), torch.tensor([0.0, 0.5, 1.0]))
     assert path[:, 0].tolist() == [0.0, 0.5, 1.0]
 
 
@@ -37,15 +37,17 @@ def test_each_row_has_its_own_time() -> None:
 def test_integration_of_straight_paths_is_exact_in_any_number_of_steps(steps: int) -> None:
     noise = {"a": torch.randn(5, 3, 2), "b": torch.randn(5, 1)}
     data = {"a": torch.randn(5, 3, 2), "b": torch.randn(5, 1)}
-    end = flow.integrate(
-        lambda x, t: {name: flow.velocity(noise[name], data[name]) for name in x}, noise, steps
+    end = flow.integrate_velocity(
+        lambda x, t: {name: flow.compute_velocity(noise[name], data[name]) for name in x},
+        noise,
+        steps,
     )
     assert all(torch.allclose(end[name], data[name], atol=1e-5) for name in data)
 
 
 def test_integration_is_eulers_method() -> None:
     # x' = t from 0: Euler with 4 steps sums t / 4 at t = 0, 1/4, 1/2, 3/4.
-    end = flow.integrate(lambda x, t: {"x": t[:, None]}, {"x": torch.zeros(2, 1)}, 4)
+    end = flow.integrate_velocity(lambda x, t: {"x": t[:, None]}, {"x": torch.zeros(2, 1)}, 4)
     assert end["x"].tolist() == [[0.375], [0.375]]
 
 
@@ -60,7 +62,7 @@ def test_the_ideal_field_carries_noise_to_the_distribution_of_the_data() -> None
         return {"x": mean + gain * (state["x"] - t * mean)}
 
     noise = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1))
-    end = flow.integrate(field, {"x": noise}, 200)["x"]
+    end = flow.integrate_velocity(field, {"x": noise}, 200)["x"]
     assert end.mean().item() == pytest.approx(mean, abs=0.02)
     assert end.std().item() == pytest.approx(deviation, abs=0.02)
 

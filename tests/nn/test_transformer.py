@@ -10,7 +10,7 @@ from embodied.nn.transformer import (
     PostNormLayer,
     PreNormLayer,
     SelfAttention,
-    mask_bias,
+    build_mask_bias,
 )
 
 PRESENT = torch.tensor([[True, True, True, False, False], [True] * 5])
@@ -48,7 +48,7 @@ def test_layers_are_torchs(kind: type[PostNormLayer]) -> None:
     copied(ours, theirs)
     x = torch.randn(2, 5, 16)
     expected = theirs(x, src_key_padding_mask=~PRESENT)
-    torch.testing.assert_close(ours(x, mask_bias(PRESENT))[PRESENT], expected[PRESENT])
+    torch.testing.assert_close(ours(x, build_mask_bias(PRESENT))[PRESENT], expected[PRESENT])
 
 
 def test_cross_attention_is_torchs() -> None:
@@ -60,7 +60,9 @@ def test_cross_attention_is_torchs() -> None:
         theirs.out_proj.load_state_dict(ours.output.state_dict())
     x, memory = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
     expected, _ = theirs(x, memory, memory, key_padding_mask=~PRESENT)
-    torch.testing.assert_close(ours(x, ours.remember(memory), mask_bias(PRESENT)), expected)
+    torch.testing.assert_close(
+        ours(x, ours.project_keys_values(memory), build_mask_bias(PRESENT)), expected
+    )
 
 
 def test_a_bias_between_pairs_is_added_to_the_scores() -> None:
@@ -84,7 +86,9 @@ def test_no_mask_is_one_that_hides_nothing() -> None:
 def test_nothing_but_padding_stays_finite() -> None:
     layer = SelfAttention(8, 2)
     assert (
-        layer(torch.randn(1, 3, 8), mask_bias(torch.zeros(1, 3, dtype=torch.bool))).isfinite().all()
+        layer(torch.randn(1, 3, 8), build_mask_bias(torch.zeros(1, 3, dtype=torch.bool)))
+        .isfinite()
+        .all()
     )
 
 
@@ -92,11 +96,11 @@ def test_the_text_side_shares_the_cross_attention() -> None:
     torch.manual_seed(0)
     layer = CrossLayer(8, 2, 12, words=True)
     text, tokens = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
-    there = mask_bias(torch.ones(2, 3, dtype=torch.bool))
-    out = layer.read(text, mask_bias(PRESENT), tokens, there)
+    there = build_mask_bias(torch.ones(2, 3, dtype=torch.bool))
+    out = layer.update_text(text, build_mask_bias(PRESENT), tokens, there)
     assert out.shape == text.shape
     out.sum().backward()
     assert layer.cross.query.weight.grad is not None
     assert layer.own.feed[0].weight.grad is None  # the vision side is not used
     with pytest.raises(RuntimeError, match="words=False"):
-        CrossLayer(8, 2, 12).read(text, mask_bias(PRESENT), tokens, there)
+        CrossLayer(8, 2, 12).update_text(text, build_mask_bias(PRESENT), tokens, there)

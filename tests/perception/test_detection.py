@@ -8,14 +8,14 @@ import torch
 
 from embodied.categories import SOS_INDEX
 from embodied.errors import ConfigError, SensorError
-from embodied.perception.detection import Detections, Detector, true_detections
+from embodied.perception.detection import Detections, Detector, detect_ground_truth
 from embodied.perception.panorama import (
-    label_row,
-    percept_from_panorama,
-    percept_from_views,
-    same_objects,
+    find_canvas_row,
+    group_detections,
+    observation_from_panorama,
+    observation_from_views,
 )
-from maps.panorama.views import IMAGE_HEIGHT, IMAGE_WIDTH, angle_pixels, view_angles
+from maps.panorama.views import IMAGE_HEIGHT, IMAGE_WIDTH, angles_to_pixels, compute_view_angles
 from tests.perception.tiny_models import save_contrastive, save_grounding_dino, save_owlv2
 
 LABELS = ["red chair", "table"]
@@ -138,34 +138,34 @@ def test_true_detections_are_the_boxes_of_instances() -> None:
     instance[0, 10:15, :4] = 7
     instance[0, 0, 0] = 9  # too small
     names = {3: "chair", 7: "sofa", 9: "cup"}
-    flat = true_detections(instance, names)[0]
+    flat = detect_ground_truth(instance, names)[0]
     assert flat.labels == ("chair", "sofa")
     assert flat.boxes.tolist() == [[5, 2, 15, 8], [0, 10, 40, 15]]
-    ring = true_detections(instance, names, panorama=True)[0]
+    ring = detect_ground_truth(instance, names, panorama=True)[0]
     assert ring.boxes.tolist() == [[5, 2, 15, 8], [36, 10, 44, 15]]
     assert ring.scores.tolist() == [1.0, 1.0]
-    assert len(true_detections(instance, ["", "", "", "chair"], min_pixels=61)[0]) == 0
+    assert len(detect_ground_truth(instance, ["", "", "", "chair"], min_pixels=61)[0]) == 0
 
 
 _EMPTY = (np.zeros((0, 4), np.float32), (), np.zeros(0, np.float32))
 
 
 def test_labels_find_their_row() -> None:
-    assert label_row("chest of drawers") == SOS_INDEX["chest_of_drawers"]
-    assert label_row("potted plant") == SOS_INDEX["plant"]
-    assert label_row("red armchair") == SOS_INDEX["chair"]
-    assert label_row("wall") == -1
+    assert find_canvas_row("chest of drawers") == SOS_INDEX["chest_of_drawers"]
+    assert find_canvas_row("potted plant") == SOS_INDEX["plant"]
+    assert find_canvas_row("red armchair") == SOS_INDEX["chair"]
+    assert find_canvas_row("wall") == -1
 
 
 def _views_of(things: dict[str, tuple[float, float, float]]) -> list[Detections]:
     """Draw round things (heading, elevation, angular radius) into the 36 views as boxes."""
     turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     found = []
-    for view, (_, tilt) in enumerate(view_angles()):
+    for view, (_, tilt) in enumerate(compute_view_angles()):
         boxes, labels = [], []
         for label, (heading, elevation, radius) in things.items():
             at = heading + radius * np.cos(turn) / np.cos(elevation)
-            x, y = angle_pixels(view, at, elevation + radius * np.sin(turn))
+            x, y = angles_to_pixels(view, at, elevation + radius * np.sin(turn))
             if not np.isfinite(x).all():
                 continue
             left, right = np.clip([x.min(), x.max()], 0, IMAGE_WIDTH)
@@ -182,7 +182,7 @@ def test_one_object_seen_in_many_views_is_one_object() -> None:
     things = {"sofa": (0.05, -0.2, 0.15), "potted plant": (2.5, 0.1, 0.1)}
     found = _views_of(things)
     assert sum(len(f) for f in found) > 8  # each in several views
-    percept = percept_from_views(found, first=10)
+    percept = observation_from_views(found, first_id=10)
     assert sorted(percept.names) == ["potted plant", "sofa"]
     assert percept.objects.tolist() == [10, 11]
     for name, box, row in zip(percept.names, percept.boxes, percept.categories, strict=True):
@@ -200,14 +200,14 @@ def test_one_object_seen_in_many_views_is_one_object() -> None:
 def test_two_chairs_side_by_side_stay_two() -> None:
     found = _views_of({"chair": (1.0, -0.2, 0.1), "chair ": (1.5, -0.2, 0.1)})
     found = [Detections(f.boxes, tuple(n.strip() for n in f.labels), f.scores) for f in found]
-    percept = percept_from_views(found)
+    percept = observation_from_views(found)
     assert percept.names == ("chair", "chair")
     assert sorted(np.round(percept.boxes[:, 0], 1).tolist()) == [1.0, 1.5]
 
 
 def test_boxes_of_one_view_never_join() -> None:
     angles = np.array([[0.0, 0.0, 0.2, 0.2], [0.01, 0.0, 0.2, 0.2], [0.0, 0.0, 0.2, 0.2]])
-    owner = same_objects(["lamp"] * 3, np.array([4, 4, 5]), angles, np.array([0.9, 0.8, 0.7]))
+    owner = group_detections(["lamp"] * 3, np.array([4, 4, 5]), angles, np.array([0.9, 0.8, 0.7]))
     assert owner[0] != owner[1]
     assert owner[2] == owner[0]
 
@@ -215,14 +215,14 @@ def test_boxes_of_one_view_never_join() -> None:
 def test_a_panorama_puts_boxes_where_they_are() -> None:
     boxes = np.array([[44, 20, 52, 28], [92, 24, 100, 32]], np.float32)  # ahead; across the edge
     found = Detections(boxes, ("chair", "sofa"), np.ones(2, np.float32))
-    percept = percept_from_panorama(found, (48, 96), heading=np.pi / 2)
+    percept = observation_from_panorama(found, (48, 96), heading=np.pi / 2)
     np.testing.assert_allclose(percept.boxes[0], [np.pi / 2, 0, np.pi / 6, np.pi / 6], atol=1e-5)
     np.testing.assert_allclose(percept.boxes[1, :2], [3 * np.pi / 2, -np.pi / 12], atol=1e-5)
     assert percept.canvas[SOS_INDEX["chair"]][:, 24].any()
     assert percept.canvas[SOS_INDEX["sofa"]][:, 72].any()
-    nothing = percept_from_panorama(Detections(*_EMPTY), (48, 96))
+    nothing = observation_from_panorama(Detections(*_EMPTY), (48, 96))
     assert not nothing.canvas.any()
     with pytest.raises(SensorError, match="twice as wide"):
-        percept_from_panorama(found, (48, 64))
+        observation_from_panorama(found, (48, 64))
     with pytest.raises(SensorError, match="give 36"):
-        percept_from_views([found])
+        observation_from_views([found])

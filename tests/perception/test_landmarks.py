@@ -11,7 +11,7 @@ import pytest
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import ConfigError
-from embodied.perception.landmarks import find_landmarks, target_landmark
+from embodied.perception.landmarks import find_landmarks, find_target_landmark
 
 
 def names(text: str) -> list[tuple[str, str]]:
@@ -47,12 +47,12 @@ def test_the_longest_name_wins(text: str, expected: list[tuple[str, str]]) -> No
 )
 def test_the_target_is_what_the_last_action_is_about(text: str, target: str) -> None:
     marks = find_landmarks(text)
-    assert marks[target_landmark(text)].word == target
-    assert target_landmark(text, marks) == target_landmark(text)
+    assert marks[find_target_landmark(text)].word == target
+    assert find_target_landmark(text, marks) == find_target_landmark(text)
 
 
 def test_without_objects_there_is_no_target() -> None:
-    assert target_landmark("go upstairs") == -1
+    assert find_target_landmark("go upstairs") == -1
 
 
 def test_extra_phrases_win_over_the_table() -> None:
@@ -86,7 +86,7 @@ def test_reverie_instructions_name_their_target(shared_data: object) -> None:
             if row >= 0:
                 named += 1
                 found += bool(marks)
-                right += bool(marks) and marks[target_landmark(text, marks)].row == row
+                right += bool(marks) and marks[find_target_landmark(text, marks)].row == row
     assert total == 3433
     assert nothing / total == pytest.approx(0.093, abs=0.002)
     assert found / named == pytest.approx(0.989, abs=0.002)

@@ -9,7 +9,7 @@ import torch
 
 from embodied.categories import MPCAT40, VOID
 from embodied.errors import CheckpointError, SensorError
-from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, prepare
+from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, prepare_images
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_other_resolutions_are_sampled(segmenter: Segmenter) -> None:
 def test_geometry_enters_as_height_and_distance() -> None:
     depth = torch.full((1, *STRIP), 2.0)
     depth[0, 0, 0] = 0
-    planes = prepare(torch.zeros((1, *STRIP, 3), dtype=torch.uint8), depth)[0]
+    planes = prepare_images(torch.zeros((1, *STRIP, 3), dtype=torch.uint8), depth)[0]
     top = np.pi / 3 * (1 - 1 / STRIP[0])
     assert planes.shape == (8, *STRIP)
     assert planes[5, 0, 1].item() == pytest.approx(2 * np.sin(top), abs=1e-5)  # above the camera
@@ -103,6 +103,6 @@ def test_the_best_class_is_that_of_the_full_logits(segmenter: Segmenter) -> None
     rgb, depth = _images(2, *STRIP)
     segmenter.network.eval()
     with torch.inference_mode():
-        logits = segmenter.network(prepare(torch.from_numpy(rgb), torch.from_numpy(depth)))
+        logits = segmenter.network(prepare_images(torch.from_numpy(rgb), torch.from_numpy(depth)))
     assert logits.shape == (2, len(MPCAT40), *STRIP)
     assert (segmenter.segment(rgb, depth) == logits.argmax(dim=1).numpy()).mean() > 0.9999

@@ -14,7 +14,14 @@ from hypothesis.extra.numpy import arrays
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import ConfigError
-from embodied.perception.sos import SCALES, References, cosine, s_nav, sector, spectrum
+from embodied.perception.sos import (
+    SCALES,
+    ReferenceSpectra,
+    compute_s_nav,
+    compute_spectrum,
+    cosine_similarity,
+    crop_sector,
+)
 from maps.panorama.canvas import boxes_to_canvas
 
 MASKS = arrays(bool, (3, 8, 12), elements=st.booleans(), fill=st.just(False))
@@ -41,7 +48,7 @@ def plain_spectrum(canvas: np.ndarray, scale: str) -> np.ndarray:
 @settings(max_examples=15, deadline=None)
 @given(canvas=MASKS, scale=st.sampled_from(SCALES))
 def test_it_is_the_definition(canvas: np.ndarray, scale: str) -> None:
-    found = spectrum(torch.from_numpy(canvas), scale).numpy()
+    found = compute_spectrum(torch.from_numpy(canvas), scale).numpy()
     assert found.shape == (3, 7)
     assert found == pytest.approx(plain_spectrum(canvas, scale), abs=1e-4)
 
@@ -49,8 +56,8 @@ def test_it_is_the_definition(canvas: np.ndarray, scale: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(canvas=MASKS, turn=st.integers(0, 11), scale=st.sampled_from(SCALES))
 def test_turning_around_changes_nothing(canvas: np.ndarray, turn: int, scale: str) -> None:
-    still = spectrum(torch.from_numpy(canvas), scale)
-    turned = spectrum(torch.from_numpy(np.roll(canvas, turn, axis=-1)), scale)
+    still = compute_spectrum(torch.from_numpy(canvas), scale)
+    turned = compute_spectrum(torch.from_numpy(np.roll(canvas, turn, axis=-1)), scale)
     assert turned.numpy() == pytest.approx(still.numpy(), abs=1e-4)
 
 
@@ -75,7 +82,7 @@ def test_a_box_has_the_lobes_of_its_width(high: int, wide: int, top: int, left: 
     mask[0, top : top + high, [(left + i) % 96 for i in range(wide)]] = True
     across = dirichlet(wide, 96, np.arange(49))
     down = dirichlet(high, 32, np.arange(32)).mean()
-    assert spectrum(mask)[0].numpy() == pytest.approx(across * down, rel=1e-4, abs=1e-3)
+    assert compute_spectrum(mask)[0].numpy() == pytest.approx(across * down, rel=1e-4, abs=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
@@ -83,49 +90,49 @@ def test_batches_types_and_odd_sizes_agree(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     canvas = torch.rand(4, 5, 7, 9) < 0.2
     canvas[1] = False
-    batch = spectrum(canvas.to(dtype))
+    batch = compute_spectrum(canvas.to(dtype))
     assert batch.shape == (4, 5, 5)
-    assert torch.allclose(batch, torch.stack([spectrum(one) for one in canvas]), atol=1e-5)
+    assert torch.allclose(batch, torch.stack([compute_spectrum(one) for one in canvas]), atol=1e-5)
     assert not batch[1].any()
-    assert spectrum(canvas[:0]).shape == (0, 5, 5)
+    assert compute_spectrum(canvas[:0]).shape == (0, 5, 5)
 
 
 def test_long_batches_are_whole() -> None:
     canvas = torch.rand(40, 33, 8, 8) < 0.1
     dense = torch.fft.rfft2(canvas.float()).abs().mean(dim=-2)
-    assert torch.allclose(spectrum(canvas), dense, atol=1e-5)
+    assert torch.allclose(compute_spectrum(canvas), dense, atol=1e-5)
 
 
 def test_rows_of_unit_length_forget_the_area() -> None:
     canvas = torch.from_numpy(boxes_to_canvas([1, 2], [[1, 0, 1, 1], [3, 0, 0.2, 0.2]], 4))
-    norms = spectrum(canvas, row_l2=True).norm(dim=-1)
+    norms = compute_spectrum(canvas, row_l2=True).norm(dim=-1)
     assert norms.tolist() == pytest.approx([0, 1, 1, 0], abs=1e-6)
 
 
 def test_an_unknown_scale_is_named() -> None:
     with pytest.raises(ConfigError, match="log1p"):
-        spectrum(torch.zeros(1, 2, 2), "log")  # type: ignore[arg-type]
+        compute_spectrum(torch.zeros(1, 2, 2), "log")  # type: ignore[arg-type]
 
 
 def test_a_sector_keeps_what_lies_in_its_direction() -> None:
     boxes = [[0.1, 0, 0.2, 0.2], [np.pi, 0, 0.2, 0.2]]
     canvas = torch.from_numpy(boxes_to_canvas([0, 1], boxes, 3))
-    north = sector(canvas, 0.0)
+    north = crop_sector(canvas, 0.0)
     assert torch.equal(north[0], canvas[0])
     assert not north[1].any()
     assert north.dtype == torch.bool
-    both = sector(torch.stack([canvas, canvas]), torch.tensor([-2 * np.pi, 3.2]))
+    both = crop_sector(torch.stack([canvas, canvas]), torch.tensor([-2 * np.pi, 3.2]))
     assert torch.equal(both[0], north)
     assert torch.equal(both[1][1], canvas[1])
     assert not both[1][0].any()
     full = torch.ones(1, 4, 96, dtype=torch.bool)
-    assert sector(full, 1.0).sum() == 4 * 24
+    assert crop_sector(full, 1.0).sum() == 4 * 24
 
 
 def test_a_sector_turned_with_the_panorama_is_the_same_sector() -> None:
     canvas = torch.rand(4, 8, 96) < 0.3
-    turned = sector(canvas.roll(24, dims=-1), 0.5 + np.pi / 2)
-    assert torch.equal(turned, sector(canvas, 0.5).roll(24, dims=-1))
+    turned = crop_sector(canvas.roll(24, dims=-1), 0.5 + np.pi / 2)
+    assert torch.equal(turned, crop_sector(canvas, 0.5).roll(24, dims=-1))
 
 
 # -- references ---
@@ -134,7 +141,7 @@ def test_a_sector_turned_with_the_panorama_is_the_same_sector() -> None:
 def test_a_word_is_the_spectrum_of_one_box_of_its_size() -> None:
     sizes = [(0.5, 0.5)] * len(SOS_CATEGORIES)
     sizes[2] = (np.radians(45), np.radians(15))
-    found = References(tuple(sizes)).reference([2, 0])
+    found = ReferenceSpectra(tuple(sizes)).compute_spectra([2, 0])
     assert found.shape == (2, len(SOS_CATEGORIES), 49)
     expected = dirichlet(12, 96, np.arange(49)) * dirichlet(4, 32, np.arange(32)).mean()
     assert found[0, 2].numpy() == pytest.approx(expected, rel=1e-4, abs=1e-3)
@@ -147,12 +154,12 @@ def test_references_fit_save_and_load(tmp_path: Path) -> None:
     boxes[:, 2] = np.linspace(0.1, 1.2, 12)
     boxes[:, 3] = 0.3
     categories = np.array([4] * 11 + [6])
-    fitted = References.fit(categories, boxes, scale="log1p")
+    fitted = ReferenceSpectra.fit(categories, boxes, scale="log1p")
     assert fitted.sizes[4] == pytest.approx((0.6, 0.3))
     assert fitted.sizes[6] == pytest.approx((np.radians(30),) * 2)
     assert fitted.scale == "log1p"
     fitted.save(tmp_path / "sizes.json")
-    again = References.load(tmp_path / "sizes.json", scale="log1p")
+    again = ReferenceSpectra.load(tmp_path / "sizes.json", scale="log1p")
     assert np.allclose(again.sizes, fitted.sizes, atol=1e-4)
 
 
@@ -169,12 +176,12 @@ def test_bad_reference_files_are_refused(tmp_path: Path, content: object, messag
     file = tmp_path / "sizes.json"
     file.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=message):
-        References.load(file)
+        ReferenceSpectra.load(file)
 
 
 def test_a_missing_reference_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json"):
-        References.load(tmp_path / "none.json")
+        ReferenceSpectra.load(tmp_path / "none.json")
 
 
 # -- scores ---
@@ -208,7 +215,7 @@ def test_s_nav_is_the_printed_equation(
 ) -> None:
     d, s = torch.from_numpy(words), torch.from_numpy(places)
     varied = np.ptp(words, axis=0).any() and np.ptp(places, axis=0).any()
-    score = s_nav(d, s)
+    score = compute_s_nav(d, s)
     if not varied:
         return
     assert score.branches == ["snav"]
@@ -217,32 +224,34 @@ def test_s_nav_is_the_printed_equation(
     rows, columns = list(range(len(words))), list(range(len(places)))
     order.shuffle(rows)  # type: ignore[attr-defined]
     order.shuffle(columns)  # type: ignore[attr-defined]
-    assert float(s_nav(d[rows], s[columns]).values) == pytest.approx(float(score.values), abs=1e-5)
+    assert float(compute_s_nav(d[rows], s[columns]).values) == pytest.approx(
+        float(score.values), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_a_one_to_one_match_of_different_things_scores_one(count: int) -> None:
-    words = References().reference(range(count))
-    assert float(s_nav(words, words).values) == pytest.approx(1.0, abs=1e-5)
+    words = ReferenceSpectra().compute_spectra(range(count))
+    assert float(compute_s_nav(words, words).values) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_places_that_match_nothing_lower_the_score_and_missing_words_too() -> None:
-    words = References().reference(range(4))
+    words = ReferenceSpectra().compute_spectra(range(4))
     extra = torch.cat([words, torch.zeros_like(words[:1])])
-    assert 0 < float(s_nav(words, extra).values) < 0.95
-    assert 0 < float(s_nav(words, words[:2]).values) < 0.95
+    assert 0 < float(compute_s_nav(words, extra).values) < 0.95
+    assert 0 < float(compute_s_nav(words, words[:2]).values) < 0.95
 
 
 def test_the_fallback_is_the_best_cosine_of_the_goal_word() -> None:
-    words = References().reference([0, 1])
+    words = ReferenceSpectra().compute_spectra([0, 1])
     places = torch.stack([words[0], words[0] + words[1], words[1] * 0])
-    one = s_nav(words[1:], places)
+    one = compute_s_nav(words[1:], places)
     assert one.branches == ["fallback"]
     assert float(one.values) == pytest.approx(np.sqrt(0.5), abs=1e-5)
-    single = s_nav(words, places[:1], goal=0)
+    single = compute_s_nav(words, places[:1], goal=0)
     assert single.branches == ["fallback"]
     assert float(single.values) == pytest.approx(1.0, abs=1e-5)
-    twice = s_nav(words[[1, 1]], places)
+    twice = compute_s_nav(words[[1, 1]], places)
     assert twice.branches == ["fallback"]
     assert float(twice.values) == pytest.approx(np.sqrt(0.5), abs=1e-5)
 
@@ -251,25 +260,25 @@ def test_trajectories_over_shared_places_score_as_each_alone() -> None:
     torch.manual_seed(1)
     words, places = torch.rand(3, 4, 5), torch.rand(6, 4, 5)
     paths = torch.tensor([[1, 1, 0, 0, 1, 0], [1, 0, 1, 1, 1, 1], [0, 0, 0, 1, 0, 0]]).bool()
-    together = s_nav(words, places, paths, goal=1)
-    alone = [s_nav(words, places[path], goal=1) for path in paths]
+    together = compute_s_nav(words, places, paths, goal=1)
+    alone = [compute_s_nav(words, places[path], goal=1) for path in paths]
     assert together.branches == ["snav", "snav", "fallback"]
     assert together.values.tolist() == pytest.approx([float(a.values) for a in alone], abs=1e-6)
 
 
 def test_seeing_nothing_scores_nothing() -> None:
-    words = References().reference([0, 1])
-    score = s_nav(words, torch.zeros(3, *words.shape[1:]))
+    words = ReferenceSpectra().compute_spectra([0, 1])
+    score = compute_s_nav(words, torch.zeros(3, *words.shape[1:]))
     assert float(score.values) == 0.0
-    assert not cosine(words, torch.zeros(2, *words.shape[1:])).any()
+    assert not cosine_similarity(words, torch.zeros(2, *words.shape[1:])).any()
 
 
 def test_no_word_or_no_place_is_an_error() -> None:
-    words = References().reference([0])
+    words = ReferenceSpectra().compute_spectra([0])
     with pytest.raises(ValueError, match="at least one"):
-        s_nav(words[:0], words)
+        compute_s_nav(words[:0], words)
     with pytest.raises(ValueError, match="at least one"):
-        s_nav(words, words, torch.zeros(1, 1, dtype=torch.bool))
+        compute_s_nav(words, words, torch.zeros(1, 1, dtype=torch.bool))
 
 
 def test_what_was_looked_for_is_found_among_other_places() -> None:
@@ -278,6 +287,8 @@ def test_what_was_looked_for_is_found_among_other_places() -> None:
     seen = np.stack(
         [boxes_to_canvas([k], [b], 33) for k, b in zip((sofa, bed), boxes, strict=True)]
     )
-    table = cosine(References().reference([bed, sofa]), spectrum(torch.from_numpy(seen)))
+    table = cosine_similarity(
+        ReferenceSpectra().compute_spectra([bed, sofa]), compute_spectrum(torch.from_numpy(seen))
+    )
     assert table.argmax(dim=1).tolist() == [1, 0]
     assert table.diagonal().max() < 1e-6

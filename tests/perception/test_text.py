@@ -92,7 +92,7 @@ def test_half_precision_is_close(models: Path) -> None:
 
 
 def test_the_small_encoder_reads_its_words_and_is_kept(tmp_path: Path) -> None:
-    vocabulary = Vocabulary.build(TEXTS)
+    vocabulary = Vocabulary.from_texts(TEXTS)
     encoder = TextEncoder.load("small", vocabulary=vocabulary)
     assert isinstance(encoder, SmallTextEncoder)
     found = encoder.encode(TEXTS)
@@ -118,7 +118,7 @@ def test_the_small_encoder_reads_its_words_and_is_kept(tmp_path: Path) -> None:
 
 
 def test_bad_texts_and_options_are_named(models: Path) -> None:
-    encoder = TextEncoder.load("small", vocabulary=Vocabulary.build(TEXTS))
+    encoder = TextEncoder.load("small", vocabulary=Vocabulary.from_texts(TEXTS))
     for bad in ([], ["a chair", "  "]):
         with pytest.raises(ConfigError, match="none of them empty"):
             encoder.encode(bad)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError, SensorError
-from embodied.perception.features import FeatureCache, image_digest
+from embodied.perception.features import FeatureCache, hash_image
 from embodied.perception.pretrained import WeightsError, find_weights
 from embodied.perception.vision import PretrainedVision, SmallVisionEncoder, VisionEncoder
 from tests.perception.tiny_models import PATCH, SIDE, WIDTH, save_vision
@@ -133,10 +133,10 @@ def test_the_cache_answers_without_the_model(
 def test_a_damaged_cache_file_is_written_anew(tmp_path: Path, images: np.ndarray) -> None:
     encoder = VisionEncoder.load("small", cache=tmp_path)
     expected = encoder.encode(images).pooled
-    file = FeatureCache(tmp_path, encoder.digest).path(images[1])
+    file = FeatureCache(tmp_path, encoder.digest).get_path(images[1])
     file.write_bytes(file.read_bytes()[:-7])
     torch.testing.assert_close(encoder.encode(images).pooled, expected, atol=1e-5, rtol=1e-5)
-    assert FeatureCache(tmp_path, encoder.digest).read(file) is not None
+    assert FeatureCache(tmp_path, encoder.digest).read_features(file) is not None
 
 
 def test_the_cache_tells_encoders_and_images_apart(tmp_path: Path, images: np.ndarray) -> None:
@@ -150,7 +150,7 @@ def test_the_cache_tells_encoders_and_images_apart(tmp_path: Path, images: np.nd
     torch.testing.assert_close(
         one.encode(images).pooled, SmallVisionEncoder(seed=1).encode(images).pooled + 1.0
     )
-    assert image_digest(images[0]) != image_digest(images[0].reshape(64, 48, 3))
+    assert hash_image(images[0]) != hash_image(images[0].reshape(64, 48, 3))
 
 
 def test_the_small_encoder_is_seeded_saved_and_trainable(

@@ -113,8 +113,8 @@ class Shift(torch.nn.Module):
 
 def test_updates_are_added_where_they_are_asked_for(folders: dict[str, Path]) -> None:
     model = VisionLanguageModel(folders["smolvlm"])
-    model.watch(["q_proj"])
-    names = list(model.linears(["q_proj"]))
+    model.hook_linear_layers(["q_proj"])
+    names = list(model.find_linear_layers(["q_proj"]))
     assert len(names) == 3
     base = model.encode(pictures(), TEXTS, CPU).tokens
     shift = Shift()
@@ -124,7 +124,7 @@ def test_updates_are_added_where_they_are_asked_for(folders: dict[str, Path]) ->
     assert shift.by.grad is not None
     assert torch.equal(base, model.encode(pictures(), TEXTS, CPU).tokens)
     with pytest.raises(ConfigError, match="ends in no_such"):
-        model.linears(["no_such"])
+        model.find_linear_layers(["no_such"])
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

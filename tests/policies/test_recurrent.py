@@ -10,14 +10,14 @@ import torch
 from embodied.errors import ConfigError
 from embodied.policies.base import Policy
 from embodied.policies.recurrent import GoalPlane, RecurrentConfig, RecurrentPolicy
-from embodied.policies.recurrent_features import FeatureConfig, Featurizer, Inputs
+from embodied.policies.recurrent_features import FeatureConfig, Featurizer, PolicyInputs
 
-DEPTH = Inputs({"depth": (24, 32), "pose": (4,), "goal": (2,)}, {}, 4)
+DEPTH = PolicyInputs({"depth": (24, 32), "pose": (4,), "goal": (2,)}, {}, 4)
 FULL = RecurrentConfig(
     features=FeatureConfig(images=("depth",), map_cells=(0.1, 0.3), map_size=16, path_ring=12),
     channels=(4, 8),
     width=16,
-    hidden=16,
+    hidden_size=16,
 )
 
 
@@ -30,7 +30,7 @@ def observe(count: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def lively(config: RecurrentConfig = FULL, inputs: Inputs = DEPTH) -> RecurrentPolicy:
+def lively(config: RecurrentConfig = FULL, inputs: PolicyInputs = DEPTH) -> RecurrentPolicy:
     """A policy whose untrained action scores differ clearly."""
     policy = RecurrentPolicy(inputs, config, seed=2)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_the_action_really_taken_is_what_it_remembers() -> None:
     a, b = lively(), lively()
     for policy, taken in ((a, 2), (b, 3)):
         policy.step(observe(1, 0), np.ones(1, bool))
-        policy.executed(np.array([taken]))
+        policy.set_executed_actions(np.array([taken]))
     left = a.step(observe(1, 1), np.zeros(1, bool)).features["vector"]
     right = b.step(observe(1, 1), np.zeros(1, bool)).features["vector"]
     np.testing.assert_array_equal(left[0, :5], [0, 0, 1, 0, 0])
@@ -134,25 +134,25 @@ def test_discrete_goals_and_colour_are_understood() -> None:
             "expert_action": gym.spaces.Discrete(4),
         }
     )
-    inputs = Inputs.of(space, gym.spaces.Discrete(6))
+    inputs = PolicyInputs.from_spaces(space, gym.spaces.Discrete(6))
     assert "expert_action" not in inputs.shapes
-    assert Inputs.from_json(inputs.to_json()) == inputs
-    policy = lively(RecurrentConfig(channels=(4, 8), width=8, hidden=8), inputs)
+    assert PolicyInputs.from_json(inputs.to_json()) == inputs
+    policy = lively(RecurrentConfig(channels=(4, 8), width=8, hidden_size=8), inputs)
     observations = {"rgb": np.zeros((2, 16, 16, 3), np.uint8), "goal": np.array([0, 3])}
     step = policy.step(observations, np.ones(2, bool))
     np.testing.assert_array_equal(step.features["vector"][:, 7:], np.eye(5)[[0, 3]])
 
 
 def test_a_map_without_depth_is_refused_with_the_way_out() -> None:
-    inputs = Inputs({"goal": (2,)}, {}, 4)
+    inputs = PolicyInputs({"goal": (2,)}, {}, 4)
     with pytest.raises(ConfigError, match="'depth' and 'pose'.*Set them to"):
         RecurrentPolicy(inputs, FULL)
-    no_goal = Inputs({"depth": (24, 32), "pose": (4,)}, {"goal": 5}, 4)
+    no_goal = PolicyInputs({"depth": (24, 32), "pose": (4,)}, {"goal": 5}, 4)
     ring = dataclasses.replace(FULL, features=FeatureConfig(path_ring=12))
     with pytest.raises(ConfigError, match="needs a point goal"):
         RecurrentPolicy(no_goal, ring)
     with pytest.raises(ConfigError, match="Dict observation space"):
-        Inputs.of(gym.spaces.Box(0, 1, (3,)), gym.spaces.Discrete(2))
+        PolicyInputs.from_spaces(gym.spaces.Box(0, 1, (3,)), gym.spaces.Discrete(2))
 
 
 def test_the_goal_plane_rises_towards_the_goal() -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from robots.arm import ArmFeatures, ArmState, Connected, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError
 from robots.limits import SafetyConfig, Workspace
 from robots.model import ArmModel, load_model
@@ -30,7 +30,7 @@ class Clock:
 
 
 @dataclass
-class ExactArm(Connected):
+class ExactArm(ArmDriver):
     """Is where it was told to be; for tests of the layers above drivers, in no time at all."""
 
     model: ArmModel
@@ -49,7 +49,7 @@ class ExactArm(Connected):
 
     @property
     def features(self) -> ArmFeatures:
-        return ArmFeatures(self.model.name, self.model.names, rate=self.rate, gripper=True)
+        return ArmFeatures(self.model.name, self.model.joint_names, rate=self.rate, gripper=True)
 
     def connect(self) -> None:
         self.sent.clear()

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.episode import Episode, Origin, read_episode
+from robots.episode import RecordedEpisode, RecordingOrigin, read_episode
 from robots.recorder import Recorder, RecorderOptions
 
 JOINTS = ("pan", "lift", "elbow")
-ORIGIN = Origin("left", "so101", JOINTS, "abc123", {"place": "table"})
+ORIGIN = RecordingOrigin("left", "so101", JOINTS, "abc123", {"place": "table"})
 START = 1000.0
 RATE, CAMERA_RATE = 100, 30
 HEIGHT, WIDTH = 64, 96
@@ -41,21 +41,21 @@ def number_of(image: NDArray[np.uint8]) -> int:
 
 def record(
     folder: Path, seconds: float, *, gripper: bool = True, cameras: tuple[str, ...] = ("wrist",)
-) -> Episode:
+) -> RecordedEpisode:
     """Record an arm on `path`; its setpoints lead by LEAD [s]."""
-    options = RecorderOptions(frames=10_000)
+    options = RecorderOptions(max_frames=10_000)
     with Recorder(folder, ORIGIN, options) as recorder:
         for step in range(round(seconds * RATE) + 1):
             time = step / RATE
             state = {"positions": path(time), "velocities": np.zeros(3), "efforts": None}
             state |= {"gripper": opening(time) if gripper else None, "fault": ""}
-            recorder.put("state", START + time, state)
+            recorder.record_message("state", START + time, state)
             told = {"positions": path(time + LEAD), "velocities": np.zeros(3)}
             told |= {"gripper": opening(time + LEAD) if gripper and step % 5 == 0 else None}
-            recorder.put("setpoint", START + time, told)
+            recorder.record_message("setpoint", START + time, told)
         for number in range(round(seconds * CAMERA_RATE) + 1):
             for camera in cameras:
-                recorder.put_frame(camera, START + number / CAMERA_RATE, picture(number % 256))
+                recorder.record_frame(camera, START + number / CAMERA_RATE, picture(number % 256))
     assert not recorder.problem, recorder.problem
-    assert recorder.dropped == recorder.dropped_frames == 0
+    assert recorder.dropped_records == recorder.dropped_frames == 0
     return read_episode(folder)

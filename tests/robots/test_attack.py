@@ -14,11 +14,11 @@ import pytest
 
 from benchmarks._rigs import ROOT, Server
 from embodied.serving.client import PolicyClient
-from robots.audit import TOLERANCE, shares
+from robots.audit import TOLERANCE, compute_limit_usage
 from robots.bridge import Bridge
 from robots.limits import SafetyConfig
 from robots.model import load_model
-from robots.rollout import RunConfig, run_policy
+from robots.rollout import RolloutConfig, run_policy
 from tests.robots.conftest import CELL, ExactArm
 
 # A busy test machine must not decide the outcome.
@@ -62,7 +62,7 @@ def test_an_attacked_server_goes_on_driving_its_arm() -> None:
         PolicyClient(f"ws://127.0.0.1:{server.port}") as client,
         Bridge(arm, model, CALM) as bridge,
     ):
-        config = RunConfig(action_size=7, patience=60.0)
+        config = RolloutConfig(action_size=7, action_timeout=60.0)
         runner = threading.Thread(
             target=run_policy, args=(bridge, client.infer, config, 90.0, None, ending.is_set)
         )
@@ -74,20 +74,20 @@ def test_an_attacked_server_goes_on_driving_its_arm() -> None:
                 cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=120, check=True,
             )  # fmt: skip
             assert int(attacker.stdout) > 10
-            await_commands(bridge, bridge.status().counts["allowed"] + 40)
+            await_commands(bridge, bridge.get_status().verdict_counts["allowed"] + 40)
             assert server.process.poll() is None
         finally:
             ending.set()
             runner.join()
-        assert bridge.status().fault == ""
+        assert bridge.get_status().fault == ""
     sent = np.array([setpoint.positions for setpoint in arm.sent])
     assert np.ptp(sent, axis=0).max() > 0.1
-    assert max(shares(sent, bridge.period, model, CALM).values()) <= 1 + TOLERANCE
+    assert max(compute_limit_usage(sent, bridge.period, model, CALM).values()) <= 1 + TOLERANCE
 
 
 def await_commands(bridge: Bridge, count: int) -> None:
     end = time.monotonic() + 60
-    while bridge.status().counts.get("allowed", 0) < count:
-        assert time.monotonic() < end, bridge.status()
-        assert bridge.status().fault == ""
+    while bridge.get_status().verdict_counts.get("allowed", 0) < count:
+        assert time.monotonic() < end, bridge.get_status()
+        assert bridge.get_status().fault == ""
         time.sleep(0.05)

@@ -59,7 +59,7 @@ def test_a_streamed_trajectory_is_followed(name: str, clock: BulletClock) -> Non
     model = load_model(name)
     with BulletArm(model, clock=clock) as arm:
         assert isinstance(arm, Arm)
-        assert arm.features.joints == model.names
+        assert arm.features.joints == model.joint_names
         start = arm.state().positions
         np.testing.assert_allclose(start, model.home, atol=1e-6)
         size = 0.2 * np.resize([1.0, 0.5, -1.0, 0.5], len(start))
@@ -195,7 +195,7 @@ def test_it_comes_back_where_it_was(clock: BulletClock) -> None:
         bullet_move(arm, clock)
         before = bullet_run(arm, clock, 0.5)[-1].positions
     arm.disconnect()
-    for call in (arm.state, lambda: arm.stop(StopCategory.STOP_AND_HOLD), arm.image):
+    for call in (arm.state, lambda: arm.stop(StopCategory.STOP_AND_HOLD), arm.render_image):
         with pytest.raises(DeviceError, match="connect"):
             call()
     with arm:
@@ -214,12 +214,12 @@ def test_two_twins_do_not_touch_each_other(clock: BulletClock) -> None:
 
 def test_the_picture_shows_the_arm_move(clock: BulletClock) -> None:
     with BulletArm(load_model("fr3"), clock=clock) as arm:
-        before = arm.image(160, 120)
+        before = arm.render_image(160, 120)
         assert before.shape == (120, 160, 3)
         assert before.dtype == np.uint8
         assert before.std() > 5
         bullet_move(arm, clock)
-        assert (arm.image(160, 120) != before).any()
+        assert (arm.render_image(160, 120) != before).any()
 
 
 def test_an_arm_without_urdf_says_so() -> None:

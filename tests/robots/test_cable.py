@@ -25,9 +25,9 @@ from embodied.policies.chunk.reach import ReachPolicy
 from embodied.serving.client import PolicyClient
 from robots.arm import StopCategory
 from robots.bridge import Bridge
-from robots.robot_config import Cell, open_cell
-from robots.rollout import RunConfig, run_policy
-from robots.state_machine import State
+from robots.robot_config import RobotSetup, load_robot
+from robots.rollout import RolloutConfig, run_policy
+from robots.state_machine import BridgeState
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def until(what: Callable[[], bool], seconds: float = 30.0) -> float:
 def driven(bridge: Bridge, infer: Any) -> Iterator[None]:
     """Let a policy drive in a thread of its own."""
     ending = threading.Event()
-    config = RunConfig(action_size=len(bridge.model.joints), patience=60.0)
+    config = RolloutConfig(action_size=len(bridge.model.joints), action_timeout=60.0)
     runner = threading.Thread(
         target=run_policy, args=(bridge, infer, config, 90.0, None, ending.is_set)
     )
@@ -128,16 +128,16 @@ class Events:
 
 
 def moving(bridge: Bridge) -> bool:
-    status = bridge.status()
+    status = bridge.get_status()
     assert status.fault == ""
     speeds = status.setpoint.velocities if status.setpoint else np.zeros(1)
-    return status.state is State.RUNNING and float(np.abs(speeds).max()) > MOVING
+    return status.state is BridgeState.RUNNING and float(np.abs(speeds).max()) > MOVING
 
 
-def written(folder: Path, content: Mapping[str, Any]) -> Cell:
+def written(folder: Path, content: Mapping[str, Any]) -> RobotSetup:
     file = folder / "cell.yaml"
     file.write_text(yaml.safe_dump(dict(content)))
-    return open_cell(str(file))
+    return load_robot(str(file))
 
 
 def test_a_franka_whose_cable_is_pulled_is_a_fault_of_category_1(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_a_franka_whose_cable_is_pulled_is_a_fault_of_category_1(tmp_path: Path)
             "driver": "franka", "model": "fr3", "safety": {"workspace": box, "state_age": 0.3},
             "options": {"host": link.there, "realtime": False},
         })  # fmt: skip
-        with cell.arm() as arm, Bridge(arm, cell.model, cell.safety, events) as bridge:
+        with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety, events) as bridge:
             policy = ReachPolicy(cell.model.home)
             with driven(bridge, lambda seen, observed_at: policy.infer(seen)):
                 until(lambda: moving(bridge))
                 link.pull()
-                took = until(lambda: bridge.status().state is State.FAULT)
+                took = until(lambda: bridge.get_status().state is BridgeState.FAULT)
             assert took < TENFOLD * cell.safety.state_age
             fault = next(row for row in events.rows if row["event"] == "fault")
             assert fault["category"] == StopCategory.STOP_THEN_POWER_OFF
@@ -175,21 +175,21 @@ def test_a_policy_server_whose_cable_is_pulled_leaves_the_arm_holding(tmp_path: 
         words = ("serve", "reach", "--robot", str(servos.recipe), "--key-file", str(key))
         with cable(72) as link:
             process = link.start("embodied", *words, "--host", link.there, "--port", "8000")
-            cell = open_cell(str(servos.recipe), ["safety.state_age=0.5"])
+            cell = load_robot(str(servos.recipe), ["safety.state_age=0.5"])
             with (
                 served(process, "serving"),
-                cell.arm() as arm,
+                cell.open_arm() as arm,
                 PolicyClient(f"ws://{link.there}:8000", KEY) as client,
                 Bridge(arm, cell.model, cell.safety) as bridge,
                 driven(bridge, client.infer),
             ):
                 until(lambda: servos.speed(None) > MOVING)
                 link.pull()
-                took = until(lambda: bridge.status().state is State.HOLDING)
+                took = until(lambda: bridge.get_status().state is BridgeState.HOLDING)
                 assert took < TENFOLD * cell.safety.observation_age
                 until(lambda: servos.speed(None) < STILL)
                 link.plug()
-                until(lambda: bridge.status().state is State.RUNNING)
+                until(lambda: bridge.get_status().state is BridgeState.RUNNING)
         assert servos.holding()
     finally:
         servos.close()

@@ -50,7 +50,7 @@ def test_a_person_calibrates_by_moving_the_arm(tmp_path: Path) -> None:
             for _ in range(6):
                 for encoder in (1300.0, 2800.0):
                     for number in range(1, 7):
-                        with bus.changed(number) as servo:
+                        with bus.edit_servo(number) as servo:
                             servo.encoder = encoder
                     time.sleep(0.1)  # a hand moves slower than the program looks
             _enter(process)

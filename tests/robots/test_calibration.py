@@ -12,11 +12,11 @@ import pytest
 
 from robots.calibration import (
     ServoCalibration,
-    calibrate,
-    install,
+    calibrate_servos,
+    check_calibration,
+    install_calibration,
     load_calibration,
-    require_match,
-    rest,
+    move_to_rest,
     save_calibration,
 )
 from robots.emulators.servo_bus import ServoBus
@@ -29,7 +29,7 @@ from robots.feetech import FeetechArm, FeetechOptions
 from robots.feetech_bus import FeetechBus
 
 SO101 = load_model("so101")
-IDS = {name: number for number, name in enumerate([*SO101.names, "gripper"], start=1)}
+IDS = {name: number for number, name in enumerate([*SO101.joint_names, "gripper"], start=1)}
 
 # As `lerobot-calibrate` writes it for an SO-101.
 LEROBOT: dict[str, dict[str, int]] = {
@@ -115,7 +115,7 @@ def test_lerobots_file_is_read_and_written_back_as_it_was(tmp_path: Path) -> Non
     assert calibration["elbow_flex"] == ServoCalibration(3, 0, 935, 911, 3087)
     save_calibration(tmp_path / "deep" / "again.json", calibration)
     assert json.loads((tmp_path / "deep" / "again.json").read_text()) == LEROBOT
-    require_match(calibration, SO101, IDS)
+    check_calibration(calibration, SO101, IDS)
 
 
 def test_an_old_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_another_arms_calibration_is_refused(
 ) -> None:
     calibration = load_calibration(written(tmp_path, change))
     with pytest.raises(ModelError, match=message):
-        require_match(calibration, SO101, IDS)
+        check_calibration(calibration, SO101, IDS)
 
 
 class Person:
@@ -205,7 +205,7 @@ class Person:
     def ask(self, text: str) -> None:
         self.asked.append(text)
         if "middle" in text:
-            assert not any(self.emulator.servo(n).torque for n in range(1, 7))
+            assert not any(self.emulator.get_servo(n).torque for n in range(1, 7))
             for number in range(1, 7):
                 self._turn(number, 0)
 
@@ -216,7 +216,7 @@ class Person:
         return True
 
     def _turn(self, number: int, distance: int) -> None:
-        with self.emulator.changed(number) as servo:
+        with self.emulator.edit_servo(number) as servo:
             servo.stops = (-5000.0, 9000.0)
             servo.encoder = (self.middles[number - 1] + distance) % 4096
 
@@ -228,7 +228,7 @@ def test_calibrating_finds_offsets_and_ranges_and_leaves_them_in_the_servos(
     for name in IDS:
         bus.write(name, 40, b"\x01")
     person = Person(emulator)
-    found = calibrate(bus, person.ask, person.done)
+    found = calibrate_servos(bus, person.ask, person.done)
     assert "Support the arm" in person.asked[0]
     for name, half, middle in zip(IDS, person.half_spans, person.middles, strict=True):
         assert found[name].homing_offset == middle - 2047
@@ -236,7 +236,7 @@ def test_calibrating_finds_offsets_and_ranges_and_leaves_them_in_the_servos(
             assert (found[name].range_min, found[name].range_max) == (0, 4095)
         else:
             assert (found[name].range_min, found[name].range_max) == (2047 - half, 2047 + half)
-    require_match({n: s for n, s in found.items()}, SO101, IDS)
+    check_calibration({n: s for n, s in found.items()}, SO101, IDS)
     save_calibration(tmp_path / "arm.json", found)
     bus.close()
     emulator.power_cycle()
@@ -250,15 +250,15 @@ def test_a_joint_that_was_not_moved_is_named(servos: tuple[ServoBus, FeetechBus]
     emulator, bus = servos
     person = Person(emulator, lazy=(3,))
     with pytest.raises(ModelError, match="elbow_flex did not move"):
-        calibrate(bus, person.ask, person.done)
+        calibrate_servos(bus, person.ask, person.done)
 
 
 def test_an_offset_is_not_changed_under_torque(servos: tuple[ServoBus, FeetechBus]) -> None:
     emulator, bus = servos
     bus.write("elbow_flex", 40, b"\x01")
     with pytest.raises(DeviceError, match="have torque"):
-        bus.configure({"elbow_flex": ServoCalibration(3, 0, 100, 0, 4095)})
-    assert emulator.servo(3).word(31, 11) == 0
+        bus.write_calibration({"elbow_flex": ServoCalibration(3, 0, 100, 0, 4095)})
+    assert emulator.get_servo(3).read_word(31, 11) == 0
 
 
 def test_a_file_is_installed_in_the_servos_for_good(
@@ -266,12 +266,12 @@ def test_a_file_is_installed_in_the_servos_for_good(
 ) -> None:
     emulator, bus = servos
     asked: list[str] = []
-    install(bus, load_calibration(written(tmp_path)), asked.append)
+    install_calibration(bus, load_calibration(written(tmp_path)), asked.append)
     emulator.power_cycle()
     for servo in LEROBOT.values():
-        has = emulator.servo(servo["id"])
-        assert has.word(31, 11) == servo["homing_offset"]
-        assert (has.word(9), has.word(11)) == (servo["range_min"], servo["range_max"])
+        has = emulator.get_servo(servo["id"])
+        assert has.read_word(31, 11) == servo["homing_offset"]
+        assert (has.read_word(9), has.read_word(11)) == (servo["range_min"], servo["range_max"])
     assert len(asked) == 1
 
 
@@ -281,7 +281,7 @@ def test_rest_lets_go_only_at_the_rest_pose(where: float, let_go: bool) -> None:
     pose = np.array([0.1, -1.2, 0.7])
 
     def run() -> None:
-        rest(
+        move_to_rest(
             lambda target: done.append(f"go {target.tolist()}"),
             lambda: pose + np.array([0.0, where, 0.0]),
             pose,
@@ -300,8 +300,8 @@ def test_rest_lets_go_only_at_the_rest_pose(where: float, let_go: bool) -> None:
 def test_rest_keeps_the_torque_unless_told_otherwise_and_when_it_cannot_measure() -> None:
     done: list[str] = []
     pose = np.zeros(2)
-    rest(lambda _: done.append("go"), lambda: pose, pose)
+    move_to_rest(lambda _: done.append("go"), lambda: pose, pose)
     assert done == ["go"]
     with pytest.raises(DeviceError):
-        rest(lambda _: None, lambda: pose * np.nan, pose, lambda: done.append("release"))
+        move_to_rest(lambda _: None, lambda: pose * np.nan, pose, lambda: done.append("release"))
     assert done == ["go"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robots.audit import audit
-from robots.episode import Channel, read_episode
-from robots.robot_config import open_cell
+from robots.audit import audit_episode
+from robots.episode import RecordedChannel, read_episode
+from robots.robot_config import load_robot
 
 pytest.importorskip("mcap", reason="recording: pip install 'embodied-stack[record]'")
 
@@ -55,32 +55,34 @@ def test_the_scripted_reach_is_recorded_and_audited_and_done_again(
     assert "ended after 5" in done.stdout
     assert "within every limit" in done.stdout
 
-    cell = open_cell(robot, calm)
+    cell = load_robot(robot, calm)
     episode = read_episode(first)
-    found = audit(episode, cell.model, cell.safety, RATE)
+    found = audit_episode(episode, cell.model, cell.safety, RATE)
     assert found.findings == ()
     assert found.setpoints > 100
     assert found.states > 30
-    assert np.ptp(episode["state"].array("positions"), axis=0).max() > 0.02
-    assert found.used["tool speed"] > 0.3
+    assert np.ptp(episode["state"].get_array("positions"), axis=0).max() > 0.02
+    assert found.limit_usage["tool speed"] > 0.3
 
     # The same recording with one setpoint a little off, and one measurement, is found out.
     setpoints = episode["setpoint"]
     for kind in ("setpoint", "state"):
-        positions = episode[kind].array("positions").copy()
+        positions = episode[kind].get_array("positions").copy()
         positions[len(positions) // 2, 5] += 0.5
-        off = Channel(episode[kind].stamps, {**episode[kind].columns, "positions": positions})
+        off = RecordedChannel(
+            episode[kind].stamps, {**episode[kind].columns, "positions": positions}
+        )
         planted = replace(episode, channels={**episode.channels, kind: off})
-        assert audit(planted, cell.model, cell.safety, RATE).findings, kind
+        assert audit_episode(planted, cell.model, cell.safety, RATE).findings, kind
 
     second = tmp_path / "second"
     again = deploy(repo, "--robot", robot, "--replay", str(first), "--record", str(second), *calm)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "setpoints of" in again.stdout
     assert "within every limit" in again.stdout
-    made, journey = read_episode(second), episode.journeys()[-1]
-    path = setpoints.array("positions")[journey]
-    copy = made["setpoint"].array("positions")[made.journeys()[-1]]
+    made, journey = read_episode(second), episode.find_journeys()[-1]
+    path = setpoints.get_array("positions")[journey]
+    copy = made["setpoint"].get_array("positions")[made.find_journeys()[-1]]
     far = [np.abs(copy - row).max(axis=1).min() for row in path]
     assert max(far) < 1e-3
 
@@ -127,10 +129,10 @@ def test_a_trained_policy_is_recorded_and_audited(
     assert "ended after 5" in done.stdout
     assert "move the gripper to the green ball: " in done.stdout
 
-    cell = open_cell(robot, overrides)
+    cell = load_robot(robot, overrides)
     episode = read_episode(tmp_path / "record")
-    found = audit(episode, cell.model, cell.safety, RATE)
+    found = audit_episode(episode, cell.model, cell.safety, RATE)
     assert found.findings == ()
-    assert len(episode.journeys()) == 2  # to the start, and the policy's own
-    own = episode["setpoint"].array("positions")[episode.journeys()[1]]
+    assert len(episode.find_journeys()) == 2  # to the start, and the policy's own
+    own = episode["setpoint"].get_array("positions")[episode.find_journeys()[1]]
     assert np.ptp(own, axis=0).max() > 0.01

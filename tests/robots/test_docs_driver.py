@@ -17,7 +17,7 @@ import pytest
 from robots.arm import StopCategory
 from robots.bridge import Bridge
 from robots.errors import DeviceError
-from robots.intent import Command, Kind
+from robots.intent import Command, CommandKind
 from robots.limits import SafetyConfig, Workspace
 from robots.model import load_model
 from robots.robot_config import make_arm
@@ -82,8 +82,8 @@ def test_the_driver_of_the_page_moves_an_arm(module, device) -> None:
         deadline = time.monotonic() + 30
         while np.abs(np.array(device.q) - wanted).max() > 1e-3:
             now = time.monotonic()
-            assert now < deadline, bridge.status()
-            bridge.submit(token, Command(Kind.POSITION, wanted, now, now))
+            assert now < deadline, bridge.get_status()
+            bridge.submit_command(token, Command(CommandKind.POSITION, wanted, now, now))
             time.sleep(0.01)
     assert device.stops[-1] == StopCategory.STOP_AND_HOLD
 

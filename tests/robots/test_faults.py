@@ -25,14 +25,14 @@ from benchmarks._rigs import MOVING, ROOT, STILL, Franka, Run, Server, Servos, b
 from benchmarks.robot_faults import FAULTS, Trial, figures, strike, suspended
 from robots.arm import ArmState, StopCategory
 from robots.bridge import Bridge
-from robots.episode import Origin
+from robots.episode import RecordingOrigin
 from robots.errors import DeviceError
-from robots.intent import Command, Kind
+from robots.intent import Command, CommandKind
 from robots.model import load_model
 from robots.recorder import Recorder
-from robots.robot_config import open_cell
-from robots.shaper import Motion
-from robots.state_machine import State
+from robots.robot_config import load_robot
+from robots.shaper import JointMotion
+from robots.state_machine import BridgeState
 
 pytest.importorskip("scservo_sdk", reason="the servos' SDK: pip install feetech-servo-sdk")
 
@@ -136,21 +136,21 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(servos: Servos, tmp_pat
     pytest.importorskip("mcap", reason="recording: pip install 'embodied-stack[record]'")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     rng = np.random.default_rng(0)
-    recorder = Recorder(tmp_path / "run", Origin("left", "so101", ("a",)))
+    recorder = Recorder(tmp_path / "run", RecordingOrigin("left", "so101", ("a",)))
     with recorder, Run(servos, log=recorder, safety=CALM) as run:
         run.until_moving()
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
         try:
             for _ in range(4000):  # more than there is room for
-                recorder.put("noise", 0.0, {"numbers": rng.random(50).tolist()})
+                recorder.record_message("noise", 0.0, {"numbers": rng.random(50).tolist()})
             until(lambda: recorder.problem != "")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert "File too large" in recorder.problem
         sent = len(run.sent)
         until(lambda: len(run.sent) > sent + 50)
-        until(lambda: run.state is State.RUNNING)
-        assert run.bridge.status().fault == ""
+        until(lambda: run.state is BridgeState.RUNNING)
+        assert run.bridge.get_status().fault == ""
         assert run.violation() is None
 
 
@@ -158,17 +158,17 @@ def test_a_second_program_at_the_port_is_refused_and_disturbs_nothing(servos: Se
     with Run(servos, safety=CALM) as run:
         run.until_moving()
         for _ in range(20):
-            with open_cell(str(servos.recipe)).arm() as second:
+            with load_robot(str(servos.recipe)).open_arm() as second:
                 with pytest.raises(DeviceError, match="end other programs"):
                     second.connect()
                 second.disconnect()
             time.sleep(0.01)  # another moment of the exchange each time
-        assert run.bridge.status().fault == ""
+        assert run.bridge.get_status().fault == ""
         assert run.violation() is None
 
 
 def test_the_check_of_setpoints_sees_a_step_too_far(servos: Servos) -> None:
-    cell = open_cell(str(servos.recipe))
+    cell = load_robot(str(servos.recipe))
     still = np.tile(cell.model.home, (120, 1))
     assert broken(still, cell) is None
     still[110, 0] += 0.01
@@ -212,11 +212,11 @@ def test_whatever_ends_a_tick_is_a_latched_fault_and_the_loop_goes_on(
     with bridge:
         until(lambda: len(waits) == 1)
         token, now = bridge.arm("policy"), clock()
-        bridge.submit(token, Command(Kind.POSITION, np.array(model.home), now, now))
+        bridge.submit_command(token, Command(CommandKind.POSITION, np.array(model.home), now, now))
         beat.release()
         until(lambda: len(waits) == 2)
-        assert bridge.status().state is State.FAULT
-        assert "MemoryError('no room')" in bridge.status().fault
+        assert bridge.get_status().state is BridgeState.FAULT
+        assert "MemoryError('no room')" in bridge.get_status().fault
         assert exact_arm.stops == [StopCategory.STOP_THEN_POWER_OFF]
         for beats in (3, 4, 5):
             beat.release()
@@ -246,8 +246,8 @@ def test_a_measurement_from_the_future_is_a_fault(exact_arm, model, safety, cloc
     bridge.arm("policy")
     exact_arm.silent_since = clock() + 5.0  # and might be as old as that before it counts as old
     bridge.tick()
-    assert bridge.status().state is State.FAULT
-    assert "-5.000 s old" in bridge.status().fault
+    assert bridge.get_status().state is BridgeState.FAULT
+    assert "-5.000 s old" in bridge.get_status().fault
 
 
 def test_time_that_passes_while_measuring_counts_before_the_next_setpoint(
@@ -256,7 +256,9 @@ def test_time_that_passes_while_measuring_counts_before_the_next_setpoint(
     bridge = Bridge(exact_arm, model, safety, None, clock, clock.sleep)
     bridge.tick()
     token, now = bridge.arm("policy"), clock()
-    bridge.submit(token, Command(Kind.POSITION, np.array(model.home) + 0.05, now, now))
+    bridge.submit_command(
+        token, Command(CommandKind.POSITION, np.array(model.home) + 0.05, now, now)
+    )
     measure = exact_arm.state
 
     def interrupted() -> ArmState:
@@ -265,7 +267,7 @@ def test_time_that_passes_while_measuring_counts_before_the_next_setpoint(
 
     exact_arm.state = interrupted
     bridge.tick()
-    assert bridge.status().state is State.FAULT
+    assert bridge.get_status().state is BridgeState.FAULT
     assert not exact_arm.sent
 
 
@@ -277,19 +279,19 @@ def test_where_ruckig_gives_up_the_arm_takes_its_way_to_rest(exact_arm, safety, 
     bridge.tick()  # the first setpoint stands still
     now = clock()
     # As it was found, a hair beside a target: "error in step 2 in dof: 1 for t sync: 0.000000".
-    bridge._shaper.motion = Motion(
+    bridge._shaper.motion = JointMotion(
         np.array([0.0, 0.0, 0.0, 0.0, -3.574565081215363e-16]),
         np.array([-6.19e-19, 9.656710397176156e-16, -6.19e-19, 9.656710397176156e-16, -5.72e-19]),
         np.array([2.03e-16, -9.929947489273339e-14, 2.03e-16, -9.929947489273339e-14, -1.73e-16]),
     )
-    bridge.submit(token, Command(Kind.POSITION, np.zeros(5), now, now))
+    bridge.submit_command(token, Command(CommandKind.POSITION, np.zeros(5), now, now))
     bridge.tick()
-    status = bridge.status()
-    assert status.state is State.RUNNING
-    assert "no plan" in status.blocked
+    status = bridge.get_status()
+    assert status.state is BridgeState.RUNNING
+    assert "no plan" in status.blocked_reason
     assert status.setpoint.positions == pytest.approx(np.zeros(5))
     bridge.tick()
-    assert bridge.status().fault == ""
+    assert bridge.get_status().fault == ""
 
 
 @pytest.fixture(scope="module")

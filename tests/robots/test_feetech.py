@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 from embodied.errors import ConfigError, MissingExtraError
 from robots.arm import Arm, ArmState, Setpoint, StopCategory
 from robots.calibration import ServoCalibration, save_calibration
-from robots.emulators.servo_bus import Faults, ServoBus
+from robots.emulators.servo_bus import BusFaults, ServoBus
 from robots.errors import DeviceError, ModelError
 from robots.model import load_model
 
@@ -28,7 +28,7 @@ from robots.feetech import FeetechArm, FeetechOptions
 from robots.feetech_bus import FeetechBus
 
 SO101 = load_model("so101")
-NAMES = (*SO101.names, "gripper")
+NAMES = (*SO101.joint_names, "gripper")
 TICK = tau / 4096  # [rad]
 CALIBRATION = {
     "shoulder_pan": ServoCalibration(1, 0, 140, 737, 3404),
@@ -62,16 +62,16 @@ class Rig:
         self.bus = ServoBus(clock=self.clock)
         self.link.symlink_to(self.bus.port)
         for name, servo in CALIBRATION.items():
-            with self.bus.changed(servo.id) as raw:
+            with self.bus.edit_servo(servo.id) as raw:
                 raw.stops = (-2048.0, 6144.0)
                 middle = servo.homing_offset + servo.middle
                 raw.encoder = middle if name != "gripper" else middle - 200
                 raw.registers[55] = 0
-                raw.set_word(31, servo.homing_offset, 11)
-                raw.set_word(9, servo.range_min)
-                raw.set_word(11, servo.range_max)
+                raw.write_word(31, servo.homing_offset, 11)
+                raw.write_word(9, servo.range_min)
+                raw.write_word(11, servo.range_max)
                 # Held there by an earlier session.
-                raw.set_word(42, raw.position)
+                raw.write_word(42, raw.position)
                 raw.write(40, b"\x01")
                 raw.write(9, bytes(raw.registers[9:13]))
                 raw.registers[55] = 1
@@ -94,13 +94,13 @@ class Rig:
         return FeetechArm(SO101, replace(self.options, **options))  # type: ignore[arg-type]
 
     def positions(self) -> list[int]:
-        return [self.bus.servo(number).position for number in range(1, 7)]
+        return [self.bus.get_servo(number).position for number in range(1, 7)]
 
     def torques(self) -> list[bool]:
-        return [self.bus.servo(number).torque for number in range(1, 7)]
+        return [self.bus.get_servo(number).torque for number in range(1, 7)]
 
     def goals(self) -> list[int]:
-        return [self.bus.servo(number).word(42) for number in range(1, 7)]
+        return [self.bus.get_servo(number).read_word(42) for number in range(1, 7)]
 
 
 @pytest.fixture(name="rig")
@@ -128,7 +128,7 @@ MIDDLE = np.array([(joint.lower + joint.upper) / 2 for joint in SO101.joints])
 def test_it_is_an_arm_that_says_what_it_is_before_it_is_connected() -> None:
     arm = FeetechArm(SO101)
     assert isinstance(arm, Arm)
-    assert arm.features.joints == SO101.names
+    assert arm.features.joints == SO101.joint_names
     assert arm.features.gripper
     assert arm.features.falls_without_power
     assert not FeetechArm(SO101, FeetechOptions(gripper=0)).features.gripper
@@ -137,10 +137,10 @@ def test_it_is_an_arm_that_says_what_it_is_before_it_is_connected() -> None:
 
 def test_connecting_holds_the_arm_where_it_is(rig: Rig) -> None:
     rig.bus.power_cycle()
-    with rig.bus.changed(2) as servo:
+    with rig.bus.edit_servo(2) as servo:
         servo.falls = False
-        servo.set_word(42, 900)  # an old goal far away
-        servo.set_word(46, 10)  # and a crawling speed
+        servo.write_word(42, 900)  # an old goal far away
+        servo.write_word(46, 10)  # and a crawling speed
     with rig.arm() as arm:
         before = rig.positions()
         rig.wait(10, arm)
@@ -148,8 +148,8 @@ def test_connecting_holds_the_arm_where_it_is(rig: Rig) -> None:
         assert rig.positions()[1] == before[1]
         assert all(rig.torques())
         assert arm.state().fault == ""
-        assert rig.bus.servo(2).word(46) == 0
-        assert rig.bus.servo(6).word(48) == 500
+        assert rig.bus.get_servo(2).read_word(46) == 0
+        assert rig.bus.get_servo(6).read_word(48) == 500
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -167,7 +167,7 @@ def test_angles_arrive_and_are_measured_to_a_tick(rig: Rig, arm: FeetechArm, see
     assert state.gripper == pytest.approx(gripper, abs=1 / 1483)
     # LeRobot's own formula for degrees, which takes a turn for 4095 ticks.
     for name, angle, middle, ticks in zip(
-        SO101.names, state.positions, MIDDLE, rig.positions()[:5], strict=True
+        SO101.joint_names, state.positions, MIDDLE, rig.positions()[:5], strict=True
     ):
         servo = CALIBRATION[name]
         degrees = (ticks - (servo.range_min + servo.range_max) / 2) * 360 / 4095
@@ -247,45 +247,45 @@ def test_stopping_again_and_again_does_not_let_the_arm_creep_down(
     before = rig.goals()
     for _ in range(5):
         for number in range(1, 6):
-            with rig.bus.changed(number) as servo:
-                servo.encoder += servo.word(42) - 30 - servo.position  # its weight
+            with rig.bus.edit_servo(number) as servo:
+                servo.encoder += servo.read_word(42) - 30 - servo.position  # its weight
         arm.stop(StopCategory.STOP_AND_HOLD)
     assert rig.goals() == before
 
 
 def test_stopping_does_not_drop_what_the_gripper_holds(rig: Rig, arm: FeetechArm) -> None:
-    with rig.bus.changed(6) as servo:
+    with rig.bus.edit_servo(6) as servo:
         servo.stops = (servo.encoder, 6144.0)  # something in its jaws
     arm.command(setpoint(MIDDLE, 0.0))
     rig.wait(10, arm)
     arm.stop(StopCategory.STOP_AND_HOLD)
-    assert rig.bus.servo(6).word(42) == CALIBRATION["gripper"].range_min
+    assert rig.bus.get_servo(6).read_word(42) == CALIBRATION["gripper"].range_min
     assert arm.state().gripper == pytest.approx(0.5 - 200 / 1483, abs=0.001)
 
 
 def test_a_servo_that_does_not_hold_is_named(rig: Rig, arm: FeetechArm) -> None:
-    with rig.bus.changed(4) as servo:
+    with rig.bus.edit_servo(4) as servo:
         servo.write(40, b"\x00")
     with pytest.raises(DeviceError, match=r"servo 4 \(wrist_flex\) does not hold: torque 0"):
         arm.stop(StopCategory.STOP_AND_HOLD)
 
 
 FAULTS = [
-    (Faults(silent=set(ALL)), r"servo 1 \(shoulder_pan\) does not answer"),
-    (Faults(silent={4}), r"servo 4 \(wrist_flex\) does not answer"),
-    (Faults(silent={6}), r"servo 6 \(gripper\) does not answer"),
-    (Faults(corrupt={3}), r"servo 3 \(elbow_flex\) is garbled"),
-    (Faults(corrupt=set(ALL)), r"servo 1 \(shoulder_pan\) is garbled"),
-    (Faults(half=set(ALL)), r"servo 1 \(shoulder_pan\) is garbled"),
-    (Faults(half={6}), r"servo 6 \(gripper\) is garbled or breaks off"),
-    (Faults(late=0.2), r"servo 1 \(shoulder_pan\) does not answer"),
-    (Faults(babble=True), "only noise|garbled"),
+    (BusFaults(silent=set(ALL)), r"servo 1 \(shoulder_pan\) does not answer"),
+    (BusFaults(silent={4}), r"servo 4 \(wrist_flex\) does not answer"),
+    (BusFaults(silent={6}), r"servo 6 \(gripper\) does not answer"),
+    (BusFaults(corrupt={3}), r"servo 3 \(elbow_flex\) is garbled"),
+    (BusFaults(corrupt=set(ALL)), r"servo 1 \(shoulder_pan\) is garbled"),
+    (BusFaults(half=set(ALL)), r"servo 1 \(shoulder_pan\) is garbled"),
+    (BusFaults(half={6}), r"servo 6 \(gripper\) is garbled or breaks off"),
+    (BusFaults(late=0.2), r"servo 1 \(shoulder_pan\) does not answer"),
+    (BusFaults(babble=True), "only noise|garbled"),
 ]
 
 
 @pytest.mark.parametrize(("faults", "message"), FAULTS)
 def test_a_faulty_line_is_told_in_time_holds_and_is_well_again(
-    rig: Rig, arm: FeetechArm, faults: Faults, message: str
+    rig: Rig, arm: FeetechArm, faults: BusFaults, message: str
 ) -> None:
     before = rig.positions()
     for ask in (arm.state, lambda: arm.stop(StopCategory.STOP_AND_HOLD)):
@@ -294,7 +294,7 @@ def test_a_faulty_line_is_told_in_time_holds_and_is_well_again(
         with pytest.raises(DeviceError, match=message):
             ask()
         assert time.monotonic() - start < 1.0  # it takes 0.1 s
-        rig.bus.faults = Faults()
+        rig.bus.faults = BusFaults()
         faults = replace(faults)
         wait_well(arm)
     rig.clock.ahead += 10
@@ -322,10 +322,10 @@ def test_a_late_answer_is_not_taken_for_a_new_one(rig: Rig, arm: FeetechArm) -> 
     rig.bus.faults.late = 0.0
     # The answers to come tell of the old position; only now the arm is moved.
     for number in ALL:
-        with rig.bus.changed(number) as servo:
+        with rig.bus.edit_servo(number) as servo:
             servo.encoder += 100
-            servo.set_word(42, servo.position)
-    shift = [CALIBRATION[name].direction * 100 * TICK for name in SO101.names]
+            servo.write_word(42, servo.position)
+    shift = [CALIBRATION[name].direction * 100 * TICK for name in SO101.joint_names]
     assert_allclose(wait_well(arm).positions, MIDDLE + shift, atol=TICK)
 
 
@@ -338,7 +338,11 @@ def test_one_lost_answer_is_asked_for_again(rig: Rig, arm: FeetechArm) -> None:
             self.discard(number)  # type: ignore[arg-type]
             return there
 
-    for fault in (Faults(corrupt=Once({3})), Faults(silent=Once({2})), Faults(half=Once({6}))):
+    for fault in (
+        BusFaults(corrupt=Once({3})),
+        BusFaults(silent=Once({2})),
+        BusFaults(half=Once({6})),
+    ):
         rig.bus.faults = fault
         assert_allclose(arm.state().positions, MIDDLE, atol=TICK)
         assert not fault.corrupt | fault.silent | fault.half
@@ -402,22 +406,22 @@ def test_one_program_at_a_time(rig: Rig, arm: FeetechArm) -> None:
 
 
 def refuse_kind(rig: Rig) -> None:
-    with rig.bus.changed(3) as servo:
+    with rig.bus.edit_servo(3) as servo:
         servo.registers[3:5] = (1284).to_bytes(2, "little")
 
 
 def refuse_offset(rig: Rig) -> None:
-    with rig.bus.changed(3) as servo:
-        servo.set_word(31, 936, 11)
+    with rig.bus.edit_servo(3) as servo:
+        servo.write_word(31, 936, 11)
 
 
 def refuse_range(rig: Rig) -> None:
-    with rig.bus.changed(3) as servo:
-        servo.set_word(11, 4095)
+    with rig.bus.edit_servo(3) as servo:
+        servo.write_word(11, 4095)
 
 
 def refuse_mode(rig: Rig) -> None:
-    with rig.bus.changed(3) as servo:
+    with rig.bus.edit_servo(3) as servo:
         servo.registers[33] = 1
 
 
@@ -551,7 +555,7 @@ def test_it_is_released_only_at_its_rest_pose(rig: Rig, away: float, falls: bool
         rig.wait(10, arm)
         if not falls:
             with pytest.raises(DeviceError, match="not at its rest pose.*stays on"):
-                arm.release()
+                arm.disable_torque()
     assert rig.torques() == [not falls] * 6
 
 
@@ -580,7 +584,7 @@ def test_threads_may_share_the_bus(rig: Rig, arm: FeetechArm) -> None:
 def test_a_full_packet_of_servos_is_within_the_buses_length(rig: Rig) -> None:
     bus = FeetechBus(str(rig.link), 1_000_000, {name: s.id for name, s in CALIBRATION.items()})
     bus.open()
-    rows, errors, _ = bus.read(0, 86)
+    rows, errors, _ = bus.sync_read(0, 86)
     assert [len(row) for row in rows] == [86] * 6
     assert errors == [0] * 6
     assert [row[5] for row in rows] == [1, 2, 3, 4, 5, 6]

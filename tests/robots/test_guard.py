@@ -11,16 +11,16 @@ from scipy.spatial.transform import Rotation
 
 from embodied.errors import ConfigError
 from robots.errors import RobotError
-from robots.guard import Outcome, Reason, judge, violation
-from robots.intent import Command, Kind
+from robots.guard import CommandOutcome, VerdictReason, check_command, find_violation
+from robots.intent import Command, CommandKind
 from robots.kinematics import Kinematics
-from robots.limits import ArmLimits, SafetyConfig, Workspace, limits_of
+from robots.limits import ArmLimits, SafetyConfig, Workspace, build_arm_limits
 from robots.model import load_model
 
 NOW = 50.0
 FR3 = load_model("fr3")
 SAFETY = SafetyConfig(Workspace(floor=0.02, lower=(-0.9, -0.9), upper=(0.9, 0.9), ceiling=1.4))
-LIMITS = limits_of(FR3, SAFETY)
+LIMITS = build_arm_limits(FR3, SAFETY)
 KINEMATICS = Kinematics(FR3)
 HOME = np.array(FR3.home)
 STILL = np.tile(HOME, (3, 1))
@@ -29,24 +29,24 @@ PERIOD = 0.01
 
 def asked(
     values: object,
-    kind: Kind = Kind.POSITION,
+    kind: CommandKind = CommandKind.POSITION,
     *,
     age: float = 0.0,
     seen: float = 0.0,
     gripper: float | None = None,
 ):
     command = Command(kind, np.asarray(values), NOW - age, NOW - seen, gripper)
-    return judge(command, HOME, LIMITS, KINEMATICS, NOW)
+    return check_command(command, HOME, LIMITS, KINEMATICS, NOW)
 
 
 def pose_of(q: np.ndarray) -> np.ndarray:
-    pose = KINEMATICS.tool(q)
+    pose = KINEMATICS.compute_tool_pose(q)
     return np.concatenate([pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()])
 
 
 def test_a_good_command_passes_unchanged() -> None:
     verdict = asked(HOME + 0.05, gripper=0.5)
-    assert verdict.outcome is Outcome.ALLOWED
+    assert verdict.outcome is CommandOutcome.ALLOWED
     assert verdict.target == pytest.approx(HOME + 0.05)
     assert verdict.gripper == 0.5
 
@@ -60,34 +60,34 @@ def test_limits_are_the_makers_cut_down() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("kind", [Kind.POSITION, Kind.VELOCITY, Kind.POSE])
-def test_what_is_not_finite_is_refused(bad: float, kind: Kind) -> None:
-    values = pose_of(HOME) if kind is Kind.POSE else HOME.copy()
+@pytest.mark.parametrize("kind", [CommandKind.POSITION, CommandKind.VELOCITY, CommandKind.POSE])
+def test_what_is_not_finite_is_refused(bad: float, kind: CommandKind) -> None:
+    values = pose_of(HOME) if kind is CommandKind.POSE else HOME.copy()
     values[2] = bad
-    assert asked(values, kind).reason is Reason.NOT_FINITE
-    assert asked(HOME, gripper=bad).reason is Reason.NOT_FINITE
+    assert asked(values, kind).reason is VerdictReason.NOT_FINITE
+    assert asked(HOME, gripper=bad).reason is VerdictReason.NOT_FINITE
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (HOME[:6], Reason.SHAPE),
-        (HOME[None], Reason.SHAPE),
-        (np.float64(0.1), Reason.SHAPE),
-        (HOME.astype(complex), Reason.DTYPE),
-        (np.array(["0"] * 7), Reason.DTYPE),
-        (np.array([None] * 7), Reason.DTYPE),
-        (HOME > 0, Reason.DTYPE),
+        (HOME[:6], VerdictReason.SHAPE),
+        (HOME[None], VerdictReason.SHAPE),
+        (np.float64(0.1), VerdictReason.SHAPE),
+        (HOME.astype(complex), VerdictReason.DTYPE),
+        (np.array(["0"] * 7), VerdictReason.DTYPE),
+        (np.array([None] * 7), VerdictReason.DTYPE),
+        (HOME > 0, VerdictReason.DTYPE),
     ],
 )
-def test_wrong_shapes_and_types_are_refused(values: np.ndarray, reason: Reason) -> None:
+def test_wrong_shapes_and_types_are_refused(values: np.ndarray, reason: VerdictReason) -> None:
     assert asked(values).reason is reason
 
 
 def test_a_denormal_is_a_number_and_a_huge_one_is_clipped() -> None:
-    assert asked(np.where(np.arange(7) == 0, 5e-324, HOME)).outcome is Outcome.ALLOWED
+    assert asked(np.where(np.arange(7) == 0, 5e-324, HOME)).outcome is CommandOutcome.ALLOWED
     verdict = asked(np.where(np.arange(7) == 6, 1e300, HOME))
-    assert verdict.outcome is Outcome.CLIPPED
+    assert verdict.outcome is CommandOutcome.CLIPPED
     assert verdict.target[6] == pytest.approx(LIMITS.upper[6])
     assert "joint 7" in verdict.detail
 
@@ -95,63 +95,65 @@ def test_a_denormal_is_a_number_and_a_huge_one_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("age", "seen", "reason"),
     [
-        (0.151, 0.2, Reason.STALE),
-        (0.1, 0.501, Reason.OLD_OBSERVATION),
-        (-0.1, 0.0, Reason.FUTURE),
-        (0.0, -5.0, Reason.FUTURE),
-        (float("nan"), 0.0, Reason.STALE),
-        (0.0, float("nan"), Reason.OLD_OBSERVATION),
-        (float("inf"), 0.0, Reason.STALE),
+        (0.151, 0.2, VerdictReason.STALE),
+        (0.1, 0.501, VerdictReason.OLD_OBSERVATION),
+        (-0.1, 0.0, VerdictReason.FUTURE),
+        (0.0, -5.0, VerdictReason.FUTURE),
+        (float("nan"), 0.0, VerdictReason.STALE),
+        (0.0, float("nan"), VerdictReason.OLD_OBSERVATION),
+        (float("inf"), 0.0, VerdictReason.STALE),
     ],
 )
 def test_old_commands_old_observations_and_mad_stamps_are_refused(
-    age: float, seen: float, reason: Reason
+    age: float, seen: float, reason: VerdictReason
 ) -> None:
     assert asked(HOME, age=age, seen=seen).reason is reason
 
 
 def test_the_newest_age_that_counts_still_passes() -> None:
-    assert asked(HOME, age=0.149, seen=0.499).outcome is Outcome.ALLOWED
+    assert asked(HOME, age=0.149, seen=0.499).outcome is CommandOutcome.ALLOWED
 
 
 def test_velocities_are_clipped_joint_by_joint() -> None:
-    verdict = asked([9.0, -9.0, 0.1, 0, 0, 0, 0], Kind.VELOCITY)
-    assert verdict.outcome is Outcome.CLIPPED
+    verdict = asked([9.0, -9.0, 0.1, 0, 0, 0, 0], CommandKind.VELOCITY)
+    assert verdict.outcome is CommandOutcome.CLIPPED
     assert verdict.target[:3] == pytest.approx([LIMITS.velocity[0], -LIMITS.velocity[1], 0.1])
 
 
 def test_a_target_with_the_tool_in_the_table_is_refused() -> None:
     # The elbow stretched forward and down reaches below the floor.
     verdict = asked([0.0, 1.6, 0.0, -1.0, 0.0, 1.5, 0.0])
-    assert verdict.reason is Reason.WORKSPACE
+    assert verdict.reason is VerdictReason.WORKSPACE
     assert "tool would be at" in verdict.detail
 
 
 def test_a_pose_becomes_joint_angles_that_reach_it() -> None:
     wanted = HOME + 0.05
-    verdict = asked(pose_of(wanted), Kind.POSE)
-    assert verdict.outcome is Outcome.ALLOWED
-    assert KINEMATICS.tool(verdict.target) == pytest.approx(KINEMATICS.tool(wanted), abs=5e-4)
+    verdict = asked(pose_of(wanted), CommandKind.POSE)
+    assert verdict.outcome is CommandOutcome.ALLOWED
+    assert KINEMATICS.compute_tool_pose(verdict.target) == pytest.approx(
+        KINEMATICS.compute_tool_pose(wanted), abs=5e-4
+    )
 
 
 def test_poses_outside_the_box_out_of_reach_or_far_away() -> None:
     low = pose_of(HOME)
     low[:3] = 0.45, 0.0, -0.3
-    verdict = asked(low, Kind.POSE)
-    if verdict.outcome is Outcome.CLIPPED:
-        assert KINEMATICS.tip(verdict.target)[2] >= SAFETY.workspace.floor - 1e-3
+    verdict = asked(low, CommandKind.POSE)
+    if verdict.outcome is CommandOutcome.CLIPPED:
+        assert KINEMATICS.compute_tip(verdict.target)[2] >= SAFETY.workspace.floor - 1e-3
     else:
-        assert verdict.reason in (Reason.JUMP, Reason.UNREACHABLE)
+        assert verdict.reason in (VerdictReason.JUMP, VerdictReason.UNREACHABLE)
     far = pose_of(HOME)
     far[:3] = 0.89, 0.89, 1.39
-    assert asked(far, Kind.POSE).reason is Reason.UNREACHABLE
-    careful = limits_of(FR3, SafetyConfig(SAFETY.workspace, jump=0.1))
-    turned = Command(Kind.POSE, pose_of(HOME + 0.3 * (np.arange(7) == 0)), NOW, NOW)
-    assert judge(turned, HOME, LIMITS, KINEMATICS, NOW).outcome is Outcome.ALLOWED
-    assert judge(turned, HOME, careful, KINEMATICS, NOW).reason is Reason.JUMP
+    assert asked(far, CommandKind.POSE).reason is VerdictReason.UNREACHABLE
+    careful = build_arm_limits(FR3, SafetyConfig(SAFETY.workspace, jump=0.1))
+    turned = Command(CommandKind.POSE, pose_of(HOME + 0.3 * (np.arange(7) == 0)), NOW, NOW)
+    assert check_command(turned, HOME, LIMITS, KINEMATICS, NOW).outcome is CommandOutcome.ALLOWED
+    assert check_command(turned, HOME, careful, KINEMATICS, NOW).reason is VerdictReason.JUMP
     long = pose_of(HOME)
     long[3:] *= 3
-    assert asked(long, Kind.POSE).reason is Reason.SHAPE
+    assert asked(long, CommandKind.POSE).reason is VerdictReason.SHAPE
 
 
 @pytest.mark.parametrize(
@@ -167,37 +169,41 @@ def test_steps_beyond_a_limit_are_found(step: np.ndarray, reason: str) -> None:
     # Arrive at this speed over three equal steps, so that only the first difference is too large.
     before = HOME + np.outer([-3, -2, -1], step * only) if reason == "velocity" else STILL
     path = (before[-1] + step * only)[None]
-    found = violation(before, path, LIMITS, KINEMATICS, PERIOD)
+    found = find_violation(before, path, LIMITS, KINEMATICS, PERIOD)
     assert found is not None
     assert reason in found
 
 
 def test_jerk_is_found_where_acceleration_is_within_bounds() -> None:
-    slow = limits_of(FR3, SAFETY)
+    slow = build_arm_limits(FR3, SAFETY)
     object.__setattr__(slow, "jerk", slow.jerk * 1e-3)
     only = np.where(np.arange(7) == 6, 1.0, 0.0)
     path = HOME + only * LIMITS.acceleration[6] * PERIOD**2 * 0.5
-    assert violation(STILL, path[None], LIMITS, KINEMATICS, PERIOD) is None
-    assert violation(STILL, path[None], slow, KINEMATICS, PERIOD) == "joint jerk limit"
+    assert find_violation(STILL, path[None], LIMITS, KINEMATICS, PERIOD) is None
+    assert find_violation(STILL, path[None], slow, KINEMATICS, PERIOD) == "joint jerk limit"
 
 
 def test_tool_speed_and_workspace_are_found_through_the_kinematics() -> None:
-    fast = limits_of(FR3, SafetyConfig(SAFETY.workspace, share=1.0, tool_speed=0.05))
+    fast = build_arm_limits(FR3, SafetyConfig(SAFETY.workspace, share=1.0, tool_speed=0.05))
     only = np.where(np.arange(7) == 0, 1.0, 0.0)
     step = only * 0.002  # 0.2 rad/s at 0.3 m from the axis: 6 cm/s
     before = HOME + np.outer([-3, -2, -1], step)
     assert (
-        violation(before, (before[-1] + step)[None], fast, KINEMATICS, PERIOD) == "tool speed limit"
+        find_violation(before, (before[-1] + step)[None], fast, KINEMATICS, PERIOD)
+        == "tool speed limit"
     )
     tight = Workspace(floor=0.6, lower=(-0.9, -0.9), upper=(0.9, 0.9), ceiling=1.4)
-    boxed = limits_of(FR3, SafetyConfig(tight))
-    assert violation(STILL, HOME[None], boxed, KINEMATICS, PERIOD) == "tool outside the workspace"
+    boxed = build_arm_limits(FR3, SafetyConfig(tight))
     assert (
-        violation(STILL, HOME[None] * np.nan, LIMITS, KINEMATICS, PERIOD) == "setpoint not finite"
+        find_violation(STILL, HOME[None], boxed, KINEMATICS, PERIOD) == "tool outside the workspace"
+    )
+    assert (
+        find_violation(STILL, HOME[None] * np.nan, LIMITS, KINEMATICS, PERIOD)
+        == "setpoint not finite"
     )
     out = STILL.copy()
     out[:, 6] = LIMITS.upper[6] + 0.01
-    assert violation(out, out[:1], LIMITS, KINEMATICS, PERIOD) == "joint position limit"
+    assert find_violation(out, out[:1], LIMITS, KINEMATICS, PERIOD) == "joint position limit"
 
 
 shapes = st.one_of(
@@ -207,21 +213,21 @@ shapes = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    kind=st.sampled_from(list(Kind)),
+    kind=st.sampled_from(list(CommandKind)),
     values=hnp.arrays(np.float64, shapes, elements=st.floats(allow_nan=True, allow_infinity=True)),
     age=st.floats(allow_nan=True, allow_infinity=True),
     seen=st.one_of(st.just(0.0), st.floats(allow_nan=True, allow_infinity=True)),
     gripper=st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)),
 )
 def test_whatever_is_asked_a_target_is_finite_within_limits_and_fresh(
-    kind: Kind, values: np.ndarray, age: float, seen: float, gripper: float | None
+    kind: CommandKind, values: np.ndarray, age: float, seen: float, gripper: float | None
 ) -> None:
     verdict = asked(values, kind, age=age, seen=seen, gripper=gripper)
     if verdict.target is None:
-        assert verdict.outcome is Outcome.REFUSED
+        assert verdict.outcome is CommandOutcome.REFUSED
         assert verdict.reason
         return
-    if kind is Kind.PATH:  # the shaper looks at each of its steps
+    if kind is CommandKind.PATH:  # the shaper looks at each of its steps
         assert verdict.target.shape == (len(values), 3, 7)
         assert np.isfinite(verdict.target).all()
     else:
@@ -231,10 +237,10 @@ def test_whatever_is_asked_a_target_is_finite_within_limits_and_fresh(
     assert verdict.gripper is None or 0 <= verdict.gripper <= 1
 
 
-def check_target(target: np.ndarray, kind: Kind, limits: ArmLimits) -> None:
+def check_target(target: np.ndarray, kind: CommandKind, limits: ArmLimits) -> None:
     assert target.shape == (limits.joints,)
     assert np.isfinite(target).all()
-    if kind is Kind.VELOCITY:
+    if kind is CommandKind.VELOCITY:
         assert (np.abs(target) <= limits.velocity).all()
     else:
         assert (target >= limits.lower).all()
@@ -265,7 +271,7 @@ def test_a_workspace_must_be_a_finite_box_and_a_margin_leave_room() -> None:
     with pytest.raises(TypeError):
         SafetyConfig()  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="leaves joint 'joint4' no room"):
-        limits_of(FR3, SafetyConfig(SAFETY.workspace, margin=1.45))
+        build_arm_limits(FR3, SafetyConfig(SAFETY.workspace, margin=1.45))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +284,13 @@ def test_a_workspace_must_be_a_finite_box_and_a_margin_leave_room() -> None:
     ],
 )
 def test_what_is_no_command_at_all_is_the_callers_error(change: dict[str, object]) -> None:
-    good = {"kind": Kind.POSITION, "values": HOME, "stamp": NOW, "observed": NOW, "gripper": None}
+    good = {
+        "kind": CommandKind.POSITION,
+        "values": HOME,
+        "stamp": NOW,
+        "observed": NOW,
+        "gripper": None,
+    }
     with pytest.raises(RobotError, match="this is no command"):
         Command(**(good | change))  # type: ignore[arg-type]
 
@@ -286,10 +298,10 @@ def test_what_is_no_command_at_all_is_the_callers_error(change: dict[str, object
 def test_a_path_is_taken_as_it_is_if_it_is_one() -> None:
     path = np.zeros((5, 3, 7))
     path[:, 0] = HOME
-    taken = asked(path, Kind.PATH)
-    assert taken.outcome is Outcome.ALLOWED
+    taken = asked(path, CommandKind.PATH)
+    assert taken.outcome is CommandOutcome.ALLOWED
     np.testing.assert_array_equal(taken.target, path)
     for wrong in (path[0], path[:, :2], path[..., :6], path[:0], np.zeros((1001, 3, 7)), 1.0):
-        assert asked(wrong, Kind.PATH).reason is Reason.SHAPE
+        assert asked(wrong, CommandKind.PATH).reason is VerdictReason.SHAPE
     path[3, 2, 1] = np.nan
-    assert asked(path, Kind.PATH).reason is Reason.NOT_FINITE
+    assert asked(path, CommandKind.PATH).reason is VerdictReason.NOT_FINITE

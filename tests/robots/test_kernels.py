@@ -13,16 +13,16 @@ from hypothesis.extra import numpy as hnp
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from robots.errors import RobotError
-from robots.guard import SLACK, violation
-from robots.kernels import braking
+from robots.guard import SLACK, find_violation
+from robots.kernels import plan_braking
 from robots.kinematics import Kinematics
-from robots.limits import ArmLimits, SafetyConfig, Workspace, limits_of
+from robots.limits import ArmLimits, SafetyConfig, Workspace, build_arm_limits
 from robots.model import load_model
 
 PERIOD = 0.01
 FR3 = load_model("fr3")
 SAFETY = SafetyConfig(Workspace(floor=0.02, lower=(-0.9, -0.9), upper=(0.9, 0.9), ceiling=1.4))
-LIMITS = limits_of(FR3, SAFETY)
+LIMITS = build_arm_limits(FR3, SAFETY)
 KINEMATICS = Kinematics(FR3)
 HOME = np.array(FR3.home)
 
@@ -51,7 +51,7 @@ def ruckigs_braking(start: np.ndarray, limits: ArmLimits) -> np.ndarray:
 @given(speed=shares, rate=shares)
 def test_braking_is_as_fast_as_ruckigs(speed: np.ndarray, rate: np.ndarray) -> None:
     start = np.stack([HOME, speed * LIMITS.velocity, rate * LIMITS.acceleration])
-    ours, theirs = braking(start, LIMITS.bounds, PERIOD), ruckigs_braking(start, LIMITS)
+    ours, theirs = plan_braking(start, LIMITS.bounds, PERIOD), ruckigs_braking(start, LIMITS)
     assert abs(ours.shape[1] - theirs.shape[1]) <= 1  # the last row may be a rounding's
     rows = min(ours.shape[1], theirs.shape[1])
     np.testing.assert_allclose(ours[0, :rows], theirs[0, :rows], atol=1e-8)
@@ -63,7 +63,7 @@ def test_braking_is_as_fast_as_ruckigs(speed: np.ndarray, rate: np.ndarray) -> N
 
 def test_who_stands_still_stays() -> None:
     start = np.stack([HOME, np.zeros(7), np.zeros(7)])
-    path = braking(start, LIMITS.bounds, PERIOD)
+    path = plan_braking(start, LIMITS.bounds, PERIOD)
     assert path.shape == (3, 2, 7)
     np.testing.assert_array_equal(path[:, 1], start)
 
@@ -74,7 +74,7 @@ def plainly_wrong_with(before: np.ndarray, path: np.ndarray, limits: ArmLimits) 
         return "setpoint not finite"
     if (path < limits.lower - SLACK).any() or (path > limits.upper + SLACK).any():
         return "joint position limit"
-    tools = KINEMATICS.tool(np.concatenate([before[2:], path]))[:, :3, 3]
+    tools = KINEMATICS.compute_tool_pose(np.concatenate([before[2:], path]))[:, :3, 3]
     if (tools[1:] < limits.box[0] - SLACK).any() or (tools[1:] > limits.box[1] + SLACK).any():
         return "tool outside the workspace"
     speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) / PERIOD
@@ -91,7 +91,7 @@ def plainly_wrong_with(before: np.ndarray, path: np.ndarray, limits: ArmLimits) 
 
 def test_each_kind_of_violation_is_found_as_numpy_finds_it() -> None:
     rng, seen = np.random.default_rng(0), set()
-    calm = limits_of(FR3, SafetyConfig(SAFETY.workspace, tool_speed=10.0))
+    calm = build_arm_limits(FR3, SafetyConfig(SAFETY.workspace, tool_speed=10.0))
     smooth = replace(LIMITS, jerk=LIMITS.jerk * 1e-3)  # else a jerk too high is always more besides
     for _ in range(4000):
         limits = (LIMITS, calm, smooth)[int(rng.integers(3))]
@@ -104,7 +104,7 @@ def test_each_kind_of_violation_is_found_as_numpy_finds_it() -> None:
             series[-1, 3] = rng.choice([np.nan, np.inf, -np.inf])
         before, path = series[:3], series[3:]
         expected = plainly_wrong_with(before, path, limits)
-        assert violation(before, path, limits, KINEMATICS, PERIOD) == expected
+        assert find_violation(before, path, limits, KINEMATICS, PERIOD) == expected
         seen.add(expected)
     assert len(seen) == 8, seen
 
@@ -114,4 +114,4 @@ def test_setpoints_of_another_arm_are_an_error(
     before: tuple[int, ...], path: tuple[int, ...]
 ) -> None:
     with pytest.raises(RobotError, match="7 joints"):
-        violation(np.zeros(before), np.zeros(path), LIMITS, KINEMATICS, PERIOD)
+        find_violation(np.zeros(before), np.zeros(path), LIMITS, KINEMATICS, PERIOD)

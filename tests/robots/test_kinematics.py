@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from robots.kinematics import Kinematics
-from robots.model import ArmModel, load_model, models
-from robots.urdf import urdf_file
+from robots.model import ArmModel, list_models, load_model
+from robots.urdf import find_urdf
 
-WITH_URDF = [name for name in models() if load_model(name).urdf]
+WITH_URDF = [name for name in list_models() if load_model(name).urdf]
 
 
 def angles(model: ArmModel, count: int, seed: int = 0) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_the_tool_is_where_pybullet_has_it(name: str) -> None:
     model = load_model(name)
     client = bullet.connect(bullet.DIRECT)
     try:
-        body = bullet.loadURDF(str(urdf_file(model.urdf)), useFixedBase=True)
+        body = bullet.loadURDF(str(find_urdf(model.urdf)), useFixedBase=True)
         rows = [bullet.getJointInfo(body, i) for i in range(bullet.getNumJoints(body))]
         turning = [row[0] for row in rows if row[2] == bullet.JOINT_REVOLUTE][: len(model.joints)]
         tool = next(row[0] for row in rows if row[12].decode() == model.tool_link)
@@ -32,7 +32,7 @@ def test_the_tool_is_where_pybullet_has_it(name: str) -> None:
             for joint, angle in zip(turning, q, strict=True):
                 bullet.resetJointState(body, joint, angle)
             link = bullet.getLinkState(body, tool, computeForwardKinematics=True)
-            pose = Kinematics(model).tool(q)
+            pose = Kinematics(model).compute_tool_pose(q)
             turn = np.reshape(bullet.getMatrixFromQuaternion(link[5]), (3, 3))
             assert pose[:3, 3] == pytest.approx(np.array(link[4]), abs=1e-5)
             assert pose[:3, :3] == pytest.approx(turn, abs=1e-5)
@@ -40,20 +40,20 @@ def test_the_tool_is_where_pybullet_has_it(name: str) -> None:
         bullet.disconnect(client)
 
 
-@pytest.mark.parametrize("name", models())
+@pytest.mark.parametrize("name", list_models())
 def test_batches_tips_and_the_jacobian_agree_with_single_poses(name: str) -> None:
     model = load_model(name)
     kinematics, step = Kinematics(model), 1e-6
     q = angles(model, 12)
-    poses = kinematics.tool(q)
-    assert kinematics.tip(q) == pytest.approx(poses[:, :3, 3], abs=1e-12)
+    poses = kinematics.compute_tool_pose(q)
+    assert kinematics.compute_tip(q) == pytest.approx(poses[:, :3, 3], abs=1e-12)
     for one, pose in zip(q, poses, strict=True):
-        assert kinematics.tool(one) == pytest.approx(pose, abs=1e-12)
+        assert kinematics.compute_tool_pose(one) == pytest.approx(pose, abs=1e-12)
         moved = one + step * np.eye(len(one))
-        speed = (kinematics.tip(moved) - pose[:3, 3]) / step
-        spin = (kinematics.tool(moved)[:, :3, :3] @ pose[:3, :3].T - np.eye(3)) / step
+        speed = (kinematics.compute_tip(moved) - pose[:3, 3]) / step
+        spin = (kinematics.compute_tool_pose(moved)[:, :3, :3] @ pose[:3, :3].T - np.eye(3)) / step
         turning = np.stack([spin[:, 2, 1], spin[:, 0, 2], spin[:, 1, 0]])
-        jacobian = kinematics.jacobian(one)
+        jacobian = kinematics.compute_jacobian(one)
         assert jacobian[:3] == pytest.approx(speed.T, abs=1e-5)
         assert jacobian[3:] == pytest.approx(turning, abs=1e-5)
 
@@ -67,15 +67,15 @@ def test_inverse_kinematics_returns_to_the_pose_and_stays_within_limits(name: st
     rng = np.random.default_rng(1)
     found = 0
     for q in angles(model, 40, seed=2):
-        pose = kinematics.tool(q)
+        pose = kinematics.compute_tool_pose(q)
         seed = np.clip(q + rng.normal(0, 0.1, len(q)), lower, upper)
-        solved = kinematics.solve(pose, seed, lower, upper)
+        solved = kinematics.solve_ik(pose, seed, lower, upper)
         if solved is None:
             continue
         found += 1
         assert (solved >= lower).all()
         assert (solved <= upper).all()
-        assert kinematics.tool(solved) == pytest.approx(pose, abs=5e-4)
+        assert kinematics.compute_tool_pose(solved) == pytest.approx(pose, abs=5e-4)
     assert found >= 36
 
 
@@ -84,4 +84,4 @@ def test_a_pose_out_of_reach_has_no_solution() -> None:
     pose = np.eye(4)
     pose[:3, 3] = 3.0
     wide = np.full(7, 2.0)
-    assert Kinematics(model).solve(pose, np.array(model.home), -wide, wide) is None
+    assert Kinematics(model).solve_ik(pose, np.array(model.home), -wide, wide) is None

@@ -23,7 +23,7 @@ from embodied.errors import ConfigError, MissingExtraError
 from robots.arm import Arm, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError
 from robots.lerobot import LeRobotArm, LeRobotOptions
-from robots.lerobot_export import export
+from robots.lerobot_export import export_dataset
 from robots.model import load_model
 from tests.robots.recordings import CAMERA_RATE, LEAD, number_of, opening, path, record
 
@@ -67,7 +67,7 @@ class Servos:
 
 
 def servos() -> Servos:
-    return Servos(**dict.fromkeys((*SO101.names, "gripper"), 0.0))
+    return Servos(**dict.fromkeys((*SO101.joint_names, "gripper"), 0.0))
 
 
 def told(positions: Any, gripper: float | None = None) -> Setpoint:
@@ -170,7 +170,7 @@ def test_without_lerobot_the_error_says_what_to_install() -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lerobot")
     episodes = [record(folder / str(number), 2.0 + number) for number in range(2)]
-    return export(episodes, folder / "set", FPS, "stack the cubes")
+    return export_dataset(episodes, folder / "set", FPS, "stack the cubes")
 
 
 def load(made: Path, **options: Any) -> Any:
@@ -249,17 +249,17 @@ def follower(tmp_path: Path) -> Iterator[tuple[Any, LeRobotOptions]]:
     from robots.calibration import ServoCalibration, save_calibration
     from robots.emulators.servo_bus import ServoBus
 
-    motors = (*SO101.names, "gripper")
+    motors = (*SO101.joint_names, "gripper")
     calibration = {m: ServoCalibration(k, 0, 0, 700, 3400) for k, m in enumerate(motors, 1)}
     save_calibration(tmp_path / "left.json", calibration)
     with ServoBus() as bus:
         for servo in calibration.values():
-            with bus.changed(servo.id) as raw:
+            with bus.edit_servo(servo.id) as raw:
                 raw.stops, raw.encoder = (0.0, 4095.0), 2050.0
                 raw.registers[55] = 0
-                raw.set_word(9, servo.range_min)
-                raw.set_word(11, servo.range_max)
-                raw.set_word(42, 2050)
+                raw.write_word(9, servo.range_min)
+                raw.write_word(11, servo.range_max)
+                raw.write_word(42, 2050)
         config = {"port": bus.port, "id": "left", "calibration_dir": tmp_path}
         # The emulator may be slow to answer on a busy machine.
         yield bus, LeRobotOptions(config=config, retries=5)

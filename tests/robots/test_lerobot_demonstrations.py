@@ -51,7 +51,7 @@ def test_lerobot_finds_every_value_and_image(folder: Path) -> None:
                 assert np.array_equal(np.ravel(item[name].numpy()), np.ravel(values[step])), name
             for camera in CAMERAS:
                 image = (255 * item[camera].permute(1, 2, 0)).byte().numpy()
-                assert number_of(image) == number_of(episode.films[camera][step])
+                assert number_of(image) == number_of(episode.videos[camera][step])
             assert item["task"] == episode.task
             at += 1
 

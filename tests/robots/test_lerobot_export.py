@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from robots.episode import Channel, Episode, EpisodeError
-from robots.lerobot_export import export
+from robots.episode import EpisodeError, RecordedChannel, RecordedEpisode
+from robots.lerobot_export import export_dataset
 from robots.lerobot_stats import ImageStats
 from robots.video import read_images
 from tests.robots.recordings import (
@@ -34,14 +34,14 @@ FPS = 20
 
 
 @pytest.fixture(scope="module")
-def episodes(tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> list[RecordedEpisode]:
     folder = tmp_path_factory.mktemp("recordings")
     return [record(folder / "first", 3.0), record(folder / "second", 2.0)]
 
 
 @pytest.fixture(scope="module")
-def made(episodes: list[Episode], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(episodes, tmp_path_factory.mktemp("sets") / "set", FPS, "stack the cubes")
+def made(episodes: list[RecordedEpisode], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_dataset(episodes, tmp_path_factory.mktemp("sets") / "set", FPS, "stack the cubes")
 
 
 def table(made: Path, name: str) -> dict[str, list[Any]]:
@@ -92,11 +92,11 @@ def test_frames_lie_on_the_grid_and_follow_the_recording(made: Path) -> None:
 
 
 def test_setpoints_are_held_and_states_interpolated(
-    episodes: list[Episode], tmp_path: Path
+    episodes: list[RecordedEpisode], tmp_path: Path
 ) -> None:
     # At 200 frames per second every second frame lies between two records of 100 Hz.
     frames = table(
-        export(episodes[1:], tmp_path / "set", 200, "x"), "data/chunk-000/file-000.parquet"
+        export_dataset(episodes[1:], tmp_path / "set", 200, "x"), "data/chunk-000/file-000.parquet"
     )
     action, state = np.array(frames["action"])[:, :3], np.array(frames["observation.state"])[:, :3]
     assert np.array_equal(action[1::2], action[:-1:2])
@@ -126,10 +126,10 @@ def test_the_video_shows_the_newest_image_at_every_frame(made: Path, file: str, 
 
 @pytest.mark.parametrize("fps", [FPS, 50])
 def test_players_that_count_images_find_the_same_ones(
-    episodes: list[Episode], tmp_path: Path, fps: int
+    episodes: list[RecordedEpisode], tmp_path: Path, fps: int
 ) -> None:
     # LeRobot with torchcodec takes image round(time * average rate).
-    made = export(episodes[1:], tmp_path / "set", fps, "x")
+    made = export_dataset(episodes[1:], tmp_path / "set", fps, "x")
     file = made / "videos/observation.images.wrist/chunk-000/file-000.mp4"
     with av.open(str(file)) as container:
         assert container.streams.video[0].average_rate == fps
@@ -156,9 +156,9 @@ def test_image_statistics_equal_those_of_the_pixels() -> None:
     images = np.random.default_rng(0).integers(0, 200, (5, 20, 30, 3), dtype=np.uint8)
     stats = ImageStats()
     for image in images:
-        stats.add(image)
+        stats.add_image(image)
     pixels = images.reshape(-1, 3) / 255
-    found = {name: np.ravel(value) for name, value in stats.result().items()}
+    found = {name: np.ravel(value) for name, value in stats.compute_stats().items()}
     assert np.allclose(found["mean"], pixels.mean(axis=0))
     assert np.allclose(found["std"], pixels.std(axis=0))
     assert np.allclose(found["max"], pixels.max(axis=0))
@@ -167,29 +167,29 @@ def test_image_statistics_equal_those_of_the_pixels() -> None:
 
 def test_an_arm_without_gripper_or_camera(tmp_path: Path) -> None:
     episode = record(tmp_path / "bare", 1.0, gripper=False, cameras=())
-    made = export([episode], tmp_path / "set", 10, "wave")
+    made = export_dataset([episode], tmp_path / "set", 10, "wave")
     info = json.loads((made / "meta/info.json").read_text())
     assert info["features"]["action"]["names"] == [f"{joint}.pos" for joint in JOINTS]
     assert info["video_path"] is None
     assert not (made / "videos").exists()
 
 
-def without(episode: Episode, kind: str, begin: float, end: float) -> Episode:
+def without(episode: RecordedEpisode, kind: str, begin: float, end: float) -> RecordedEpisode:
     """The recording without the messages of a kind from one time to another [s]."""
     channel = episode[kind]
     since = channel.stamps - channel.stamps[0]
     kept = (since < begin) | (since > end)
     columns = {n: v[kept] for n, v in channel.columns.items() if isinstance(v, np.ndarray)}
-    cut = Channel(channel.stamps[kept], columns)
+    cut = RecordedChannel(channel.stamps[kept], columns)
     return dataclasses.replace(episode, channels={**episode.channels, kind: cut})
 
 
-def test_data_is_not_invented_over_a_gap(episodes: list[Episode], tmp_path: Path) -> None:
+def test_data_is_not_invented_over_a_gap(episodes: list[RecordedEpisode], tmp_path: Path) -> None:
     holed = without(episodes[0], "state", 1.0, 1.5)
     with pytest.raises(EpisodeError, match=r"no measurement for 0\.5.* s, 0\.99 s after"):
-        export([holed], tmp_path / "set", FPS, "x")
+        export_dataset([holed], tmp_path / "set", FPS, "x")
     assert not list(tmp_path.iterdir())
-    export([holed], tmp_path / "set", FPS, "x", max_gap=1.0)
+    export_dataset([holed], tmp_path / "set", FPS, "x", max_gap=1.0)
 
 
 def test_a_camera_that_stopped_is_an_error(tmp_path: Path) -> None:
@@ -201,29 +201,31 @@ def test_a_camera_that_stopped_is_an_error(tmp_path: Path) -> None:
         name: np.concatenate([np.asarray(state.columns[name]), [value] * 99])
         for name, value in later.items()
     }
-    longer = {**episode.channels, "state": Channel(stamps, columns)}
+    longer = {**episode.channels, "state": RecordedChannel(stamps, columns)}
     with pytest.raises(EpisodeError, match="no image of camera 'wrist'"):
-        export([dataclasses.replace(episode, channels=longer)], tmp_path / "set", FPS, "x")
+        export_dataset([dataclasses.replace(episode, channels=longer)], tmp_path / "set", FPS, "x")
 
 
-def test_recordings_of_different_arms_do_not_mix(episodes: list[Episode], tmp_path: Path) -> None:
+def test_recordings_of_different_arms_do_not_mix(
+    episodes: list[RecordedEpisode], tmp_path: Path
+) -> None:
     blind = dataclasses.replace(episodes[0], cameras=())
     with pytest.raises(EpisodeError, match="do not fit together"):
-        export([episodes[0], blind], tmp_path / "set", FPS, "x")
+        export_dataset([episodes[0], blind], tmp_path / "set", FPS, "x")
 
 
 @pytest.mark.parametrize(("fps", "task"), [(0, "x"), (12.5, "x"), (10, "")])
 def test_unusable_requests_are_refused(
-    episodes: list[Episode], tmp_path: Path, fps: Any, task: str
+    episodes: list[RecordedEpisode], tmp_path: Path, fps: Any, task: str
 ) -> None:
     with pytest.raises(EpisodeError, match="task in words"):
-        export(episodes, tmp_path / "set", fps, task)
+        export_dataset(episodes, tmp_path / "set", fps, task)
 
 
-def test_nothing_is_overwritten(episodes: list[Episode], tmp_path: Path) -> None:
+def test_nothing_is_overwritten(episodes: list[RecordedEpisode], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(EpisodeError, match="not empty"):
-        export(episodes, tmp_path, FPS, "x")
+        export_dataset(episodes, tmp_path, FPS, "x")
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

@@ -9,8 +9,8 @@ import yaml
 
 from robots.errors import ModelError
 from robots.kinematics import Kinematics
-from robots.model import FOLDER, load_model, models
-from robots.urdf import read_urdf, urdf_file
+from robots.model import FOLDER, list_models, load_model
+from robots.urdf import find_urdf, read_urdf
 
 URDF = """<robot name="two">
   <link name="base"/><link name="upper"/><link name="lower"/><link name="tip"/>
@@ -31,20 +31,20 @@ def written(folder: Path, kind: str = "revolute", limit: str = LIMIT) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", models())
+@pytest.mark.parametrize("name", list_models())
 def test_every_shipped_model_loads_names_its_source_and_reaches_from_its_home(name: str) -> None:
     model = load_model(name)
     assert model.name == name
     assert len(model.source) > 40
     reach = sum(sum(abs(v) for v in joint.xyz) for joint in model.joints)
-    tip = Kinematics(model).tip(list(model.home))
+    tip = Kinematics(model).compute_tip(list(model.home))
     assert 0.05 < float((tip**2).sum()) ** 0.5 < reach + 0.5
 
 
 def test_ur_arms_reach_as_far_as_their_maker_says() -> None:
     for name, reach in (("ur3e", 0.5), ("ur5e", 0.85), ("ur10e", 1.3)):
         # Stretched out level: the maker's reach counts to the wrist.
-        x, y, _ = Kinematics(load_model(name)).tip([0.0] * 6)
+        x, y, _ = Kinematics(load_model(name)).compute_tip([0.0] * 6)
         assert 0.8 * reach < (x * x + y * y) ** 0.5 < 1.15 * reach
 
 
@@ -91,9 +91,9 @@ def test_a_urdf_becomes_a_model(tmp_path: Path) -> None:
     first, second = model.joints
     assert (first.lower, first.upper, first.velocity, first.effort) == (-1, 2, 3, 4)
     assert (first.acceleration, second.acceleration, second.jerk) == (5, 6, 7)
-    assert Kinematics(model).tip([0.0, 0.0]) == pytest.approx([1, 2, 1])
+    assert Kinematics(model).compute_tip([0.0, 0.0]) == pytest.approx([1, 2, 1])
     # A quarter turn of the first joint about y takes the upper arm from +x to -z.
-    assert Kinematics(model).tip([1.5707963, 0.0]) == pytest.approx([0, 2, 0], abs=1e-6)
+    assert Kinematics(model).compute_tip([1.5707963, 0.0]) == pytest.approx([0, 2, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_urdf_that_cannot_be_used_says_why(
 
 def test_missing_urdfs_say_what_to_install_or_give(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="pip install no-such-package"):
-        urdf_file("no_such_package:arm.urdf")
+        find_urdf("no_such_package:arm.urdf")
     with pytest.raises(ModelError, match="no URDF at"):
-        urdf_file(str(tmp_path / "arm.urdf"))
+        find_urdf(str(tmp_path / "arm.urdf"))
     broken = tmp_path / "broken.urdf"
     broken.write_text("<robot>")
     with pytest.raises(ModelError, match="cannot read the URDF"):

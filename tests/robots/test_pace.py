@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from robots.pace import hurry
+from robots.pace import request_realtime
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getscheduler"), reason="Linux alone schedules in real time"
@@ -23,7 +23,7 @@ def policy() -> int:
 def test_only_the_loop_hurries_and_only_while_it_runs() -> None:
     ask = "import os; print(os.sched_getscheduler(0))"
     assert policy() == os.SCHED_OTHER
-    with hurry(0.01):
+    with request_realtime(0.01):
         assert policy() == os.SCHED_FIFO or os.geteuid() != 0
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(policy).result() == os.SCHED_OTHER
@@ -33,6 +33,6 @@ def test_only_the_loop_hurries_and_only_while_it_runs() -> None:
 
 
 def test_it_ends_with_an_error_too() -> None:
-    with pytest.raises(KeyError), hurry(0.01):
+    with pytest.raises(KeyError), request_realtime(0.01):
         raise KeyError
     assert policy() == os.SCHED_OTHER

@@ -16,7 +16,7 @@ import pytest
 from embodied.serving.client import PolicyClient, ServingError, ServingTimeoutError
 from embodied.serving.config import ServerConfig
 from embodied.serving.server import PolicyServer
-from robots.emulators.proxy import Proxy
+from robots.emulators.proxy import FaultProxy
 from robots.errors import RobotError
 
 
@@ -35,10 +35,10 @@ class EchoTcpServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-def proxied(server: socketserver.BaseServer, kind: str) -> Iterator[Proxy]:
+def proxied(server: socketserver.BaseServer, kind: str) -> Iterator[FaultProxy]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    with Proxy(*server.server_address, kind) as proxy:  # type: ignore[misc, arg-type]
+    with FaultProxy(*server.server_address, kind) as proxy:  # type: ignore[misc, arg-type]
         yield proxy
     server.shutdown()
     thread.join()
@@ -46,20 +46,20 @@ def proxied(server: socketserver.BaseServer, kind: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def tcp() -> Iterator[Proxy]:
+def tcp() -> Iterator[FaultProxy]:
     yield from proxied(EchoTcpServer(("127.0.0.1", 0), EchoTcp), "tcp")
 
 
 @pytest.fixture
-def udp() -> Iterator[Proxy]:
+def udp() -> Iterator[FaultProxy]:
     yield from proxied(socketserver.UDPServer(("127.0.0.1", 0), EchoUdp), "udp")
 
 
-def dial(proxy: Proxy) -> socket.socket:
+def dial(proxy: FaultProxy) -> socket.socket:
     return socket.create_connection((proxy.host, proxy.port), timeout=10)
 
 
-def datagrams(proxy: Proxy, wait: float = 10.0) -> socket.socket:
+def datagrams(proxy: FaultProxy, wait: float = 10.0) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.connect((proxy.host, proxy.port))
     made.settimeout(wait)
@@ -79,7 +79,7 @@ def elapsed(what: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
-def test_bytes_pass_unchanged_whatever_their_number(tcp: Proxy) -> None:
+def test_bytes_pass_unchanged_whatever_their_number(tcp: FaultProxy) -> None:
     sent = bytes(range(256)) * 8192
     with dial(tcp) as link:
         writer = threading.Thread(target=lambda: (link.sendall(sent), link.shutdown(1)))
@@ -90,7 +90,7 @@ def test_bytes_pass_unchanged_whatever_their_number(tcp: Proxy) -> None:
     assert received == sent
 
 
-def test_delay_holds_everything_back_in_both_directions_and_in_order(tcp: Proxy) -> None:
+def test_delay_holds_everything_back_in_both_directions_and_in_order(tcp: FaultProxy) -> None:
     tcp.delay = 0.1
     with dial(tcp) as link:
 
@@ -102,23 +102,23 @@ def test_delay_holds_everything_back_in_both_directions_and_in_order(tcp: Proxy)
         assert 0.2 <= elapsed(exchange) < 5
 
 
-def test_cut_resets_connections_and_refuses_others_until_resume(tcp: Proxy) -> None:
+def test_cut_resets_connections_and_refuses_others_until_resume(tcp: FaultProxy) -> None:
     with dial(tcp) as link:
         link.sendall(b"a")
         assert receive(link, 1) == b"a"
-        tcp.cut()
+        tcp.cut_connections()
         with pytest.raises(ConnectionResetError):
             link.recv(1)
     with pytest.raises(ConnectionResetError), dial(tcp) as link:  # dialling may see it already
         link.recv(1)
-    tcp.resume()
+    tcp.clear_faults()
     with dial(tcp) as link:
         link.sendall(b"c")
         assert receive(link, 1) == b"c"
 
 
 @pytest.mark.parametrize("direction", ["up", "down", "both"])
-def test_half_open_is_silence_on_a_standing_connection(tcp: Proxy, direction: str) -> None:
+def test_half_open_is_silence_on_a_standing_connection(tcp: FaultProxy, direction: str) -> None:
     with dial(tcp) as link:
         tcp.half_open(direction)  # type: ignore[arg-type]
         link.sendall(b"late")
@@ -126,7 +126,7 @@ def test_half_open_is_silence_on_a_standing_connection(tcp: Proxy, direction: st
         with pytest.raises(TimeoutError):
             link.recv(1)
         link.settimeout(10)
-        tcp.resume()
+        tcp.clear_faults()
         assert receive(link, 4) == b"late"
 
 
@@ -134,14 +134,14 @@ def test_without_a_server_the_client_is_reset() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # not listening
         with (
-            Proxy("127.0.0.1", taken.getsockname()[1]) as proxy,
+            FaultProxy("127.0.0.1", taken.getsockname()[1]) as proxy,
             pytest.raises(ConnectionResetError),
             dial(proxy) as link,
         ):
             link.recv(1)
 
 
-def test_datagrams_pass_each_to_the_one_who_asked(udp: Proxy) -> None:
+def test_datagrams_pass_each_to_the_one_who_asked(udp: FaultProxy) -> None:
     with datagrams(udp) as one, datagrams(udp) as other:
         one.send(b"one")
         other.send(b"other")
@@ -149,7 +149,7 @@ def test_datagrams_pass_each_to_the_one_who_asked(udp: Proxy) -> None:
         assert one.recv(100) == b"one"
 
 
-def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: Proxy) -> None:
+def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: FaultProxy) -> None:
     with datagrams(udp, 0.5) as link:
 
         def answers() -> int:
@@ -167,33 +167,36 @@ def test_a_share_of_the_datagrams_is_lost_or_doubled(udp: Proxy) -> None:
         assert 5 <= answers() <= 35
         udp.drop = 1.0
         assert answers() == 0
-        udp.resume()
+        udp.clear_faults()
         udp.duplicate = 1.0
         assert answers() == 160
-        udp.resume()
+        udp.clear_faults()
         assert answers() == 40
 
 
-def test_a_cut_or_half_open_line_loses_datagrams_for_good(udp: Proxy) -> None:
+def test_a_cut_or_half_open_line_loses_datagrams_for_good(udp: FaultProxy) -> None:
     with datagrams(udp, 0.2) as link:
-        for fault in (udp.cut, lambda: udp.half_open("down")):
+        for fault in (udp.cut_connections, lambda: udp.half_open("down")):
             fault()
             link.send(b"lost")
             with pytest.raises(TimeoutError):
                 link.recv(10)
-            udp.resume()
+            udp.clear_faults()
             link.send(b"new")
             assert link.recv(10) == b"new"
 
 
 def test_only_this_machine_and_known_kinds() -> None:
     with pytest.raises(RobotError, match="only loopback"):
-        Proxy("127.0.0.1", 1, host="0.0.0.0")  # noqa: S104
+        FaultProxy("127.0.0.1", 1, host="0.0.0.0")  # noqa: S104
     with pytest.raises(RobotError, match="tcp and udp are possible"):
-        Proxy("127.0.0.1", 1, "icmp")  # type: ignore[arg-type]
+        FaultProxy("127.0.0.1", 1, "icmp")  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RobotError, match="cannot listen"), Proxy("127.0.0.1", 1, port=port):
+        with (
+            pytest.raises(RobotError, match="cannot listen"),
+            FaultProxy("127.0.0.1", 1, port=port),
+        ):
             pass
 
 
@@ -207,23 +210,23 @@ class Still:
 def test_a_policy_client_gets_an_error_in_time_and_then_its_own_answers_again() -> None:
     with (
         PolicyServer(Still(), ServerConfig(port=0)) as server,
-        Proxy("127.0.0.1", server.port) as proxy,
+        FaultProxy("127.0.0.1", server.port) as proxy,
         PolicyClient(f"ws://127.0.0.1:{proxy.port}", timeout=5.0) as client,
     ):
         assert client.infer({"number": 1})["seen"] == 1
         proxy.half_open("down")
         with pytest.raises(ServingTimeoutError):
             client.infer({"number": 2}, timeout=0.2)
-        proxy.resume()
+        proxy.clear_faults()
         assert client.infer({"number": 3})["seen"] == 3
-        proxy.cut()
+        proxy.cut_connections()
         with pytest.raises(ServingError):
             client.infer({"number": 4}, timeout=0.2)
-        proxy.resume()
+        proxy.clear_faults()
         assert client.infer({"number": 5})["seen"] == 5
 
 
-def test_it_can_be_put_before_a_server_from_the_command_line(tcp: Proxy) -> None:
+def test_it_can_be_put_before_a_server_from_the_command_line(tcp: FaultProxy) -> None:
     command = [sys.executable, "-m", "robots.emulators.proxy", f"127.0.0.1:{tcp.port}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

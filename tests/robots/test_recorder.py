@@ -21,7 +21,7 @@ pytest.importorskip("mcap", reason="recording needs mcap")
 
 from mcap.reader import make_reader
 
-from robots.episode import CAMERA, GAP, EpisodeError, Origin, read_episode
+from robots.episode import CAMERA, GAP, EpisodeError, RecordingOrigin, read_episode
 from robots.recorder import Recorder, RecorderOptions, _Ring
 from tests.robots.recordings import ORIGIN
 
@@ -47,7 +47,7 @@ def put_counting(recorder: Recorder, first: int, count: int) -> float:
     slowest = 0.0
     for number in range(first, first + count):
         begin = time.monotonic()
-        recorder.put("state", begin, {"positions": np.full(6, number), "number": number})
+        recorder.record_message("state", begin, {"positions": np.full(6, number), "number": number})
         slowest = max(slowest, time.monotonic() - begin)
     return slowest
 
@@ -59,7 +59,7 @@ class StuckDisk:
         self.recorder = recorder
         self.pipe = recorder.path / "wrist.mp4"
         os.mkfifo(self.pipe)
-        recorder.put_frame("wrist", time.monotonic(), image())
+        recorder.record_frame("wrist", time.monotonic(), image())
 
     def let_go(self) -> None:
         """Swallow what is written; the pipe leaves the folder, where nothing can wait for it."""
@@ -74,11 +74,11 @@ class StuckDisk:
 
 
 def test_a_stuck_disk_never_keeps_the_loop_waiting(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run", ORIGIN, RecorderOptions(records=1000)) as recorder:
+    with Recorder(tmp_path / "run", ORIGIN, RecorderOptions(max_records=1000)) as recorder:
         disk = StuckDisk(recorder)
         slowest, total = 0.0, 0
         deadline = time.monotonic() + PATIENCE
-        while recorder.dropped < 3000:
+        while recorder.dropped_records < 3000:
             assert time.monotonic() < deadline
             slowest = max(slowest, put_counting(recorder, total, 500))
             total += 500
@@ -87,9 +87,9 @@ def test_a_stuck_disk_never_keeps_the_loop_waiting(tmp_path: Path) -> None:
         disk.let_go()
         wait_for(lambda: recorder.path.joinpath("episode.mcap").stat().st_size > 5000, "the disk")
     episode = read_episode(tmp_path / "run")
-    kept = episode["state"].array("number")
-    lost = int(episode[GAP].array("count").sum())
-    assert lost == recorder.dropped >= 3000
+    kept = episode["state"].get_array("number")
+    lost = int(episode[GAP].get_array("count").sum())
+    assert lost == recorder.dropped_records >= 3000
     assert len(kept) + lost == total
     # The oldest gave way: what came last is there, without a hole.
     assert np.array_equal(kept[-1000:], np.arange(total - 1000, total))
@@ -97,7 +97,7 @@ def test_a_stuck_disk_never_keeps_the_loop_waiting(tmp_path: Path) -> None:
 
 
 def test_closing_on_a_stuck_disk_gives_up(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "run", ORIGIN, RecorderOptions(patience=0.3))
+    recorder = Recorder(tmp_path / "run", ORIGIN, RecorderOptions(close_timeout=0.3))
     disk = StuckDisk(recorder)
     begin = time.monotonic()
     assert recorder.close() == tmp_path / "run.part"
@@ -146,7 +146,7 @@ def check_full(answer: list[str], reason: str) -> None:
     assert reason in problem
     assert path.endswith("run.part")
     episode = read_episode(path)
-    numbers = episode["state"].array("number")
+    numbers = episode["state"].get_array("number")
     assert len(numbers) > 50
     assert np.array_equal(numbers, np.arange(len(numbers)))
     assert 500 <= int(dropped) < int(put)
@@ -202,28 +202,28 @@ def test_what_kill_9_leaves_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match=r"not closed: read .*run\.part"):
         read_episode(folder)
     episode = read_episode(tmp_path / "run.part")
-    numbers = episode["state"].array("number")
+    numbers = episode["state"].get_array("number")
     assert len(numbers) > 100
     assert np.array_equal(numbers, np.arange(len(numbers)))
     assert episode.lost == ("the end: the file stops where more should follow",)
     assert episode.cameras == ("wrist",)
-    images = list(episode.frames("wrist"))
+    images = list(episode.decode_frames("wrist"))
     assert len(images) >= len(episode[CAMERA + "wrist"]) > 20
     for number, (_, seen) in enumerate(images):
         assert abs(seen.mean() - 4 * number % 256) < 4
 
 
 def test_images_give_way_when_the_encoder_cannot_follow(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run", ORIGIN, RecorderOptions(frames=4)) as recorder:
+    with Recorder(tmp_path / "run", ORIGIN, RecorderOptions(max_frames=4)) as recorder:
         for number in range(100):
-            recorder.put_frame("wrist", number / 30, image(number, (480, 640)))
+            recorder.record_frame("wrist", number / 30, image(number, (480, 640)))
     episode = read_episode(tmp_path / "run")
     kept = episode[CAMERA + "wrist"].stamps * 30
     assert recorder.dropped_frames > 0
     assert len(kept) + recorder.dropped_frames == 100
     assert np.allclose(kept[-4:], [96, 97, 98, 99])
     assert any(f"{recorder.dropped_frames} images" in what for what in episode.lost)
-    for stamp, seen in episode.frames("wrist"):
+    for stamp, seen in episode.decode_frames("wrist"):
         assert abs(seen.mean() - stamp * 30) < 3
 
 
@@ -238,9 +238,9 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     episode = read_episode(tmp_path / "run")
-    assert recorder.dropped == 0
+    assert recorder.dropped_records == 0
     assert episode.lost == ()
-    assert sorted(episode["state"].array("number")) == list(range(4 * each))
+    assert sorted(episode["state"].get_array("number")) == list(range(4 * each))
 
 
 @pytest.fixture
@@ -278,8 +278,8 @@ def test_the_recording_gets_its_name_when_it_is_closed(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     assert recorder.close() == recorder.close() == recorder.path == tmp_path / "run"
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
-    recorder.put("event", 0.0, {"event": "too late"})
-    assert (recorder.dropped, recorder.problem) == (1, "")
+    recorder.record_message("event", 0.0, {"event": "too late"})
+    assert (recorder.dropped_records, recorder.problem) == (1, "")
 
 
 @pytest.mark.parametrize("name", ["run", "run.part"])
@@ -298,29 +298,29 @@ def test_a_place_that_cannot_be_written_to_is_noticed_before_the_arm_moves(tmp_p
 def test_arrays_may_be_reused_after_putting_them(tmp_path: Path) -> None:
     positions, picture = np.zeros(6), image(40)
     with Recorder(tmp_path / "run", ORIGIN) as recorder:
-        recorder.put("state", 0.0, {"positions": positions})
-        recorder.put_frame("wrist", 0.0, picture)
+        recorder.record_message("state", 0.0, {"positions": positions})
+        recorder.record_frame("wrist", 0.0, picture)
         positions += 1
         picture += 100
     episode = read_episode(tmp_path / "run")
-    assert not episode["state"].array("positions").any()
-    assert abs(next(episode.frames("wrist"))[1].mean() - 40) < 3
+    assert not episode["state"].get_array("positions").any()
+    assert abs(next(episode.decode_frames("wrist"))[1].mean() - 40) < 3
 
 
 def test_whatever_is_put_the_recording_goes_on(tmp_path: Path) -> None:
     strange = {"asked": [float("nan"), float("inf"), 1.0], ("a", 1): {2, 3}, "thing": object()}
     with Recorder(tmp_path / "run", ORIGIN) as recorder:
-        recorder.put("verdict", float("nan"), strange)
-        recorder.put("verdict", 1e300, {"asked": [1.0, 2.0, 3.0]})
-        recorder.put("of its own", -1e30, {"deep": {"x": [float("-inf")]}})
-        recorder.put("state", 5.0, {"number": np.int32(7), "gripper": np.float32(0.5)})
+        recorder.record_message("verdict", float("nan"), strange)
+        recorder.record_message("verdict", 1e300, {"asked": [1.0, 2.0, 3.0]})
+        recorder.record_message("of its own", -1e30, {"deep": {"x": [float("-inf")]}})
+        recorder.record_message("state", 5.0, {"number": np.int32(7), "gripper": np.float32(0.5)})
     assert recorder.problem == ""
     episode = read_episode(tmp_path / "run")
-    asked = episode["verdict"].array("asked")
+    asked = episode["verdict"].get_array("asked")
     assert np.isnan(asked[0, 0])
     assert asked[0, 1:].tolist() == [np.inf, 1.0]
     assert episode["of its own"].columns["deep"] == ({"x": ["-inf"]},)
-    assert episode["state"].array("number").tolist() == [7.0]
+    assert episode["state"].get_array("number").tolist() == [7.0]
 
 
 @pytest.mark.parametrize(
@@ -340,18 +340,20 @@ def test_unusable_images_are_refused(
     tmp_path: Path, name: str, picture: np.ndarray, message: str
 ) -> None:
     with Recorder(tmp_path / "run", ORIGIN) as recorder:
-        recorder.put_frame("front", 0.0, image())
+        recorder.record_frame("front", 0.0, image())
         with pytest.raises(EpisodeError, match=message):
-            recorder.put_frame(name, 0.0, picture)
+            recorder.record_frame(name, 0.0, picture)
         with pytest.raises(EpisodeError, match="at nan s"):
-            recorder.put_frame("front", float("nan"), image())
+            recorder.record_frame("front", float("nan"), image())
     assert read_episode(tmp_path / "run").cameras == ("front",)
 
 
 def test_any_mcap_viewer_can_read_it(tmp_path: Path) -> None:
     before = time.time()
     with Recorder(tmp_path / "run", ORIGIN) as recorder:
-        recorder.put("verdict", time.monotonic(), {"outcome": "refused", "reason": "not finite"})
+        recorder.record_message(
+            "verdict", time.monotonic(), {"outcome": "refused", "reason": "not finite"}
+        )
     with (tmp_path / "run" / "episode.mcap").open("rb") as stream:
         ((schema, channel, message),) = make_reader(stream, validate_crcs=True).iter_messages()
     assert schema is not None
@@ -368,10 +370,10 @@ def test_options_are_checked(field: str) -> None:
 
 
 def test_metadata_tells_what_was_recorded(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run", Origin("left", "fr3", ("a", "b"), "12ab", {"n": "1"})):
+    with Recorder(tmp_path / "run", RecordingOrigin("left", "fr3", ("a", "b"), "12ab", {"n": "1"})):
         pass
     episode = read_episode(tmp_path / "run")
-    assert episode.origin == Origin("left", "fr3", ("a", "b"), "12ab", {"n": "1"})
+    assert episode.origin == RecordingOrigin("left", "fr3", ("a", "b"), "12ab", {"n": "1"})
     assert {"embodied-stack", "mcap", "numpy", "python"} <= json.loads(
         episode.metadata["versions"]
     ).keys()

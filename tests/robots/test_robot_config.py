@@ -12,9 +12,9 @@ from embodied.errors import ConfigError
 from robots.arm import Arm
 from robots.errors import ModelError
 from robots.kinematics import Kinematics
-from robots.limits import limits_of
+from robots.limits import build_arm_limits
 from robots.model import load_model
-from robots.robot_config import DRIVERS, make_arm, open_cell
+from robots.robot_config import DRIVERS, load_robot, make_arm
 
 RECIPES = [name for name in configuration.list_recipes() if name.startswith("robots/")]
 GOOD = {
@@ -34,9 +34,9 @@ def written(folder: Path, **changes: object) -> str:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_opens_and_its_home_is_in_its_workspace(name: str) -> None:
-    cell = open_cell(name.removeprefix("robots/"))
-    limits = limits_of(cell.model, cell.safety)
-    tip = Kinematics(cell.model).tip(list(cell.model.home))
+    cell = load_robot(name.removeprefix("robots/"))
+    limits = build_arm_limits(cell.model, cell.safety)
+    tip = Kinematics(cell.model).compute_tip(list(cell.model.home))
     assert (tip >= limits.box[0]).all(), tip
     assert (tip <= limits.box[1]).all(), tip
 
@@ -51,15 +51,15 @@ def test_every_driver_is_an_arm_that_knows_itself_before_it_is_connected(driver:
 
 
 def test_a_recipe_of_ones_own_with_settings_laid_over_it(tmp_path: Path) -> None:
-    cell = open_cell(written(tmp_path), ["safety.share=0.1", "safety.workspace.floor=0.3"])
+    cell = load_robot(written(tmp_path), ["safety.share=0.1", "safety.workspace.floor=0.3"])
     assert cell.safety.share == 0.1
     assert cell.safety.workspace.floor == 0.3
-    with cell.arm() as arm:
+    with cell.open_arm() as arm:
         assert arm.features.model == "fr3"
 
 
 def test_a_driver_of_ones_own_by_module_and_class(tmp_path: Path) -> None:
-    with open_cell(written(tmp_path, driver="robots.bullet:BulletArm")).arm() as arm:
+    with load_robot(written(tmp_path, driver="robots.bullet:BulletArm")).open_arm() as arm:
         assert type(arm).__name__ == "BulletArm"
 
 
@@ -76,15 +76,15 @@ def test_a_recipe_without_what_it_must_say_is_refused(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
-        open_cell(written(tmp_path, **changes))
+        load_robot(written(tmp_path, **changes))
     assert "mine.yaml" in str(raised.value)
 
 
 def test_unknown_names_come_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown robot 'fr3_twinn': did you mean 'fr3_twin'"):
-        open_cell("fr3_twinn")
+        load_robot("fr3_twinn")
     with pytest.raises(ModelError, match="did you mean 'fr3'"):
-        open_cell(written(tmp_path, model="fr33"))
+        load_robot(written(tmp_path, model="fr33"))
     for changes, message in (
         ({"driver": "bulet"}, "did you mean 'bullet'"),
         ({"driver": "no.such:Arm"}, "cannot be loaded"),
@@ -93,6 +93,6 @@ def test_unknown_names_come_with_the_known_ones(tmp_path: Path) -> None:
     ):
         with (
             pytest.raises(ConfigError, match=message),
-            open_cell(written(tmp_path, **changes)).arm(),
+            load_robot(written(tmp_path, **changes)).open_arm(),
         ):
             pass

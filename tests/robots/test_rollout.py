@@ -17,9 +17,9 @@ from embodied.serving.config import ServerConfig
 from embodied.serving.server import PolicyServer
 from robots.bridge import Bridge
 from robots.errors import BridgeError
-from robots.robot_config import open_cell
-from robots.rollout import RunConfig, go_to, run_policy
-from robots.state_machine import State
+from robots.robot_config import load_robot
+from robots.rollout import RolloutConfig, move_to_joints, run_policy
+from robots.state_machine import BridgeState
 
 pytest.importorskip("pybullet", reason="the twin: pip install 'embodied-stack[bullet]'")
 
@@ -29,7 +29,7 @@ CALM = ["safety.state_age=3.0", "safety.command_age=1.0", "safety.observation_ag
 
 @pytest.fixture
 def cell():
-    return open_cell("fr3_twin", CALM)
+    return load_robot("fr3_twin", CALM)
 
 
 def infer_of(policy: ReachPolicy):
@@ -45,20 +45,22 @@ def test_the_reach_policy_visits_its_places_on_the_twin(cell) -> None:
         outcome = run_policy(
             bridge,
             infer_of(policy),
-            RunConfig(action_size=7),
+            RolloutConfig(action_size=7),
             60.0,
             stopping=lambda: policy.visited >= 3,
         )
-        status = bridge.status()
-    assert outcome.ended == "asked to stop", (outcome, status.fault)
+        status = bridge.get_status()
+    assert outcome.end_reason == "asked to stop", (outcome, status.fault)
     assert policy.visited >= 3
-    assert set(status.counts) <= {"allowed"} | {n for n in status.counts if "old" in n}
-    assert status.state in (State.IDLE, State.RUNNING, State.HOLDING)
+    assert set(status.verdict_counts) <= {"allowed"} | {
+        n for n in status.verdict_counts if "old" in n
+    }
+    assert status.state in (BridgeState.IDLE, BridgeState.RUNNING, BridgeState.HOLDING)
 
 
 def test_the_same_over_the_network_and_a_killed_server_ends_in_hold(cell) -> None:
     policy = ReachPolicy(cell.model.home, reach=0.05)
-    config = RunConfig(action_size=7, patience=1.5)
+    config = RolloutConfig(action_size=7, action_timeout=1.5)
     server = PolicyServer(policy, ServerConfig(port=0)).start()
     with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         with PolicyClient(server.uri, timeout=0.5) as client:
@@ -67,13 +69,13 @@ def test_the_same_over_the_network_and_a_killed_server_ends_in_hold(cell) -> Non
                 target=lambda: result.append(run_policy(bridge, client.infer, config, 60.0))
             )
             thread.start()
-            _until(lambda: bridge.status().counts.get("allowed", 0) > 5)
+            _until(lambda: bridge.get_status().verdict_counts.get("allowed", 0) > 5)
             server.close()
             thread.join(30)
         assert result
         assert "policy" in result[0].ended or "server" in result[0].ended, result[0].ended
-        _until(lambda: bridge.status().state is State.IDLE)
-        assert np.abs(bridge.status().setpoint.velocities).max() < 1e-3
+        _until(lambda: bridge.get_status().state is BridgeState.IDLE)
+        assert np.abs(bridge.get_status().setpoint.velocities).max() < 1e-3
 
 
 def test_a_policy_that_answers_nonsense_never_moves_the_arm(cell) -> None:
@@ -81,10 +83,10 @@ def test_a_policy_that_answers_nonsense_never_moves_the_arm(cell) -> None:
         return {"actions": np.full((5, 7), np.nan)}
 
     with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
-        before = bridge.status().arm.positions
-        outcome = run_policy(bridge, infer, RunConfig(action_size=7, patience=0.5), 30.0)
-        after = bridge.status().arm.positions
-    assert "NaN" in outcome.ended
+        before = bridge.get_status().arm_state.positions
+        outcome = run_policy(bridge, infer, RolloutConfig(action_size=7, action_timeout=0.5), 30.0)
+        after = bridge.get_status().arm_state.positions
+    assert "NaN" in outcome.end_reason
     assert outcome.commands == 0
     assert after == pytest.approx(before, abs=1e-3)
 
@@ -94,8 +96,8 @@ def test_somebody_else_stopping_the_arm_ends_the_run(cell) -> None:
     with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         timer = threading.Timer(0.5, bridge.stop)
         timer.start()
-        outcome = run_policy(bridge, infer_of(policy), RunConfig(action_size=7), 30.0)
-    assert outcome.ended == "somebody stopped the arm"
+        outcome = run_policy(bridge, infer_of(policy), RolloutConfig(action_size=7), 30.0)
+    assert outcome.end_reason == "somebody stopped the arm"
 
 
 def test_the_reach_policy_speaks_of_what_it_needs() -> None:
@@ -122,10 +124,10 @@ def test_going_to_a_far_pose_takes_small_steps_and_arrives(cell) -> None:
     target = np.array(cell.model.home)
     target[0] += 0.4
     with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
-        go_to(bridge, target)
-        assert bridge.status().arm.positions == pytest.approx(target, abs=0.03)
-        assert not any(name.startswith("refused") for name in bridge.status().counts)
-        _until(lambda: bridge.status().state is State.IDLE)
+        move_to_joints(bridge, target)
+        assert bridge.get_status().arm_state.positions == pytest.approx(target, abs=0.03)
+        assert not any(name.startswith("refused") for name in bridge.get_status().verdict_counts)
+        _until(lambda: bridge.get_status().state is BridgeState.IDLE)
         beyond = np.array([0.0, 1.6, 0.0, -1.0, 0.0, 1.5, 0.0])  # the tool would be in the table
         with pytest.raises(BridgeError, match="did not get there"):
-            go_to(bridge, beyond, patience=20.0)
+            move_to_joints(bridge, beyond, timeout=20.0)

@@ -31,7 +31,7 @@ zenoh = pytest.importorskip("zenoh", reason="the extra 'ros2' is not installed")
 
 from robots import ros2_link  # noqa: E402
 from robots import ros2_types as ros  # noqa: E402
-from robots.emulators.ros2_controller import Ros2Controller, Trajectories  # noqa: E402
+from robots.emulators.ros2_controller import Ros2Controller, TrajectoryFollower  # noqa: E402
 
 MODEL = load_model("ur5e")
 HOME = np.array(MODEL.home)
@@ -76,7 +76,7 @@ def _own(transport: str) -> Ros2Options:
     return replace(common, endpoints=(f"tcp/127.0.0.1:{_free_port()}",))
 
 
-def _link(options: Ros2Options) -> ros2_link.Link:
+def _link(options: Ros2Options) -> ros2_link.Ros2Link:
     """The other end of the driver's line."""
     return ros2_link.open_link(options.transport, options.domain, listen=options.endpoints)
 
@@ -84,12 +84,12 @@ def _link(options: Ros2Options) -> ros2_link.Link:
 @contextmanager
 def _controller(
     options: Ros2Options,
-    names: Sequence[str] = MODEL.names,
+    names: Sequence[str] = MODEL.joint_names,
     positions: Sequence[float] = MODEL.home,
     end_velocities: bool = False,
     **more: Any,
 ) -> Iterator[Ros2Controller]:
-    follows = Trajectories(names, positions, end_velocities)
+    follows = TrajectoryFollower(names, positions, end_velocities)
     with Ros2Controller(follows, _link(options), **more) as made:
         yield made
 
@@ -199,7 +199,7 @@ def test_a_controllers_state_is_read_from_the_longer_message(bags: Any) -> None:
     points = [_their_point(store, ([float(k)], [0.5], [], [], 0, k)) for k in range(6)]
     made = store.types[kind](_theirs(store, (5, 6, "")), ["a"], *points, ["b"])
     read = ros.JointTrajectoryControllerState.deserialize(bytes(store.serialize_cdr(made, kind)))
-    assert read.measured() == ros.Measured(5_000_000_006, ["a"], [1.0], [0.5], [])
+    assert read.to_measurement() == ros.JointMeasurement(5_000_000_006, ["a"], [1.0], [0.5], [])
     assert read.reference.positions == [0.0]
 
 
@@ -214,7 +214,7 @@ def test_what_the_driver_sends_over_zenoh_is_read_by_rosbags(bags: Any) -> None:
             arm.command(Setpoint(HOME + 0.01, np.full(6, 0.2)))
             _until(lambda: bool(seen))
     read = bags.deserialize_cdr(seen[0], "trajectory_msgs/msg/JointTrajectory")
-    assert read.joint_names == list(MODEL.names)
+    assert read.joint_names == list(MODEL.joint_names)
     assert (read.header.stamp.sec, read.header.stamp.nanosec) == (0, 0)
     np.testing.assert_array_equal(read.points[0].positions, HOME + 0.01)
     np.testing.assert_array_equal(read.points[0].velocities, np.full(6, 0.2))
@@ -225,7 +225,7 @@ def test_what_rosbags_writes_is_a_state_of_the_driver(bags: Any) -> None:
     options = _own("zenoh")
     kind = "sensor_msgs/msg/JointState"
     lists = (HOME[::-1].copy(), np.arange(6.0), np.zeros(0))
-    made = bags.types[kind](_theirs(bags, (7, 8, "base")), list(MODEL.names[::-1]), *lists)
+    made = bags.types[kind](_theirs(bags, (7, 8, "base")), list(MODEL.joint_names[::-1]), *lists)
     payload = bytes(bags.serialize_cdr(made, kind))
     link = _link(options)
     session = link._session  # type: ignore[attr-defined]
@@ -276,7 +276,7 @@ def test_no_bytes_break_the_reader(data: st.DataObject) -> None:
 def test_it_is_an_arm_that_follows_setpoints(options: Ros2Options) -> None:
     with _controller(options) as controller, Ros2Arm(MODEL, options) as arm:
         assert isinstance(arm, Arm)
-        assert arm.features.joints == MODEL.names
+        assert arm.features.joints == MODEL.joint_names
         start = arm.state()
         np.testing.assert_allclose(start.positions, HOME)
         assert not controller.accepted, "connecting must not move it"
@@ -295,12 +295,12 @@ def test_it_is_an_arm_that_follows_setpoints(options: Ros2Options) -> None:
 
 def test_joints_are_matched_by_name(options: Ros2Options) -> None:
     order = [3, 0, 5, 1, 4, 2]
-    names = [MODEL.names[i] for i in order]
+    names = [MODEL.joint_names[i] for i in order]
     with _controller(options, names, HOME[order]) as controller, Ros2Arm(MODEL, options) as arm:
         np.testing.assert_allclose(arm.state().positions, HOME)
         goal = HOME + np.linspace(0.01, 0.06, 6)
         _reaches(arm, goal)
-        assert controller.accepted[-1].joint_names == list(MODEL.names)
+        assert controller.accepted[-1].joint_names == list(MODEL.joint_names)
 
 
 @pytest.mark.parametrize("category", StopCategory)
@@ -324,7 +324,7 @@ def _stop_of(controller: Ros2Controller) -> ros.JointTrajectory:
 
 def test_the_controllers_own_state_and_a_namespace(options: Ros2Options) -> None:
     own = replace(options, state_source="controller_state", namespace="left", prefix="l_")
-    names = ["l_" + name for name in MODEL.names]
+    names = ["l_" + name for name in MODEL.joint_names]
     with _controller(options, names, namespace="left"), Ros2Arm(MODEL, own) as arm:
         _reaches(arm, HOME + 0.03)
 
@@ -364,8 +364,8 @@ def test_speeds_are_differenced_where_none_are_measured(options: Ros2Options) ->
 
 def test_a_missing_joint_is_an_error(options: Ros2Options) -> None:
     with (
-        _controller(options, MODEL.names[:-1], HOME[:-1]),
-        pytest.raises(DeviceError, match=f"lacks {MODEL.names[-1]}"),
+        _controller(options, MODEL.joint_names[:-1], HOME[:-1]),
+        pytest.raises(DeviceError, match=f"lacks {MODEL.joint_names[-1]}"),
     ):
         Ros2Arm(MODEL, options).connect()
 
@@ -395,13 +395,13 @@ def test_torques_are_read_when_asked_for(options: Ros2Options) -> None:
     ):
         Ros2Arm(MODEL, replace(options, efforts=True)).connect()
     link = _link(options)
-    states = link.publisher("/joint_states", ros.JointState)
+    states = link.create_publisher("/joint_states", ros.JointState)
     link.subscribe("/joint_trajectory_controller/joint_trajectory", ros.JointTrajectory, print)
-    names, counts = list(MODEL.names), itertools.count(1)
+    names, counts = list(MODEL.joint_names), itertools.count(1)
 
     def send() -> None:
         stamp = ros.Header(ros.Time(next(counts)))
-        states.send(ros.JointState(stamp, names, list(HOME), [0.0] * 6, [1.0, 2, 3, 4, 5, 6]))
+        states.publish(ros.JointState(stamp, names, list(HOME), [0.0] * 6, [1.0, 2, 3, 4, 5, 6]))
 
     arm = Ros2Arm(MODEL, replace(options, efforts=True))
     with _repeating(send):
@@ -414,13 +414,13 @@ def test_torques_are_read_when_asked_for(options: Ros2Options) -> None:
 
 def test_a_message_repeated_makes_the_state_no_newer(options: Ros2Options) -> None:
     link = _link(options)
-    states = link.publisher("/joint_states", ros.JointState)
+    states = link.create_publisher("/joint_states", ros.JointState)
     link.subscribe("/joint_trajectory_controller/joint_trajectory", ros.JointTrajectory, print)
     message = ros.JointState(
-        ros.Header(ros.Time(5)), list(MODEL.names), list(HOME), [0.0] * len(HOME)
+        ros.Header(ros.Time(5)), list(MODEL.joint_names), list(HOME), [0.0] * len(HOME)
     )
     arm = Ros2Arm(MODEL, options)
-    with _repeating(lambda: states.send(message)):
+    with _repeating(lambda: states.publish(message)):
         arm.connect()
         first = arm.state().stamp
         with pytest.raises(DeviceError, match="has been silent for"):
@@ -558,7 +558,7 @@ def _point(**fields: Any) -> ros.JointTrajectory:
 def test_the_controller_refuses_what_ros2_control_refuses(
     message: ros.JointTrajectory, reason: str
 ) -> None:
-    refusal = Trajectories(["a", "b"], [0.0, 0.0]).refusal(message, 0.0)
+    refusal = TrajectoryFollower(["a", "b"], [0.0, 0.0]).find_refusal(message, 0.0)
     assert (reason in refusal) if reason else not refusal
 
 
@@ -573,12 +573,14 @@ def test_a_refused_message_leaves_the_old_trajectory_running(options: Ros2Option
 
 
 def test_trajectories_of_several_points_are_interpolated() -> None:
-    runs = Trajectories(["a", "b"], [0.0, 1.0])
+    runs = TrajectoryFollower(["a", "b"], [0.0, 1.0])
     points = [
         ros.JointTrajectoryPoint([1.0, 0.0], time_from_start=ros.Duration(10)),
         ros.JointTrajectoryPoint([1.0, 2.0], time_from_start=ros.Duration(20)),
     ]
-    runs.follow(ros.JointTrajectory(joint_names=["b", "a"], points=points), now := time.monotonic())
+    runs.follow_trajectory(
+        ros.JointTrajectory(joint_names=["b", "a"], points=points), now := time.monotonic()
+    )
     for after, positions, velocities in (
         (0.0, [0.0, 1.0], [0.0, 0.0]),
         (5.0, [0.0, 1.0], [0.0, 0.0]),
@@ -591,9 +593,11 @@ def test_trajectories_of_several_points_are_interpolated() -> None:
 
 
 def test_velocities_make_the_path_a_cubic() -> None:
-    runs = Trajectories(["a"], [0.0])
+    runs = TrajectoryFollower(["a"], [0.0])
     rest = ros.JointTrajectoryPoint([1.0], [0.0], time_from_start=ros.Duration(2))
-    runs.follow(ros.JointTrajectory(joint_names=["a"], points=[rest]), now := time.monotonic())
+    runs.follow_trajectory(
+        ros.JointTrajectory(joint_names=["a"], points=[rest]), now := time.monotonic()
+    )
     for part in (0.1, 0.5, 0.9):
         where, moving = runs.sample(now + 2 * part)
         assert where[0] == pytest.approx(3 * part**2 - 2 * part**3, abs=1e-6)
@@ -620,13 +624,13 @@ def test_options_that_cannot_work_are_refused(wrong: dict[str, Any], message: st
 
 
 def test_topics_follow_from_the_options() -> None:
-    assert Ros2Options().topics() == (
+    assert Ros2Options().resolve_topics() == (
         "/joint_trajectory_controller/joint_trajectory",
         "/joint_states",
     )
     named = Ros2Options(namespace="/left/", controller="arm", state_source="controller_state")
-    assert named.topics() == ("/left/arm/joint_trajectory", "/left/arm/controller_state")
-    assert replace(named, command_topic="/c", state_topic="/s").topics() == ("/c", "/s")
+    assert named.resolve_topics() == ("/left/arm/joint_trajectory", "/left/arm/controller_state")
+    assert replace(named, command_topic="/c", state_topic="/s").resolve_topics() == ("/c", "/s")
 
 
 def test_an_interface_that_is_not_there_is_explained() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from robots.emulators import sts3215
-from robots.emulators.servo_bus import ServoBus, checksum
-from robots.emulators.sts3215 import Servo
+from robots.emulators.servo_bus import ServoBus, compute_checksum
+from robots.emulators.sts3215 import ServoEmulator
 
 
 @pytest.fixture(name="bus")
@@ -43,7 +43,7 @@ class Raw:
 
 def instruction(number: int, code: int, *parameters: int) -> bytes:
     body = bytes([number, len(parameters) + 2, code, *parameters])
-    return b"\xff\xff" + body + bytes([checksum(body)])
+    return b"\xff\xff" + body + bytes([compute_checksum(body)])
 
 
 @pytest.fixture(name="raw")
@@ -58,15 +58,15 @@ def test_ping_is_the_manuals_example(raw: Raw) -> None:
 
 
 def test_reading_the_position_is_the_manuals_example(bus: ServoBus, raw: Raw) -> None:
-    with bus.changed(1) as servo:
+    with bus.edit_servo(1) as servo:
         servo.encoder = 0x0518
     assert raw.ask("FF FF 01 04 02 38 02 BE", 8) == "FF FF 01 04 00 18 05 DD"
 
 
 def test_writing_a_goal_with_time_and_speed_is_the_manuals_example(bus: ServoBus, raw: Raw) -> None:
     assert raw.ask("FF FF 01 09 03 2A 00 08 00 00 E8 03 D5", 6) == "FF FF 01 02 00 FC"
-    assert bus.servo(1).word(sts3215.GOAL_POSITION) == 0x0800
-    assert bus.servo(1).word(sts3215.GOAL_SPEED) == 1000
+    assert bus.get_servo(1).read_word(sts3215.GOAL_POSITION) == 0x0800
+    assert bus.get_servo(1).read_word(sts3215.GOAL_SPEED) == 1000
 
 
 def test_sync_write_is_the_manuals_example_and_unanswered(bus: ServoBus, raw: Raw) -> None:
@@ -77,7 +77,7 @@ def test_sync_write_is_the_manuals_example_and_unanswered(bus: ServoBus, raw: Ra
     # The answer that comes is that of the PING behind it.
     assert raw.ask(request + "FF FF 01 02 01 FB", 6) == "FF FF 01 02 00 FC"
     for number in (1, 2, 3, 4):
-        assert bus.servo(number).word(sts3215.GOAL_POSITION) == 0x0800
+        assert bus.get_servo(number).read_word(sts3215.GOAL_POSITION) == 0x0800
 
 
 def test_sync_read_answers_in_the_order_asked(raw: Raw) -> None:
@@ -92,16 +92,16 @@ def test_broadcast_ping_finds_everybody(raw: Raw) -> None:
 
 def test_a_kept_write_waits_for_the_action(bus: ServoBus, raw: Raw) -> None:
     raw.ask(instruction(1, 4, sts3215.GOAL_POSITION, 0x10, 0x04), 6)
-    assert bus.servo(1).word(sts3215.GOAL_POSITION) == 2047
+    assert bus.get_servo(1).read_word(sts3215.GOAL_POSITION) == 2047
     raw.ask(instruction(0xFE, 5) + instruction(1, 1), 6)
-    assert bus.servo(1).word(sts3215.GOAL_POSITION) == 0x0410
+    assert bus.get_servo(1).read_word(sts3215.GOAL_POSITION) == 0x0410
 
 
 def test_what_is_measured_cannot_be_written(bus: ServoBus, raw: Raw) -> None:
     raw.ask(instruction(1, 3, sts3215.PRESENT_POSITION, 1, 1), 6)
     raw.ask(instruction(1, 3, 3, 1, 1), 6)
-    assert bus.servo(1).position == 2047
-    assert bus.servo(1).word(3) == 777
+    assert bus.get_servo(1).position == 2047
+    assert bus.get_servo(1).read_word(3) == 777
 
 
 def test_packets_in_pieces_and_after_noise_are_understood(bus: ServoBus, raw: Raw) -> None:
@@ -130,19 +130,19 @@ def test_any_bytes_leave_the_bus_alive(raw: Raw) -> None:
 def test_only_what_was_written_unlocked_outlasts_a_power_cut(bus: ServoBus, raw: Raw) -> None:
     raw.ask(instruction(1, 3, sts3215.HOMING_OFFSET, 10, 0), 6)
     bus.power_cycle()
-    assert bus.servo(1).word(sts3215.HOMING_OFFSET, 11) == 0
+    assert bus.get_servo(1).read_word(sts3215.HOMING_OFFSET, 11) == 0
     raw.ask(instruction(1, 3, sts3215.LOCK, 0), 6)
     raw.ask(instruction(1, 3, sts3215.HOMING_OFFSET, 10, 8), 6)
     bus.power_cycle()
-    assert bus.servo(1).word(sts3215.HOMING_OFFSET, 11) == -10
-    assert bus.servo(1).position == 2057
+    assert bus.get_servo(1).read_word(sts3215.HOMING_OFFSET, 11) == -10
+    assert bus.get_servo(1).position == 2057
 
 
 def test_a_changed_id_is_the_new_name(bus: ServoBus, raw: Raw) -> None:
     raw.ask(instruction(6, 3, sts3215.ID, 9), 6)
     assert raw.ask(instruction(9, 1), 6) == "FF FF 09 02 00 F4"
     with pytest.raises(KeyError):
-        bus.servo(6)
+        bus.get_servo(6)
 
 
 @pytest.mark.parametrize("goal", [0, 1000, 2040, 2048, 3500, 4095])
@@ -150,15 +150,15 @@ def test_a_changed_id_is_the_new_name(bus: ServoBus, raw: Raw) -> None:
 def test_a_servo_reaches_its_goal_within_its_limits(
     goal: int, speed: int, acceleration: int
 ) -> None:
-    servo = Servo(1)
+    servo = ServoEmulator(1)
     servo.write(sts3215.ACCELERATION, bytes([acceleration]))
-    servo.set_word(sts3215.GOAL_SPEED, speed)
+    servo.write_word(sts3215.GOAL_SPEED, speed)
     servo.write(sts3215.GOAL_POSITION, goal.to_bytes(2, "little"))
     servo.write(sts3215.TORQUE_ENABLE, b"\x01")
     step, fastest, quickest = 0.004, 0.0, 0.0
     for _ in range(4000):
         before, speed_before = servo.encoder, servo.speed
-        servo.move(step)
+        servo.step(step)
         fastest = max(fastest, abs(servo.encoder - before) / step)
         quickest = max(quickest, abs(servo.speed - speed_before) / step)
     assert servo.position == goal
@@ -170,13 +170,13 @@ def test_a_servo_reaches_its_goal_within_its_limits(
 
 
 def test_a_joint_without_torque_falls_to_its_stop_and_one_with_torque_does_not() -> None:
-    loose, held = Servo(1, stops=(300, 3800)), Servo(2, stops=(300, 3800))
+    loose, held = ServoEmulator(1, stops=(300, 3800)), ServoEmulator(2, stops=(300, 3800))
     held.write(sts3215.TORQUE_ENABLE, b"\x01")
     for servo in (loose, held):
-        servo.move(0.1)
+        servo.step(0.1)
     assert 300 < loose.position < 2047
     for servo in (loose, held):
-        servo.move(1e9)  # rest is found, not simulated
+        servo.step(1e9)  # rest is found, not simulated
     assert loose.position == 300
     assert held.position == 2047
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robots.guard import judge, violation
-from robots.intent import Command, Kind
+from robots.guard import check_command, find_violation
+from robots.intent import Command, CommandKind
 from robots.kinematics import Kinematics
-from robots.limits import SafetyConfig, Workspace, limits_of
+from robots.limits import SafetyConfig, Workspace, build_arm_limits
 from robots.model import ArmModel, load_model
 from robots.shaper import Shaper
 
@@ -18,17 +18,19 @@ PERIOD = 0.01
 
 
 def shaper_of(model: ArmModel, safety: SafetyConfig) -> Shaper:
-    shaper = Shaper(limits_of(model, safety), Kinematics(model), PERIOD)
+    shaper = Shaper(build_arm_limits(model, safety), Kinematics(model), PERIOD)
     shaper.reset(np.array(model.home))
     return shaper
 
 
-def follow(shaper: Shaper, target: np.ndarray | None, steps: int, kind: Kind = Kind.POSITION):
+def follow(
+    shaper: Shaper, target: np.ndarray | None, steps: int, kind: CommandKind = CommandKind.POSITION
+):
     """Step and let the pure check look at every single setpoint."""
     sent = [shaper.motion.positions] * 3
     for _ in range(steps):
         motion = shaper.step(target, kind)
-        wrong = violation(
+        wrong = find_violation(
             np.array(sent[-3:]), motion.positions[None], shaper.limits, shaper.kinematics, PERIOD
         )
         assert wrong is None, wrong
@@ -42,7 +44,7 @@ def test_it_arrives_at_a_target_and_rests(model: ArmModel, safety: SafetyConfig)
     follow(shaper, target, 400)
     assert shaper.motion.positions == pytest.approx(target, abs=1e-4)
     assert shaper.at_rest
-    assert not shaper.blocked
+    assert not shaper.blocked_reason
 
 
 def test_without_a_target_it_brakes_at_once_and_stays(
@@ -62,16 +64,16 @@ def test_without_a_target_it_brakes_at_once_and_stays(
 def test_a_velocity_is_reached_and_held(safety: SafetyConfig) -> None:
     shaper = shaper_of(load_model("fr3"), safety)
     wanted = np.array([0, 0, 0, 0, 0, 0, 0.4])
-    follow(shaper, wanted, 60, Kind.VELOCITY)
+    follow(shaper, wanted, 60, CommandKind.VELOCITY)
     assert shaper.motion.velocities == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_velocity_towards_a_joint_limit_ends_within_it(safety: SafetyConfig) -> None:
     shaper = shaper_of(load_model("fr3"), safety)
-    follow(shaper, np.array([0, 0, 0, 0, 0, 0, 0.5]), 900, Kind.VELOCITY)
+    follow(shaper, np.array([0, 0, 0, 0, 0, 0, 0.5]), 900, CommandKind.VELOCITY)
     assert shaper.motion.positions[6] <= shaper.limits.upper[6] + 1e-5
     assert shaper.motion.positions[6] > shaper.limits.upper[6] - 0.1
-    assert shaper.blocked == "joint position limit"
+    assert shaper.blocked_reason == "joint position limit"
 
 
 def test_the_tool_keeps_its_speed_and_uses_it(model: ArmModel, safety: SafetyConfig) -> None:
@@ -79,7 +81,7 @@ def test_the_tool_keeps_its_speed_and_uses_it(model: ArmModel, safety: SafetyCon
     target = np.array(model.home)
     target[0] += 1.5
     sent = follow(shaper, target, 300)
-    speed = np.linalg.norm(np.diff(shaper.kinematics.tip(sent), axis=0), axis=1) / PERIOD
+    speed = np.linalg.norm(np.diff(shaper.kinematics.compute_tip(sent), axis=0), axis=1) / PERIOD
     assert speed.max() <= safety.tool_speed * 1.00001
     assert speed.max() > 0.75 * safety.tool_speed
 
@@ -93,13 +95,13 @@ def test_wild_targets_never_break_a_limit(name: str, safety: SafetyConfig) -> No
     sent = [shaper.motion.positions] * 3
     moved = 0.0
     for _ in range(60):
-        kind = Kind.VELOCITY if rng.random() < 0.4 else Kind.POSITION
+        kind = CommandKind.VELOCITY if rng.random() < 0.4 else CommandKind.POSITION
         values = rng.uniform(limits.lower, limits.upper) * rng.choice([0.1, 1.0, 5.0])
-        verdict = judge(Command(kind, values, 1.0, 1.0), sent[-1], limits, kinematics, 1.0)
+        verdict = check_command(Command(kind, values, 1.0, 1.0), sent[-1], limits, kinematics, 1.0)
         for _ in range(int(rng.integers(1, 40))):
             motion = shaper.step(verdict.target, kind)
             before = np.array(sent[-3:])
-            wrong = violation(before, motion.positions[None], limits, kinematics, PERIOD)
+            wrong = find_violation(before, motion.positions[None], limits, kinematics, PERIOD)
             assert wrong is None, wrong
             moved += float(np.abs(motion.positions - sent[-1]).sum())
             sent.append(motion.positions)
@@ -123,7 +125,7 @@ def test_from_every_setpoint_there_is_a_checked_way_to_rest(
             sent.append(shaper.step(np.clip(target, limits.lower, limits.upper)).positions)
         path = np.array([shaper.step(None).positions for _ in range(150)])
         before = np.array(sent[-3:])
-        assert violation(before, path, limits, shaper.kinematics, PERIOD) is None
+        assert find_violation(before, path, limits, shaper.kinematics, PERIOD) is None
         assert shaper.at_rest
 
 

@@ -10,24 +10,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from robots.arm import StopCategory
 from robots.errors import BridgeError
-from robots.guard import Outcome, Reason, Verdict, refuse
-from robots.intent import Command, Kind
-from robots.limits import SafetyConfig, Workspace, limits_of
+from robots.guard import CommandOutcome, Verdict, VerdictReason, refuse_command
+from robots.intent import Command, CommandKind
+from robots.limits import SafetyConfig, Workspace, build_arm_limits
 from robots.model import load_model
-from robots.state_machine import MOVING, Commander, State
+from robots.state_machine import MOVING, ArmStateMachine, BridgeState
 
-LIMITS = limits_of(
+LIMITS = build_arm_limits(
     load_model("fr3"),
     SafetyConfig(Workspace(floor=0.0, lower=(-1, -1), upper=(1, 1), ceiling=1.5)),
 )
 
 
 def command(stamp: float) -> Command:
-    return Command(Kind.POSITION, np.zeros(7), stamp, stamp)
+    return Command(CommandKind.POSITION, np.zeros(7), stamp, stamp)
 
 
 def allowed() -> Verdict:
-    return Verdict(Outcome.ALLOWED, target=np.zeros(7))
+    return Verdict(CommandOutcome.ALLOWED, target=np.zeros(7))
 
 
 class EveryOrder(RuleBasedStateMachine):
@@ -35,7 +35,7 @@ class EveryOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.machine = Commander(LIMITS)
+        self.machine = ArmStateMachine(LIMITS)
         self.now = 10.0
         self.tokens: list[str] = []
         self.faulty = False
@@ -47,12 +47,12 @@ class EveryOrder(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(["policy", "person"]))
     def arm(self, owner: str) -> None:
-        if self.machine.state is State.IDLE and not self.machine.held:
+        if self.machine.state is BridgeState.IDLE and not self.machine.held:
             token = self.machine.arm(owner)
             assert token not in self.tokens
             self.tokens.append(token)
             self.accepted = None
-            assert self.machine.state is State.ARMED
+            assert self.machine.state is BridgeState.ARMED
         else:
             with pytest.raises(BridgeError):
                 self.machine.arm(owner)
@@ -65,9 +65,9 @@ class EveryOrder(RuleBasedStateMachine):
             "empty": "",
             "forged": "0" * 32,
         }[which]
-        verdict = refuse(Reason.NOT_FINITE) if refused else allowed()
-        may = self.machine.commands(token) and self.machine.moving and not self.machine.held
-        given = self.machine.accept(token, command(self.now), verdict, self.now)
+        verdict = refuse_command(VerdictReason.NOT_FINITE) if refused else allowed()
+        may = self.machine.is_in_command(token) and self.machine.moving and not self.machine.held
+        given = self.machine.accept_verdict(token, command(self.now), verdict, self.now)
         if may and not refused:
             assert given.target is not None
             self.accepted = self.now
@@ -82,25 +82,25 @@ class EveryOrder(RuleBasedStateMachine):
 
     @rule(at_rest=st.booleans())
     def tick(self, at_rest: bool) -> None:
-        target = self.machine.target(self.now)
+        target = self.machine.get_target(self.now)
         if target is not None:
             assert self.machine.moving
             assert self.accepted is not None
             assert self.now - target.command.stamp <= LIMITS.safety.command_age
         before = self.machine.state
-        self.machine.moved(at_rest)
+        self.machine.note_setpoint_sent(at_rest)
         if target is not None:
-            assert self.machine.state is State.RUNNING
-        elif before is State.RUNNING and at_rest:
-            assert self.machine.state is State.HOLDING
-        if self.machine.wanted_stop is not None and at_rest:
-            self.machine.end()
-            assert self.machine.state is State.IDLE
+            assert self.machine.state is BridgeState.RUNNING
+        elif before is BridgeState.RUNNING and at_rest:
+            assert self.machine.state is BridgeState.HOLDING
+        if self.machine.requested_stop is not None and at_rest:
+            self.machine.release_command()
+            assert self.machine.state is BridgeState.IDLE
 
     @rule()
     def hold(self) -> None:
         self.machine.hold()
-        assert self.machine.target(self.now) is None
+        assert self.machine.get_target(self.now) is None
 
     @rule()
     def resume(self) -> None:
@@ -108,16 +108,16 @@ class EveryOrder(RuleBasedStateMachine):
 
     @rule(category=st.sampled_from(list(StopCategory)))
     def stop(self, category: StopCategory) -> None:
-        before = self.machine.wanted_stop
-        self.machine.ask_stop(category)
+        before = self.machine.requested_stop
+        self.machine.request_stop(category)
         if self.machine.moving:
             hardest = category if before is None else min(before, category)
-            assert self.machine.wanted_stop is hardest
-            assert not self.machine.commands(self.newest)
+            assert self.machine.requested_stop is hardest
+            assert not self.machine.is_in_command(self.newest)
 
     @rule()
     def fail(self) -> None:
-        self.machine.fail("cable cut")
+        self.machine.latch_fault("cable cut")
         self.faulty = True
 
     @rule()
@@ -125,7 +125,7 @@ class EveryOrder(RuleBasedStateMachine):
         if self.faulty:
             self.machine.reset()
             self.faulty = False
-            assert self.machine.state is State.IDLE
+            assert self.machine.state is BridgeState.IDLE
         else:
             with pytest.raises(BridgeError):
                 self.machine.reset()
@@ -134,10 +134,10 @@ class EveryOrder(RuleBasedStateMachine):
     def a_fault_is_latched_and_nothing_moves_in_it(self) -> None:
         if not hasattr(self, "machine"):
             return
-        assert (self.machine.state is State.FAULT) == self.faulty
+        assert (self.machine.state is BridgeState.FAULT) == self.faulty
         if self.machine.state not in MOVING:
-            assert self.machine.target(self.now) is None
-            assert not any(self.machine.commands(token) for token in self.tokens)
+            assert self.machine.get_target(self.now) is None
+            assert not any(self.machine.is_in_command(token) for token in self.tokens)
 
 
 EveryOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
@@ -145,25 +145,27 @@ TestEveryOrder = EveryOrder.TestCase
 
 
 def test_a_fault_keeps_its_first_reason_and_shows_it() -> None:
-    machine = Commander(LIMITS)
-    assert machine.fail("cable cut") is State.IDLE
-    assert machine.fail("and then some") is None
+    machine = ArmStateMachine(LIMITS)
+    assert machine.latch_fault("cable cut") is BridgeState.IDLE
+    assert machine.latch_fault("and then some") is None
     with pytest.raises(BridgeError, match=r"cable cut.*reset"):
         machine.arm("policy")
 
 
 def test_counts_and_recent_tell_what_was_refused() -> None:
-    machine = Commander(LIMITS, remembered=2)
+    machine = ArmStateMachine(LIMITS, remembered=2)
     token = machine.arm("policy")
-    machine.accept(token, command(1.0), allowed(), 1.0)
+    machine.accept_verdict(token, command(1.0), allowed(), 1.0)
     for stamp in (2.0, 3.0, 4.0):
-        machine.accept(token, command(stamp), refuse(Reason.NOT_FINITE, "values nan"), stamp)
-    assert machine.counts == {"allowed": 1, "refused: not finite": 3}
-    assert [stamp for stamp, _ in machine.recent] == [3.0, 4.0]
+        machine.accept_verdict(
+            token, command(stamp), refuse_command(VerdictReason.NOT_FINITE, "values nan"), stamp
+        )
+    assert machine.verdict_counts == {"allowed": 1, "refused: not finite": 3}
+    assert [stamp for stamp, _ in machine.recent_verdicts] == [3.0, 4.0]
 
 
 def test_a_hold_pressed_before_arming_counts() -> None:
-    machine = Commander(LIMITS)
+    machine = ArmStateMachine(LIMITS)
     machine.hold()
     with pytest.raises(BridgeError, match=r"hold.*resume"):
         machine.arm("policy")
@@ -172,14 +174,14 @@ def test_a_hold_pressed_before_arming_counts() -> None:
 
 
 def test_a_policy_that_nobody_listens_to_is_remembered_once() -> None:
-    machine = Commander(LIMITS)
+    machine = ArmStateMachine(LIMITS)
     token = machine.arm("policy")
-    machine.accept(token, command(1.0), refuse(Reason.NOT_FINITE), 1.0)
+    machine.accept_verdict(token, command(1.0), refuse_command(VerdictReason.NOT_FINITE), 1.0)
     machine.hold()
     for stamp in (2.0, 3.0, 4.0):
-        machine.accept(token, command(stamp), allowed(), stamp)
-    assert [(stamp, verdict.reason) for stamp, verdict in machine.recent] == [
-        (1.0, Reason.NOT_FINITE),
-        (4.0, Reason.HELD),
+        machine.accept_verdict(token, command(stamp), allowed(), stamp)
+    assert [(stamp, verdict.reason) for stamp, verdict in machine.recent_verdicts] == [
+        (1.0, VerdictReason.NOT_FINITE),
+        (4.0, VerdictReason.HELD),
     ]
-    assert machine.counts["refused: held"] == 3
+    assert machine.verdict_counts["refused: held"] == 3

@@ -18,7 +18,7 @@ import pytest
 from embodied.errors import ConfigError, MissingExtraError
 from robots.arm import Arm, ArmState, Setpoint, StopCategory
 from robots.emulators.ur import UrEmulator
-from robots.emulators.ur_controller import Mode, Runtime
+from robots.emulators.ur_controller import RobotMode, RuntimeState
 from robots.errors import DeviceError, ModelError
 from robots.model import load_model
 from robots.ur import UrArm, UrOptions
@@ -93,11 +93,11 @@ def _lost(call: Callable[[], Any]) -> DeviceError:
 
 
 def test_what_it_is_before_it_is_connected() -> None:
-    arm = UrArm(load_model("ur10e"), UrOptions(rate=125.0, moments=True))
+    arm = UrArm(load_model("ur10e"), UrOptions(rate=125.0, target_moments=True))
     assert isinstance(arm, Arm)
     features = arm.features
     assert (features.model, features.rate, features.efforts) == ("ur10e", 125.0, True)
-    assert features.joints == load_model("ur10e").names
+    assert features.joints == load_model("ur10e").joint_names
     with pytest.raises(DeviceError, match="call connect"):
         arm.state()
     for category in StopCategory:
@@ -138,7 +138,7 @@ def test_connecting_says_why_it_cannot(controller: UrEmulator) -> None:
         ("emergency", "robot emergency stop: release"),
         ("release", "robot mode power off: power on"),
     ):
-        controller.inject(fault)
+        controller.inject_fault(fault)
         with pytest.raises(DeviceError, match=message):
             arm.connect()
     assert not controller.controller.scripts
@@ -203,8 +203,8 @@ def test_stop_and_hold_keeps_the_power_and_the_way_on(arm: UrArm, controller: Ur
     arm.command(Setpoint(ahead, STILL))
     _come_true(lambda: np.abs(arm.state().positions - held).max() > 0.01)
     arm.disconnect()
-    assert controller.controller.mode == Mode.RUNNING
-    assert controller.controller.runtime == Runtime.STOPPED
+    assert controller.controller.mode == RobotMode.RUNNING
+    assert controller.controller.runtime == RuntimeState.STOPPED
     assert not controller.controller.arm.velocities.any()
 
 
@@ -213,9 +213,9 @@ def test_power_goes_off(arm: UrArm, controller: UrEmulator, category: StopCatego
     arm.command(Setpoint(HOME + 0.5, STILL))
     _come_true(lambda: arm.state().velocities.max() > 0.3)
     arm.stop(category)
-    assert controller.controller.mode == Mode.POWER_OFF
+    assert controller.controller.mode == RobotMode.POWER_OFF
     _come_true(lambda: "power off" in arm.state().fault)
-    stops = [number for _, number in controller.report()["commands"] if number == 16]
+    stops = [number for _, number in controller.get_report()["commands"] if number == 16]
     assert len(stops) == (category == StopCategory.STOP_THEN_POWER_OFF)
     with pytest.raises(DeviceError, match="refused: robot mode power off"):
         arm.command(Setpoint(HOME, STILL))
@@ -230,10 +230,10 @@ def test_an_arm_whose_power_stays_on_stands_and_says_so(
     arm.command(Setpoint(HOME + 0.5, STILL))
     _come_true(lambda: arm.state().velocities.max() > 0.3)
     if dashboard:
-        controller.inject("local")  # the dashboard takes no orders any more
+        controller.inject_fault("local")  # the dashboard takes no orders any more
     with pytest.raises(DeviceError, match="dashboard"):
         arm.stop(StopCategory.CUT_POWER)
-    assert controller.controller.mode == Mode.RUNNING
+    assert controller.controller.mode == RobotMode.RUNNING
     assert np.abs(arm.state().velocities).max() < 0.05
     arm.disconnect()
 
@@ -242,13 +242,13 @@ def test_a_protective_stop_is_a_fault_until_it_is_unlocked(
     arm: UrArm, controller: UrEmulator
 ) -> None:
     arm.command(Setpoint(HOME + 0.5, STILL))
-    controller.inject("protective")
+    controller.inject_fault("protective")
     _come_true(lambda: arm.state().fault.startswith("protective stop"))
     with pytest.raises(DeviceError, match="refused: protective stop"):
         arm.command(Setpoint(HOME, STILL))
     arm.stop(StopCategory.STOP_AND_HOLD)
     arm.disconnect()
-    assert controller.controller.dashboard("unlock protective stop").endswith("releasing")
+    assert controller.controller.answer_dashboard("unlock protective stop").endswith("releasing")
     arm.connect()
     assert arm.state().fault == ""
 
@@ -259,7 +259,7 @@ def test_the_watchdog_stops_an_arm_that_gets_no_setpoints(controller: UrEmulator
         assert arm.state().efforts is not None
         arm.command(Setpoint(HOME + 3.0, STILL))
         _come_true(lambda: arm.state().fault.startswith("the control script has ended"))
-        assert controller.controller.runtime == Runtime.STOPPED
+        assert controller.controller.runtime == RuntimeState.STOPPED
         assert np.abs(arm.state().positions - HOME).max() < 1.0
         with pytest.raises(DeviceError, match="refused: the control script has ended"):
             arm.command(Setpoint(HOME, STILL))
@@ -270,12 +270,12 @@ def test_a_lost_line_is_an_error_and_can_be_opened_again(
     arm: UrArm, controller: UrEmulator, fault: str, message: str
 ) -> None:
     arm.command(Setpoint(HOME + 0.1, STILL))
-    controller.inject(fault)
+    controller.inject_fault(fault)
     assert message in str(_lost(lambda: arm.command(Setpoint(HOME, STILL))))
     assert "connect again" in str(_lost(arm.state))
     arm.stop(StopCategory.STOP_AND_HOLD)  # by way of the dashboard
-    assert controller.controller.runtime == Runtime.STOPPED
-    controller.inject("speak")
+    assert controller.controller.runtime == RuntimeState.STOPPED
+    controller.inject_fault("speak")
     arm.connect()
     assert arm.state().fault == ""
     _follow(arm, np.tile(HOME, (5, 1)))
@@ -331,7 +331,7 @@ while True:
     finally:
         driving.kill()
         driving.communicate()
-    _come_true(lambda: controller.controller.runtime == Runtime.STOPPED)
+    _come_true(lambda: controller.controller.runtime == RuntimeState.STOPPED)
     _come_true(lambda: not controller.controller.arm.busy)
     # Not by the watchdog: the SDK's process noticed, and ended the script in good order.
-    assert [number for _, number in controller.report()["commands"]][-2:] == [16, 255]
+    assert [number for _, number in controller.get_report()["commands"]][-2:] == [16, 255]

@@ -149,7 +149,7 @@ def test_dashboard_takes_the_arm_through_a_day(emulator: UrEmulator) -> None:
 
 
 def test_a_protective_stop_cannot_be_unlocked_at_once(emulator: UrEmulator) -> None:
-    emulator.inject("protective")
+    emulator.inject_fault("protective")
     assert _dashboard(emulator.host, "unlock protective stop")[1].startswith("Cannot unlock")
     assert _dashboard(emulator.host, "safetystatus")[1] == "Safetystatus: PROTECTIVE_STOP"
     asked = emulator.controller.clock
@@ -159,10 +159,10 @@ def test_a_protective_stop_cannot_be_unlocked_at_once(emulator: UrEmulator) -> N
 
 
 def test_local_control_takes_no_orders_and_no_scripts(emulator: UrEmulator) -> None:
-    emulator.inject("local")
+    emulator.inject_fault("local")
     assert _dashboard(emulator.host, "power off")[1].startswith("Failed to execute")
     for mode, expected in (("local", []), ("remote", ["def program():\n  sync()\nend\n"])):
-        emulator.inject(mode)
+        emulator.inject_fault(mode)
         with socket.create_connection((emulator.host, 30003), 5.0) as line:
             line.sendall(b"def program():\n  sync()\nend\n")
             line.shutdown(socket.SHUT_WR)
@@ -176,7 +176,7 @@ def test_only_loopback_and_one_emulator_an_address(emulator: UrEmulator) -> None
     with pytest.raises(OSError, match="in use"):
         UrEmulator(host=emulator.host).start()
     with pytest.raises(ValueError, match="protective"):
-        emulator.inject("dance")
+        emulator.inject_fault("dance")
 
 
 def _speeds(arm: SimulatedArm, steps: int) -> np.ndarray:
@@ -192,11 +192,11 @@ def test_no_joint_is_faster_than_its_maker_says(kind: str) -> None:
     arm = SimulatedArm(UR5E)
     far = arm.positions + np.array([3.0, -2.0, 1.0, 4.0, -4.0, 0.0])
     if kind == "servo":
-        arm.servo(far, lookahead=0.03)
+        arm.servo_joints(far, lookahead=0.03)
     elif kind == "move":
-        arm.move(far, speed=10.0, acceleration=100.0)
+        arm.move_joints(far, speed=10.0, acceleration=100.0)
     else:
-        arm.speed(np.full(6, 10.0), acceleration=100.0, seconds=0.0)
+        arm.speed_joints(np.full(6, 10.0), acceleration=100.0, seconds=0.0)
     speeds = _speeds(arm, 2500)
     assert np.all(speeds.max(axis=0) <= arm.fastest * (1 + 1e-9))
     assert speeds.max() == pytest.approx(arm.fastest.max(), rel=0.01)
@@ -214,7 +214,7 @@ def test_the_tools_pose_is_right_where_rotations_are_hard() -> None:
     # The first is half a turn, where the sine of the angle gives no axis.
     for turn, expected in ((0.0, math.pi), (0.5, None)):
         arm.positions = np.array([0.0, -math.pi / 2, math.pi / 2, -math.pi / 2, -math.pi / 2, turn])
-        vector = arm.tool_pose()[3:]
+        vector = arm.compute_tool_pose()[3:]
         angle = float(np.linalg.norm(vector))
         assert 0 < angle <= math.pi + 1e-9
         if expected is not None:

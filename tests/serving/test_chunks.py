@@ -66,8 +66,8 @@ def broker(**settings: Any) -> Iterator[tuple[ChunkBroker, Policy, Clock]]:
 
 def offer(chunks: ChunkBroker, clock: Clock) -> None:
     """Give an observation of now and wait for its answer."""
-    chunks.observe({}, clock())
-    assert chunks.wait(10)
+    chunks.offer_observation({}, clock())
+    assert chunks.wait_idle(10)
 
 
 def must(action: TimedAction | None) -> TimedAction:
@@ -77,14 +77,14 @@ def must(action: TimedAction | None) -> TimedAction:
 
 def test_nothing_before_the_first_answer() -> None:
     with broker() as (chunks, policy, clock):
-        assert chunks.next() is None
+        assert chunks.next_action() is None
         policy.gate = threading.Event()
-        chunks.observe({}, clock())
-        assert not chunks.wait(0.01)
-        assert chunks.next() is None
+        chunks.offer_observation({}, clock())
+        assert not chunks.wait_idle(0.01)
+        assert chunks.next_action() is None
         policy.gate.set()
-        assert chunks.wait(10)
-        assert must(chunks.next()).values[0] == clock()
+        assert chunks.wait_idle(10)
+        assert must(chunks.next_action()).values[0] == clock()
 
 
 @settings(max_examples=25, deadline=None)
@@ -97,30 +97,30 @@ def test_each_step_gets_the_action_meant_for_it(latency: int, jitter: list[float
         start = clock()
         policy.latency = latency * PERIOD
         offer(chunks, clock)
-        assert chunks.counts.dropped == latency
+        assert chunks.counters.dropped == latency
         for step in range(latency, HORIZON):
             now = start + step * PERIOD + jitter[step]
-            action = must(chunks.next(now))
+            action = must(chunks.next_action(now))
             assert action.values[0] == pytest.approx(start + step * PERIOD)
             assert action.age == pytest.approx(max(0.0, now - start))
-        assert chunks.next(start + HORIZON * PERIOD) is None
+        assert chunks.next_action(start + HORIZON * PERIOD) is None
 
 
 def test_a_chunk_that_is_over_on_arrival_is_dropped() -> None:
     with broker() as (chunks, policy, clock):
         policy.latency = HORIZON * PERIOD
         offer(chunks, clock)
-        assert (chunks.counts.late, chunks.counts.dropped) == (1, HORIZON)
-        assert chunks.next() is None
+        assert (chunks.counters.late, chunks.counters.dropped) == (1, HORIZON)
+        assert chunks.next_action() is None
 
 
 def test_old_observations_are_not_acted_on() -> None:
     with broker(max_age=0.25) as (chunks, _, clock):
         start = clock()
         offer(chunks, clock)
-        assert must(chunks.next(start + 0.25)).age == pytest.approx(0.25)
-        assert chunks.next(start + 0.26) is None
-        assert chunks.next(start - 1.0) is None  # nor those of the future
+        assert must(chunks.next_action(start + 0.25)).age == pytest.approx(0.25)
+        assert chunks.next_action(start + 0.26) is None
+        assert chunks.next_action(start - 1.0) is None  # nor those of the future
 
 
 def test_the_newest_chunk_wins() -> None:
@@ -129,7 +129,7 @@ def test_the_newest_chunk_wins() -> None:
         clock.now += 0.3
         policy.level = 1.0
         offer(chunks, clock)
-        action = must(chunks.next())
+        action = must(chunks.next_action())
         np.testing.assert_allclose(action.values, (clock(), 1.0))
         assert (action.age, action.chunk) == (0.0, 2)
 
@@ -138,12 +138,12 @@ def test_linear_fade() -> None:
     """Levels 0 and 1: the level is the weight of the new chunk, 1/4, 2/4, 3/4, 1, 1."""
     with broker(blend="linear", fade=3) as (chunks, policy, clock):
         offer(chunks, clock)
-        assert must(chunks.next()).values[1] == 0.0
+        assert must(chunks.next_action()).values[1] == 0.0
         clock.now += PERIOD
         policy.level = 1.0
         offer(chunks, clock)
         start = clock()
-        actions = [must(chunks.next(start + k * PERIOD)) for k in range(5)]
+        actions = [must(chunks.next_action(start + k * PERIOD)) for k in range(5)]
         np.testing.assert_allclose([a.values[1] for a in actions], [0.25, 0.5, 0.75, 1, 1])
         np.testing.assert_allclose([a.age for a in actions], [0.1, 0.2, 0.3, 0.3, 0.4], atol=1e-9)
         for k, action in enumerate(actions):  # both chunks mean the same times
@@ -156,7 +156,7 @@ def test_linear_fade_of_chunks_in_quick_succession_makes_no_jump() -> None:
         for step in range(12):
             policy.level = 0.0 if step < 4 else 1.0
             offer(chunks, clock)
-            levels.append(must(chunks.next()).values[1])
+            levels.append(must(chunks.next_action()).values[1])
             clock.now += PERIOD
     assert np.abs(np.diff(levels)).max() < 0.5
     assert levels[-1] == pytest.approx(1.0)
@@ -169,7 +169,7 @@ def test_a_chunk_overtaken_before_its_first_use_is_not_executed() -> None:
         clock.now += PERIOD
         policy.level = 1.0
         offer(chunks, clock)
-        assert must(chunks.next()).values[1] == 1.0
+        assert must(chunks.next_action()).values[1] == 1.0
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.7, -0.01, 1e6, -1e6])
@@ -180,7 +180,7 @@ def test_exponential_weights(decay: float) -> None:
         policy.level = 1.0
         offer(chunks, clock)
         old = math.exp(min(700.0, -2 * decay))
-        action = must(chunks.next())
+        action = must(chunks.next_action())
         assert action.values[1] == pytest.approx(1 / (1 + old), abs=1e-12)
         assert action.age == pytest.approx(0.2)
 
@@ -200,7 +200,7 @@ def test_blends_stay_between_the_chunks_and_in_time(
             policy.latency, policy.level = latency * PERIOD, level
             offer(chunks, clock)
             levels.append(level)
-            if (action := chunks.next()) is not None:
+            if (action := chunks.next_action()) is not None:
                 assert min(levels) - 1e-9 <= action.values[1] <= max(levels) + 1e-9
                 assert action.values[0] == pytest.approx(clock(), abs=1e-6)
                 assert 0 <= action.age <= 0.55 + 1e-9
@@ -227,18 +227,18 @@ BAD = [
 def test_a_malformed_chunk_is_an_error_and_ends_the_motion(answer: Any) -> None:
     with broker() as (chunks, policy, clock):
         offer(chunks, clock)
-        assert chunks.next() is not None
+        assert chunks.next_action() is not None
         policy.result = answer
         offer(chunks, clock)
         assert isinstance(chunks.error, ChunkError)
         with pytest.raises(ChunkError, match="no action to execute") as caught:
-            chunks.next()
+            chunks.next_action()
         assert caught.value.__cause__ is chunks.error
-        assert chunks.counts.failed == 1
+        assert chunks.counters.failed == 1
         policy.result = None
         offer(chunks, clock)
         assert chunks.error is None
-        assert chunks.next() is not None
+        assert chunks.next_action() is not None
 
 
 def test_a_broken_network_lets_good_chunks_run_out() -> None:
@@ -247,23 +247,23 @@ def test_a_broken_network_lets_good_chunks_run_out() -> None:
         policy.result = ServingTimeoutError("too slow")
         clock.now += PERIOD
         offer(chunks, clock)
-        assert must(chunks.next()).chunk == 1
+        assert must(chunks.next_action()).chunk == 1
         clock.now += 3 * PERIOD
         with pytest.raises(ChunkError, match="too slow"):
-            chunks.next()
+            chunks.next_action()
 
 
 def test_only_the_newest_observation_waits() -> None:
     with broker() as (chunks, policy, clock):
         policy.gate = threading.Event()
         start = clock()
-        chunks.observe({}, start)
+        chunks.offer_observation({}, start)
         assert policy.entered.acquire(timeout=5)
         for step in (1, 2, 3):
-            chunks.observe({}, start + step)
+            chunks.offer_observation({}, start + step)
         clock.now = start + 3
         policy.gate.set()
-        assert chunks.wait(10)
+        assert chunks.wait_idle(10)
         assert policy.observed == [start, start + 3]
 
 
@@ -271,41 +271,41 @@ def test_interval_between_inferences() -> None:
     with broker(interval=0.25) as (chunks, policy, clock):
         start = clock()
         for step in range(7):
-            chunks.observe({}, start + step * PERIOD)
-            assert chunks.wait(10)
+            chunks.offer_observation({}, start + step * PERIOD)
+            assert chunks.wait_idle(10)
         np.testing.assert_allclose(policy.observed, start + PERIOD * np.array([0, 3, 6]))
 
 
 def test_reset_discards_the_inference_in_progress() -> None:
     with broker(interval=5.0) as (chunks, policy, clock):
         policy.gate = threading.Event()
-        chunks.observe({}, clock())
+        chunks.offer_observation({}, clock())
         assert policy.entered.acquire(timeout=5)
         chunks.reset()
         policy.gate.set()
-        assert chunks.wait(10)
-        assert chunks.next() is None
+        assert chunks.wait_idle(10)
+        assert chunks.next_action() is None
         offer(chunks, clock)
-        assert chunks.next() is not None
+        assert chunks.next_action() is not None
 
 
 def test_times_must_be_finite() -> None:
     with broker() as (chunks, _, _clock):
         with pytest.raises(ChunkError, match="not finite"):
-            chunks.observe({}, math.nan)
+            chunks.offer_observation({}, math.nan)
         with pytest.raises(ChunkError, match="not finite"):
-            chunks.next(math.inf)
+            chunks.next_action(math.inf)
 
 
 def test_close_ends_the_thread_and_all_calls() -> None:
     with broker() as (chunks, policy, clock):
         policy.gate = threading.Event()
-        chunks.observe({}, clock())
+        chunks.offer_observation({}, clock())
         assert policy.entered.acquire(timeout=5)
         assert not chunks.close(timeout=0.01)
         policy.gate.set()
         assert chunks.close(timeout=10)
-        for call in (chunks.next, lambda: chunks.observe({}, 0.0)):
+        for call in (chunks.next_action, lambda: chunks.offer_observation({}, 0.0)):
             with pytest.raises(ChunkError, match="closed"):
                 call()
 
@@ -336,10 +336,10 @@ def test_end_to_end_over_a_server(serve: Serve) -> None:
         ChunkBroker(client.infer, config, clock) as chunks,
     ):
         state = np.array([0.1, 0.2, 0.3])
-        chunks.observe({"state": state}, clock())
-        assert chunks.wait(10)
-        np.testing.assert_array_equal(must(chunks.next()).values, state)
-        chunks.observe({"state": np.zeros(2)}, clock())  # another arm
-        assert chunks.wait(10)
+        chunks.offer_observation({"state": state}, clock())
+        assert chunks.wait_idle(10)
+        np.testing.assert_array_equal(must(chunks.next_action()).values, state)
+        chunks.offer_observation({"state": np.zeros(2)}, clock())  # another arm
+        assert chunks.wait_idle(10)
         with pytest.raises(ChunkError, match="shape"):
-            chunks.next()
+            chunks.next_action()

@@ -24,7 +24,7 @@ from embodied.serving.client import (
     ServingUnavailableError,
 )
 from embodied.serving.protocol import OBSERVED_AT, REQUEST_ID, STAMPS
-from embodied.serving.wire import Limits, WireError, decode, encode
+from embodied.serving.wire import MessageLimits, WireError, decode, encode
 from tests.serving.conftest import KEY, Echo, Serve, observation
 from tests.serving.test_server import certificate
 
@@ -121,7 +121,7 @@ def test_a_server_that_stops_reading_costs_no_more_than_the_timeout() -> None:
         await connection.send(encode({}))
         release.wait(10)  # the whole event loop, as a stopped process
 
-    with foreign(frozen) as uri, PolicyClient(uri, limits=Limits(bytes=2**26)) as client:
+    with foreign(frozen) as uri, PolicyClient(uri, limits=MessageLimits(bytes=2**26)) as client:
         client.connect(timeout=10)
         start = time.monotonic()
         with pytest.raises(ServingTimeoutError):
@@ -297,7 +297,7 @@ def test_two_threads_take_turns(serve: Serve, policy: Echo) -> None:
 
 
 def test_what_cannot_be_sent_leaves_the_connection_alone(serve: Serve) -> None:
-    server = serve(limits=Limits(bytes=10_000))
+    server = serve(limits=MessageLimits(bytes=10_000))
     with PolicyClient(server.uri, timeout=10) as client:
         client.connect()
         with pytest.raises(WireError, match="cannot encode"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarks.serving import NASTY, fuzz
-from embodied.serving.wire import DTYPES, Limits, WireError, decode, encode
+from embodied.serving.wire import DTYPES, MessageLimits, WireError, decode, encode
 
 FUZZ_FRAMES = 5_000
 # {"x": float32 [1, 2, 3]} as openpi-client 0.1.2 sends it.
@@ -159,14 +159,14 @@ def test_malformed_is_refused(frame: bytes) -> None:
 
 def test_limits() -> None:
     with pytest.raises(WireError, match="bytes"):
-        decode(encode("x" * 100), Limits(bytes=50))
+        decode(encode("x" * 100), MessageLimits(bytes=50))
     with pytest.raises(WireError, match="bytes"):
-        encode(np.zeros(100), Limits(bytes=50))
+        encode(np.zeros(100), MessageLimits(bytes=50))
     with pytest.raises(WireError, match="elements"):
-        decode(encode([[0] * 60, [0] * 60]), Limits(elements=100))
+        decode(encode([[0] * 60, [0] * 60]), MessageLimits(elements=100))
     with pytest.raises(WireError, match="nested"):
-        decode(encode([[[[]]]]), Limits(depth=3))
-    assert decode(encode([[[]]]), Limits(depth=3)) == [[[]]]
+        decode(encode([[[[]]]]), MessageLimits(depth=3))
+    assert decode(encode([[[]]]), MessageLimits(depth=3)) == [[[]]]
     frame = array(data=b"", shape=[0, 2**24])
     assert decode(frame).shape == (0, 2**24)
 

@@ -44,8 +44,8 @@ def write_pointnav(file: Path, scene: Path, agent: AgentSpec, count: int, seed: 
     rng = np.random.default_rng(seed)
     episodes: list[dict[str, Any]] = []
     while len(episodes) < count:
-        start, goal = finder.sample(rng, 2, island=finder.largest_island)
-        distance = float(finder.geodesic(start, goal[None])[0])
+        start, goal = finder.sample_points(rng, 2, island=finder.largest_island)
+        distance = float(finder.geodesic_distance(start, goal[None])[0])
         if 2.0 <= distance < np.inf:
             episode = _episode(len(episodes), scene, start, rng)
             episode["goals"] = [{"position": goal.tolist(), "radius": 0.2}]
@@ -62,9 +62,9 @@ def write_objectnav(file: Path, scene: Path, categories: list[str], count: int) 
     # On steps of 10 cm, as in the published sets: an agent has to hit one within 10 cm.
     low, high = finder.bounds
     x, z = np.meshgrid(np.arange(low[0], high[0], 0.1), np.arange(low[2], high[2], 0.1))
-    floor = finder.sample(rng, 1, island=island)[0, 1]
+    floor = finder.sample_points(rng, 1, island=island)[0, 1]
     grid = np.stack([x.ravel(), np.full(x.size, floor), z.ravel()], axis=1)
-    grid = grid[finder.island(grid) == island]
+    grid = grid[finder.get_island(grid) == island]
     goals: dict[str, list[dict[str, Any]]] = {}
     turn = [0.0, 0.0, 0.0, 1.0]
     for number, thing in enumerate(world.scene.objects):
@@ -87,9 +87,9 @@ def write_objectnav(file: Path, scene: Path, categories: list[str], count: int) 
     keys = sorted(goals)
     while len(episodes) < count:
         key = keys[len(episodes) % len(keys)]
-        start = finder.sample(rng, 1, island=island)[0]
+        start = finder.sample_points(rng, 1, island=island)[0]
         points = [v["agent_state"]["position"] for g in goals[key] for v in g["view_points"]]
-        distance = float(finder.distance_field(points).at(start[None])[0])
+        distance = float(finder.compute_distance_field(points).get_distances(start[None])[0])
         if 0.5 < distance < np.inf:
             episode = _episode(len(episodes), scene, start, rng)
             episode["object_category"] = key.removeprefix(f"{scene.name}_")

@@ -89,7 +89,7 @@ def clutter(seed=0, count=60):
 def look(x=0.0, y=1.25, z=0.0, yaw=0.0, pitch=0.0):
     """One camera pose (1, 4, 4) from a position [m] and angles [rad]."""
     from embodied.simulators.base import CameraSpec
-    from embodied.simulators.raycast import camera_poses
+    from embodied.simulators.raycast import compute_camera_poses
 
     eye = CameraSpec(position=(0.0, 0.0, 0.0))
-    return camera_poses(np.array([[x, y, z]]), np.array([yaw]), eye, pitch)
+    return compute_camera_poses(np.array([[x, y, z]]), np.array([yaw]), eye, pitch)

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
 from embodied.simulators.base import CameraSpec  # noqa: E402
-from embodied.simulators.bullet import Block, BulletWorld, Rig, Slide, TableArm  # noqa: E402
+from embodied.simulators.bullet import BodyBox, BulletWorld, Rig, SlidingPart, TableArm  # noqa: E402
 from embodied.simulators.bullet.cameras import BulletCameras, look_at  # noqa: E402
-from embodied.simulators.bullet.points import point_cloud, unproject  # noqa: E402
+from embodied.simulators.bullet.points import build_point_cloud, unproject_depth  # noqa: E402
 
 SIZE, FIELD = 128, 50.0
 EYE, TARGET = np.array([1.05, -0.55, 0.6]), np.array([0.4, 0.0, 0.15])
@@ -23,23 +23,23 @@ def camera_world(name: str, visuals: bool = True) -> tuple[BulletWorld, dict[str
     """A table with an arm, a cube, a compound, a slide that is out, a ball and a disc."""
     rig = Rig(name)
     world = BulletWorld(visuals)
-    table = world.add((Block((0.6, 0.6, 0.02)),), position=(0.5, 0, -0.02))
+    table = world.add_body((BodyBox((0.6, 0.6, 0.02)),), position=(0.5, 0, -0.02))
     arm = TableArm(world, rig)
-    cube = world.add((Block((0.04, 0.04, 0.04), color=(0.9, 0.1, 0.1)),), mass=0.1)
-    blocks = (Block((0.05, 0.02, 0.01)), Block((0.01, 0.02, 0.05), (0.04, 0, 0.06)))
-    compound = world.add(blocks, mass=0.1)
-    drawer = Slide((Block((0.05, 0.05, 0.02), (0.05, 0, 0.04)),), 0.2, 0.1)
-    chest = world.add((Block((0.06, 0.06, 0.01), (0.06, 0, 0.01)),), slide=drawer)
-    ball, disc = world.marker(0.05, (0, 1, 0)), world.marker(0.06, (0, 0, 1), flat=True)
-    arm.put(rig.ready + 0.1)
+    cube = world.add_body((BodyBox((0.04, 0.04, 0.04), color=(0.9, 0.1, 0.1)),), mass=0.1)
+    blocks = (BodyBox((0.05, 0.02, 0.01)), BodyBox((0.01, 0.02, 0.05), (0.04, 0, 0.06)))
+    compound = world.add_body(blocks, mass=0.1)
+    drawer = SlidingPart((BodyBox((0.05, 0.05, 0.02), (0.05, 0, 0.04)),), 0.2, 0.1)
+    chest = world.add_body((BodyBox((0.06, 0.06, 0.01), (0.06, 0, 0.01)),), slide=drawer)
+    ball, disc = world.add_marker(0.05, (0, 1, 0)), world.add_marker(0.06, (0, 0, 1), flat=True)
+    arm.reset_joints(rig.ready_joints + 0.1)
     turned = np.array([0.2, -0.3, 0.4, 0.8])
     turned /= np.linalg.norm(turned)
-    world.place(cube, np.array([0.6, -0.2, 0.1, *turned]))
-    world.place(compound, np.array([0.65, 0.15, 0.2, *turned[::-1]]))
-    world.place(chest, np.array([0.5, 0.2, 0.0, 0, 0, np.sin(0.3), np.cos(0.3)]))
+    world.set_pose(cube, np.array([0.6, -0.2, 0.1, *turned]))
+    world.set_pose(compound, np.array([0.65, 0.15, 0.2, *turned[::-1]]))
+    world.set_pose(chest, np.array([0.5, 0.2, 0.0, 0, 0, np.sin(0.3), np.cos(0.3)]))
     world.set_travel(chest, 0.08)
-    world.place(ball, np.array([0.35, -0.25, 0.2, 0, 0, 0, 1]))
-    world.place(disc, np.array([0.75, 0.0, 0.002, 0, 0, 0, 1]))
+    world.set_pose(ball, np.array([0.35, -0.25, 0.2, 0, 0, 0, 1]))
+    world.set_pose(disc, np.array([0.75, 0.0, 0.002, 0, 0, 0, 1]))
     bodies = {
         "table": table, "robot": arm.body, "cube": cube, "compound": compound, "chest": chest,
         "ball": ball, "disc": disc,
@@ -66,7 +66,7 @@ def tiny_images(world: BulletWorld) -> tuple[np.ndarray, np.ndarray]:
 def test_depth_and_segments_are_tiny_renderers(name: str) -> None:
     world, bodies, _ = camera_world(name)
     cameras = BulletCameras(world, [world], bodies)
-    cameras.look()
+    cameras.update_poses()
     seen = cameras.render(CAMERA, look_at(EYE, TARGET)[None])
     depth, labels = tiny_images(world)
     both = (seen["depth"][0] > 0) & (labels >= 0)
@@ -90,13 +90,13 @@ def test_worlds_without_visuals_are_seen_through_a_template() -> None:
     assert same == bodies
     cameras = BulletCameras(template, [template, world], bodies)
     eyes = np.repeat(look_at(EYE, TARGET)[None], 2, axis=0)
-    cameras.look()
+    cameras.update_poses()
     first = cameras.render(CAMERA, eyes)
     for name in CAMERA.outputs:
         np.testing.assert_array_equal(first[name][0], first[name][1])
-    arm.put(Rig("panda").ready - 0.2)
-    cameras.paint(1, {"cube": (1.0, 1.0, 0.0)})
-    cameras.look()
+    arm.reset_joints(Rig("panda").ready_joints - 0.2)
+    cameras.set_body_colors(1, {"cube": (1.0, 1.0, 0.0)})
+    cameras.update_poses()
     second = cameras.render(CAMERA, eyes)
     np.testing.assert_array_equal(first["rgb"][0], second["rgb"][0])
     cube = cameras.labels.index("cube")
@@ -110,15 +110,15 @@ def test_light_changes_colours_but_nothing_else() -> None:
     world, bodies, _ = camera_world("panda")
     cameras = BulletCameras(world, [world], bodies)
     eye = look_at(EYE, TARGET)[None]
-    cameras.look()
+    cameras.update_poses()
     plain = cameras.render(CAMERA, eye)
-    cameras.light(0, (0.5, 1.0, 1.0))
+    cameras.set_light(0, (0.5, 1.0, 1.0))
     red = cameras.render(CAMERA, eye)
     off = red["rgb"][..., 0].astype(float) - plain["rgb"][..., 0] / 2
     assert np.abs(off).max() <= 1
     np.testing.assert_array_equal(red["rgb"][..., 1:], plain["rgb"][..., 1:])
-    cameras.light(0, turn=2.0)
-    cameras.look()
+    cameras.set_light(0, turn=2.0)
+    cameras.update_poses()
     turned = cameras.render(CAMERA, eye)
     assert (turned["semantic"] != plain["semantic"]).mean() < 1e-3
     assert np.median(np.abs(turned["depth"] - plain["depth"])) < 1e-4
@@ -129,9 +129,9 @@ def test_pixels_of_the_table_lie_on_the_table() -> None:
     world, bodies, _ = camera_world("panda")
     cameras = BulletCameras(world, [world], bodies)
     pose = look_at(EYE, TARGET)
-    cameras.look()
+    cameras.update_poses()
     seen = cameras.render(CAMERA, pose[None])
-    points, which = unproject(seen["depth"][0], CAMERA, pose)
+    points, which = unproject_depth(seen["depth"][0], CAMERA, pose)
     table = seen["semantic"][0][which] == cameras.labels.index("table")
     assert table.sum() > 1000
     assert np.abs(points[table, 2]).max() < 1e-3
@@ -142,6 +142,6 @@ def test_pixels_of_the_table_lie_on_the_table() -> None:
 def test_points_become_a_cloud() -> None:
     pytest.importorskip("open3d", reason="open3d is not installed (extra 'bench')")
     points = np.random.default_rng(0).uniform(-1, 1, (20, 3))
-    cloud = point_cloud(points, np.full((20, 3), 51, np.uint8))
+    cloud = build_point_cloud(points, np.full((20, 3), 51, np.uint8))
     np.testing.assert_array_equal(np.asarray(cloud.points), points)
     np.testing.assert_allclose(np.asarray(cloud.colors), 0.2)

@@ -44,7 +44,7 @@ def test_half_turns_keep_their_angle() -> None:
 @pytest.mark.parametrize("name", RIGS)
 def test_joints_follow_poses_of_many_arms(name: str) -> None:
     rig = Rig(name)
-    start = rig.tcp(rig.ready)
+    start = rig.compute_tcp_poses(rig.ready_joints)
     # The tool starts above the middle of the space, pointing down as far as the arm can.
     assert np.abs(start[:2, 3] - rig.spec.center).max() < 0.01
     assert start[2, 2] > 0.97
@@ -53,12 +53,12 @@ def test_joints_follow_poses_of_many_arms(name: str) -> None:
     targets[:, :3, 3] += rng.uniform(-1, 1, (6, 3)) * [0.06, 0.06, 0.03] * rig.spec.scale
     targets[:, 2, 3] -= 0.1 * rig.spec.scale
     targets[:, :3, :3] = from_rotvec(rng.uniform(-0.4, 0.4, (6, 1)) * [[0.0, 0.0, 1.0]])
-    joints = np.repeat(rig.ready[None], 6, axis=0)
+    joints = np.repeat(rig.ready_joints[None], 6, axis=0)
     for share in np.linspace(0, 1, 25)[1:]:
         between = targets.copy()
         between[:, :3, 3] = start[:3, 3] + share * (targets[:, :3, 3] - start[:3, 3])
-        joints = rig.follow(between, joints)
-    reached = rig.tcp(joints)
+        joints = rig.solve_ik(between, joints)
+    reached = rig.compute_tcp_poses(joints)
     np.testing.assert_allclose(reached[:, :3, 3], targets[:, :3, 3], atol=1e-3)
     turned = to_rotvec(reached[:, :3, :3] @ np.swapaxes(targets[:, :3, :3], 1, 2))
     assert np.abs(turned).max() < 0.02

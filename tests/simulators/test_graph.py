@@ -15,11 +15,11 @@ import pytest
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import NavigationError, SceneError
 from embodied.simulators.annotations import read_json
-from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld, Graph
+from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityGraph, ConnectivityWorld
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from maps.panorama.from_boxes import percept_from_boxes
-from maps.panorama.observation import Percept
+from maps.panorama.from_boxes import build_panorama_from_boxes
+from maps.panorama.observation import PanoramaObservation
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = "oLBMNvg9in8"
@@ -30,9 +30,9 @@ class Bare(GraphWorld):
 
     asked = 0
 
-    def _perceive(self, place: int) -> Percept:
+    def _perceive(self, place: int) -> PanoramaObservation:
         self.asked += 1
-        return percept_from_boxes(
+        return build_panorama_from_boxes(
             [place], ["chair"], [0], [[place * 0.5, 0, 0.3, 0.3]], len(SOS_CATEGORIES)
         )
 
@@ -70,42 +70,42 @@ def test_shortest_walks_are_those_of_networkx(seed: int) -> None:
                 assert world.distances[a, b] == np.inf
                 assert world.next_hop[a, b] == -1
                 with pytest.raises(NavigationError, match="no way from"):
-                    world.path(a, b)
+                    world.find_path(a, b)
                 continue
-            walk = world.path(a, b)
+            walk = world.find_path(a, b)
             assert (walk[0], walk[-1]) == (a, b)
             assert nx.is_path(graph, walk)
             assert world.distances[a, b] == pytest.approx(lengths[a][b])
-            assert world.length(walk) == pytest.approx(lengths[a][b])
+            assert world.compute_walk_length(walk) == pytest.approx(lengths[a][b])
     assert unreachable > 0
 
 
 def test_two_places_at_one_point_stay_connected() -> None:
     world = Bare("stack", ["a", "b"], [(0, 0, 0), (0, 0, 0)], [(0, 1)])
-    assert world.path(0, 1) == [0, 1]
+    assert world.find_path(0, 1) == [0, 1]
     assert world.distances[0, 1] == pytest.approx(0, abs=1e-6)
 
 
 def test_names_and_numbers() -> None:
     world = line()
-    assert world.number("p2") == 2
+    assert world.get_place_index("p2") == 2
     assert "p2" in world
     assert len(world) == 4
     with pytest.raises(NavigationError, match="unknown viewpoint 'x' in 'line', which has 4"):
-        world.number("x")
+        world.get_place_index("x")
 
 
 def test_what_is_seen_is_computed_once_and_cannot_be_changed() -> None:
     world = line()
-    first, second = world.percept(1), world.percept(1)
+    first, second = world.observe_place(1), world.observe_place(1)
     assert world.asked == 1
     assert (first.canvas == second.canvas).all()
     assert first.canvas.any()
     for array in (first.views, first.objects, first.boxes, first.features, first.canvas):
         with pytest.raises(ValueError, match="read-only"):
             array.reshape(-1)[0] = 1
-    world.forget()
-    assert (world.percept(1).canvas == first.canvas).all()
+    world.clear_cache()
+    assert (world.observe_place(1).canvas == first.canvas).all()
     assert world.asked == 2
 
 
@@ -135,7 +135,7 @@ def test_the_three_forms_of_the_released_graphs_agree(
     assert len({f.scans for f in files}) == 1
     assert len(files[0].scans) == 90
     for scan in (SCAN, "B6ByNegPMKs"):
-        worlds = [ConnectivityWorld(scan, f.graph(scan)) for f in files]
+        worlds = [ConnectivityWorld(scan, f.read_graph(scan)) for f in files]
         for other in worlds[1:]:
             assert other.places == worlds[0].places
             assert other.positions == pytest.approx(worlds[0].positions, abs=1e-5)
@@ -146,7 +146,7 @@ def test_the_three_forms_of_the_released_graphs_agree(
 
 def test_published_counts_of_the_graphs(shared_data: Callable[[str], Path]) -> None:
     files = ConnectivityFiles(shared_data("mp3d_connectivity").parent)
-    graphs = [files.graph(scan) for scan in files.scans]
+    graphs = [files.read_graph(scan) for scan in files.scans]
     assert sum(len(g.places) for g in graphs) == 10_567
     assert sum(len({tuple(sorted(e)) for e in g.edges.tolist()}) for g in graphs) == 21_468
 
@@ -156,9 +156,9 @@ def test_an_unknown_scan_and_damaged_files_are_named(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a_connectivity.json").write_text("[{]")
     with pytest.raises(SceneError, match="a_connectivity.json is damaged"):
-        ConnectivityFiles(tmp_path).graph("a")
+        ConnectivityFiles(tmp_path).read_graph("a")
     with pytest.raises(SceneError, match="no graph of scan 'b' .*did you mean|Allowed: a"):
-        ConnectivityFiles(tmp_path).graph("b")
+        ConnectivityFiles(tmp_path).read_graph("b")
     (folder / "a_connectivity.json").unlink()
     (folder / "connectivity.tar.xz").write_bytes(b"nonsense")
     with pytest.raises(SceneError, match="connectivity.tar.xz is damaged"):
@@ -168,7 +168,7 @@ def test_an_unknown_scan_and_damaged_files_are_named(tmp_path: Path) -> None:
         gzip.compress(json.dumps({"a": {"id": ["p"], "pose": []}}).encode())
     )
     with pytest.raises(SceneError, match="compact.json.gz, scan 'a': a field"):
-        ConnectivityFiles(tmp_path).graph("a")
+        ConnectivityFiles(tmp_path).read_graph("a")
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def released() -> tuple[Path, ObjectBoxes]:
     root = ROOT.parent / "shared" / "data"
     if not (root / "reverie").exists():
         pytest.skip(f"reference data {root} is not on this machine")
-    return root, ObjectBoxes.below(root)
+    return root, ObjectBoxes.from_data_folder(root)
 
 
 def test_boxes_point_at_the_objects_in_space(released: tuple[Path, ObjectBoxes]) -> None:
@@ -189,10 +189,10 @@ def test_boxes_point_at_the_objects_in_space(released: tuple[Path, ObjectBoxes])
     space = read_json(root / "reverie" / "derived_objects3d.json.gz")
     apart = []
     for scan in (SCAN, "zsNo4HB9uLZ", "8194nk5LbLH", "QUCTc6BB5sX", "X7HyMhZNoso"):
-        graph = files.graph(scan)
+        graph = files.read_graph(scan)
         points = {o["id"]: o["xyz"] for o in space[scan] if o.get("xyz")}
         for place, position in zip(graph.places, graph.positions, strict=True):
-            seen = boxes.around(scan, place)
+            seen = boxes.get_visible_objects(scan, place)
             for number, box in zip(seen.objects, seen.boxes, strict=True):
                 if int(number) in points and max(box[2:]) < 0.6:
                     x, y, z = points[int(number)]
@@ -212,7 +212,7 @@ def test_joined_boxes_agree_with_another_joining(released: tuple[Path, ObjectBox
     other = read_json(root / "reverie" / "derived_panorama_objects.json.gz")[SCAN]
     apart = []
     for viewpoint, rows in other.items():
-        seen = boxes.around(SCAN, viewpoint)
+        seen = boxes.get_visible_objects(SCAN, viewpoint)
         assert seen.objects.tolist() == sorted(row[0] for row in rows)
         for number, name, heading, elevation, _, _, quality in rows:
             i = int(np.flatnonzero(seen.objects == number)[0])
@@ -232,15 +232,15 @@ def test_where_an_object_is_seen_from(released: tuple[Path, ObjectBoxes]) -> Non
         key.split("_")[1] for key, entries in raw.items()
         if key.startswith("zsNo4HB9uLZ") and entries.get("215", {}).get("visible_pos")
     }  # fmt: skip
-    assert set(boxes.seen_from("zsNo4HB9uLZ", 215)) == shown != set()
-    assert boxes.knows("zsNo4HB9uLZ", 215)
-    assert boxes.seen_from("zsNo4HB9uLZ", 10**6) == ()
-    assert not boxes.knows("zsNo4HB9uLZ", 10**6)
+    assert set(boxes.find_viewpoints("zsNo4HB9uLZ", 215)) == shown != set()
+    assert boxes.is_annotated("zsNo4HB9uLZ", 215)
+    assert boxes.find_viewpoints("zsNo4HB9uLZ", 10**6) == ()
+    assert not boxes.is_annotated("zsNo4HB9uLZ", 10**6)
 
 
 def test_a_world_without_boxes_sees_nothing() -> None:
-    graph = Graph(("a", "b"), np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[0, 1]]))
-    seen = ConnectivityWorld("x", graph).percept(0)
+    graph = ConnectivityGraph(("a", "b"), np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[0, 1]]))
+    seen = ConnectivityWorld("x", graph).observe_place(0)
     assert seen.objects.shape == (0,)
     assert seen.boxes.shape == (0, 4)
     assert not seen.views.any()

@@ -22,9 +22,9 @@ if find_spec("habitat") is None:
         allow_module_level=True,
     )
 
-from embodied.simulators.habitat import register
+from embodied.simulators.habitat import register_with_habitat
 
-NAME = register()
+NAME = register_with_habitat()
 
 import habitat  # noqa: E402
 from habitat.config.default import get_config  # noqa: E402
@@ -366,5 +366,5 @@ def test_the_guide_runs_from_top_to_bottom(
 
 def test_real_habitat_sim_entries_are_untouched() -> None:
     assert registry.get_simulator("Sim-v0").__module__.startswith("habitat.")
-    assert register() == NAME
+    assert register_with_habitat() == NAME
     assert registry.get_simulator(NAME).__module__ == "embodied.simulators.habitat.lab"

@@ -18,7 +18,12 @@ from embodied.categories import MPCAT40
 from embodied.errors import MissingExtraError, NavigationError, SceneError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec
 from embodied.simulators.embedded import World
-from embodied.simulators.habitat import HabitatSimMissingError, HabitatSimulator, convert, register
+from embodied.simulators.habitat import (
+    HabitatSimMissingError,
+    HabitatSimulator,
+    convert,
+    register_with_habitat,
+)
 from embodied.simulators.habitat.annotations import SemanticScene
 from embodied.simulators.habitat.pathfinding import (
     GreedyFollower,
@@ -52,7 +57,7 @@ def test_without_habitat_sim_the_driver_says_how_to_get_it() -> None:
 @pytest.mark.skipif(find_spec("habitat") is not None, reason="habitat-lab is installed")
 def test_without_habitat_lab_register_names_the_extra() -> None:
     with pytest.raises(MissingExtraError, match=r"embodied-stack\[habitat\]"):
-        register()
+        register_with_habitat()
 
 
 def test_importing_the_package_imports_nothing_foreign() -> None:
@@ -75,26 +80,26 @@ def test_agent_of_a_configuration() -> None:
         turn_angle=30,
         habitat_sim_v0=SimpleNamespace(allow_sliding=False),
     )
-    spec = convert.agent_spec(settings)
+    spec = convert.read_agent_spec(settings)
     assert spec == AgentSpec(radius=0.18, height=0.88, sliding=False, navmesh="habitat")
     settings.agents_order = ["one", "two"]
     with pytest.raises(NavigationError, match="agents_order"):
-        convert.agent_spec(settings)
+        convert.read_agent_spec(settings)
 
 
 def test_cameras_of_a_configuration() -> None:
-    camera = convert.camera_spec(sensor("HabitatSimSemanticSensor"))
+    camera = convert.read_camera_spec(sensor("HabitatSimSemanticSensor"))
     assert (camera.outputs, camera.width, camera.height, camera.hfov) == (("instance",), 32, 24, 79)
-    around = convert.camera_spec(sensor("HabitatSimEquirectangularDepthSensor"))
+    around = convert.read_camera_spec(sensor("HabitatSimEquirectangularDepthSensor"))
     assert around.projection == "equirectangular"
     noisy = sensor(noise_model="GaussianNoiseModel", noise_model_kwargs={"sigma": 0.5})
-    assert convert.camera_spec(noisy).noise.rgb_sigma == pytest.approx(255 * 0.2 * 0.5)
+    assert convert.read_camera_spec(noisy).noise.rgb_sigma == pytest.approx(255 * 0.2 * 0.5)
     rough = sensor(
         "HabitatSimDepthSensor",
         noise_model="RedwoodDepthNoiseModel",
         noise_model_kwargs={"noise_multiplier": 2.0},
     )
-    assert convert.camera_spec(rough).noise.depth_multiplier == 2.0
+    assert convert.read_camera_spec(rough).noise.depth_multiplier == 2.0
 
 
 @pytest.mark.parametrize(
@@ -107,15 +112,15 @@ def test_cameras_of_a_configuration() -> None:
 )
 def test_what_cannot_be_rendered_is_refused(wrong: SimpleNamespace, words: str) -> None:
     with pytest.raises(SensorError, match=words):
-        convert.camera_spec(wrong)
+        convert.read_camera_spec(wrong)
 
 
 def test_rotations() -> None:
     yaw = 0.7
     rotation = np.array(Pose.from_yaw((0.0, 0.0, 0.0), yaw).rotation)
-    assert convert.yaw_of(rotation) == pytest.approx(yaw)
-    assert convert.yaw_of(convert.turned(rotation, 0.2)) == pytest.approx(yaw + 0.2)
-    body = convert.body_matrix(np.array([1.0, 2.0, 3.0]), rotation)
+    assert convert.compute_yaw(rotation) == pytest.approx(yaw)
+    assert convert.compute_yaw(convert.turn_rotation(rotation, 0.2)) == pytest.approx(yaw + 0.2)
+    body = convert.build_body_matrix(np.array([1.0, 2.0, 3.0]), rotation)
     assert np.allclose(body, Pose.from_yaw((1.0, 2.0, 3.0), yaw).matrix())
     assert np.allclose(np.abs(convert.matrix_to_xyzw(body)), np.abs(rotation))
     numpy_quaternion = SimpleNamespace(x=0.0, y=0.6, z=0.0, w=0.8, imag=np.array([0, 0.6, 0]))
@@ -125,10 +130,10 @@ def test_rotations() -> None:
         with pytest.raises(NavigationError):
             convert.to_xyzw(bad)
     # A quarter turn about x, then y: the sensor's -z goes up, then stays up.
-    mounted = convert.mount(sensor(orientation=[np.pi / 2, np.pi / 2, 0]))
+    mounted = convert.read_mount_pose(sensor(orientation=[np.pi / 2, np.pi / 2, 0]))
     assert np.allclose(mounted[:3, :3] @ [0, 0, -1], [0, 1, 0])
     assert np.allclose(mounted[:3, 3], [0, 0.88, 0])
-    assert np.allclose(convert.tilt_matrix(np.pi / 2)[:3, :3] @ [0, 0, -1], [0, 1, 0])
+    assert np.allclose(convert.build_tilt_matrix(np.pi / 2)[:3, :3] @ [0, 0, -1], [0, 1, 0])
 
 
 def test_a_bare_stage_stands_on_z(tmp_path: Path) -> None:
@@ -175,7 +180,7 @@ def test_path_finder_under_habitats_names(world: World) -> None:
     assert np.isnan(finder.get_random_navigable_point_near(point + [0, 0, 500], 0.5)).all()
     assert finder.get_island(point) >= 0
     assert finder.get_island(point + [0, 0, 500]) == -1
-    assert finder.distance_field([[500.0, 0, 0]]) is None
+    assert finder.compute_distance_field([[500.0, 0, 0]]) is None
     assert np.allclose(finder.try_step([500.0, 0, 0], [501.0, 0, 0]), [500.0, 0, 0])
     far = finder.try_step(point, point + [100.0, 0, 0])
     assert finder.is_navigable(far)
@@ -197,14 +202,16 @@ class Walker:
     def act(self, action: str) -> None:
         turn = np.deg2rad(self.agent_spec.turn)
         if action == "move_forward":
-            yaw = convert.yaw_of(self.rotation)
+            yaw = convert.compute_yaw(self.rotation)
             ahead = self.agent_spec.forward * np.array([-np.sin(yaw), 0, -np.cos(yaw)])
             before = self.position
             end = before + ahead
             self.position = self.pathfinder.step(before, end, self.agent_spec.sliding)[0]
             self.walked += float(np.linalg.norm(self.position - before))
         else:
-            self.rotation = convert.turned(self.rotation, turn if action == "turn_left" else -turn)
+            self.rotation = convert.turn_rotation(
+                self.rotation, turn if action == "turn_left" else -turn
+            )
 
 
 @pytest.mark.parametrize(("turn", "sliding"), [(10, True), (30, True), (30, False)])
@@ -214,8 +221,8 @@ def test_follower_reaches_every_goal_nearly_straight(turn: int, sliding: bool) -
     finder, rng = world.pathfinder, np.random.default_rng(turn)
     ratios = []
     while len(ratios) < 8:
-        start, goal = finder.sample(rng, 2, island=finder.largest_island)
-        shortest = float(finder.geodesic(start, goal[None])[0])
+        start, goal = finder.sample_points(rng, 2, island=finder.largest_island)
+        shortest = float(finder.geodesic_distance(start, goal[None])[0])
         if shortest < 1.0:
             continue
         walker = Walker(world, start)
@@ -225,7 +232,7 @@ def test_follower_reaches_every_goal_nearly_straight(turn: int, sliding: bool) -
             if action is None:
                 break
             walker.act(action)
-        left = float(finder.geodesic(walker.position, goal[None])[0])
+        left = float(finder.geodesic_distance(walker.position, goal[None])[0])
         assert left <= 0.2
         ratios.append(walker.walked / shortest)
     assert max(ratios) < 1.25
@@ -233,7 +240,7 @@ def test_follower_reaches_every_goal_nearly_straight(turn: int, sliding: bool) -
 
 
 def test_follower_refuses_a_goal_without_a_way(world: World) -> None:
-    start = world.pathfinder.sample(
+    start = world.pathfinder.sample_points(
         np.random.default_rng(0), 1, island=world.pathfinder.largest_island
     )
     follower = GreedyFollower(Walker(world, start[0]))
@@ -277,21 +284,24 @@ def test_driver_navigation_over_habitats_names_gives_our_answers(world: World) -
     """Our path finder under habitat-sim's names, driven as habitat-sim is: a round trip."""
     ours, rng = world.pathfinder, np.random.default_rng(7)
     driven = HabitatNavigation(HabitatPathFinder(ours, rng))
-    points = np.concatenate([ours.sample(rng, 20), rng.uniform(*ours.bounds, (20, 3))])
+    points = np.concatenate([ours.sample_points(rng, 20), rng.uniform(*ours.bounds, (20, 3))])
     points = points.astype(np.float32).astype(np.float64)
     assert driven.is_navigable(points).tolist() == ours.is_navigable(points).tolist()
     assert not driven.is_navigable([[np.nan, 0, 0]])[0]
-    assert np.allclose(driven.snap(points), ours.snap(points), equal_nan=True)
-    assert driven.island(points).tolist() == ours.island(points).tolist()
+    assert np.allclose(driven.snap_points(points), ours.snap_points(points), equal_nan=True)
+    assert driven.get_island(points).tolist() == ours.get_island(points).tolist()
     assert np.allclose(driven.island_radius(points), ours.island_radius(points))
-    assert np.allclose(driven.closest_obstacle(points[:20]), ours.closest_obstacle(points[:20]))
+    assert np.allclose(
+        driven.distance_to_closest_obstacle(points[:20]),
+        ours.distance_to_closest_obstacle(points[:20]),
+    )
     assert np.allclose(driven.bounds, ours.bounds)
-    assert driven.islands == ours.islands
+    assert driven.num_islands == ours.num_islands
     assert driven.navigable_area == ours.navigable_area
-    areas = [driven.finder.island_area(i) for i in range(driven.islands)]
+    areas = [driven.finder.island_area(i) for i in range(driven.num_islands)]
     assert sum(areas) == pytest.approx(ours.navigable_area)
     assert areas[driven.largest_island] == max(areas)
-    assert np.array_equal(driven.topdown(0.0, 0.1), ours.topdown(0.0, 0.1))
+    assert np.array_equal(driven.get_topdown_view(0.0, 0.1), ours.get_topdown_view(0.0, 0.1))
     start = points[:20]
     target = start + [0.0, 0.0, 0.25]
     for sliding in (True, False):
@@ -299,9 +309,11 @@ def test_driver_navigation_over_habitats_names_gives_our_answers(world: World) -
         expected, touched = ours.step(start, target, sliding)
         assert np.allclose(places, expected, atol=1e-5)
         assert np.mean(collided == touched) > 0.9
-    drawn = driven.sample(np.random.default_rng(3), 5, island=ours.largest_island)
-    assert np.array_equal(drawn, driven.sample(np.random.default_rng(3), 5, ours.largest_island))
-    assert (ours.island(drawn) == ours.largest_island).all()
+    drawn = driven.sample_points(np.random.default_rng(3), 5, island=ours.largest_island)
+    assert np.array_equal(
+        drawn, driven.sample_points(np.random.default_rng(3), 5, ours.largest_island)
+    )
+    assert (ours.get_island(drawn) == ours.largest_island).all()
 
 
 # Public names of habitat-sim 0.3 (Python package and bindings) that the driver may use.

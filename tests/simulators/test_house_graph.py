@@ -15,13 +15,13 @@ from embodied.errors import NavigationError, SceneError, SensorError
 from embodied.simulators import house_cache
 from embodied.simulators.base import Scene
 from embodied.simulators.embedded import World
-from embodied.simulators.house_builder import PanoramaSpec, build_house, plain_name
+from embodied.simulators.house_builder import PanoramaSpec, build_house, format_object_name
 from embodied.simulators.house_graph import HouseWorld
 from embodied.simulators.houses import generate_house
-from embodied.simulators.raycast import camera_poses
-from embodied.simulators.segments import STRIDE, components
-from embodied.simulators.waypoints import WaypointSpec, room_of
-from maps.panorama.views import wrap
+from embodied.simulators.raycast import compute_camera_poses
+from embodied.simulators.segments import PLACE_ID_STRIDE, label_components
+from embodied.simulators.waypoints import WaypointSpec, locate_rooms
+from maps.panorama.views import wrap_angle
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +41,24 @@ def test_all_places_are_joined_and_every_room_has_one(house: HouseWorld) -> None
 
 def test_ways_are_short_walkable_and_see_each_other(house: HouseWorld, scene: Scene) -> None:
     world = World(scene)
-    assert world.pathfinder.is_navigable(house.floors).all()
+    assert world.pathfinder.is_navigable(house.floor_positions).all()
     for here in range(len(house)):
         near = house.neighbours[here]
-        straight = np.linalg.norm(house.floors[near] - house.floors[here], axis=1)
+        straight = np.linalg.norm(house.floor_positions[near] - house.floor_positions[here], axis=1)
         assert straight.max() <= 3.5
-        walk = world.pathfinder.geodesic(house.floors[here], house.floors[near])
+        walk = world.pathfinder.geodesic_distance(
+            house.floor_positions[here], house.floor_positions[near]
+        )
         assert (walk <= 1.03 * straight + 0.1).all()
         way = house.positions[near] - house.positions[here]
         eye = np.broadcast_to(house.positions[here], way.shape)
-        assert (world.caster.cast(eye, way).distance > 1).all()
+        assert (world.caster.cast_rays(eye, way).distance > 1).all()
 
 
 def test_no_floor_is_far_from_a_place(house: HouseWorld, scene: Scene) -> None:
     paths = World(scene).pathfinder
-    points = paths.sample(np.random.default_rng(0), 300, paths.largest_island)
-    away = paths.distance_field(house.floors).at(points)
+    points = paths.sample_points(np.random.default_rng(0), 300, paths.largest_island)
+    away = paths.compute_distance_field(house.floor_positions).get_distances(points)
     assert np.percentile(away, 90) < 1.9
     assert away.max() < 3.5
 
@@ -76,13 +78,13 @@ def test_building_again_gives_the_same(house: HouseWorld, scene: Scene) -> None:
 def test_headings_point_at_the_things(house: HouseWorld) -> None:
     checked = 0
     for place in range(len(house)):
-        percept = house.percept(place)
+        percept = house.observe_place(place)
         for i, box in zip(percept.objects, percept.boxes, strict=True):
             item = house.item_by_id[int(i)]
             if max(item.size) > 0.5:
                 continue
             east, up, south = np.subtract(item.center, house.positions[place])
-            assert abs(wrap(np.arctan2(east, -south) - box[0])) < box[2] / 2 + 0.05
+            assert abs(wrap_angle(np.arctan2(east, -south) - box[0])) < box[2] / 2 + 0.05
             assert abs(np.arctan2(up, np.hypot(east, south)) - box[1]) < box[3] / 2 + 0.1
             checked += 1
     assert checked > 30
@@ -95,8 +97,8 @@ def test_north_is_minus_z_and_headings_grow_eastwards() -> None:
     spec = PanoramaSpec(WaypointSpec(9.0, 9.0))
     world = build_house(box_scene(floor | north | east), spec)
     assert len(world) == 1
-    x, _, z = world.floors[0]
-    percept = world.percept(0)
+    x, _, z = world.floor_positions[0]
+    percept = world.observe_place(0)
     heading = dict(zip(percept.names, percept.boxes[:, 0], strict=True))
     assert heading["chair"] == pytest.approx(np.arctan2(0 - x, 1.8 + z) % (2 * np.pi), abs=0.05)
     assert heading["bed"] == pytest.approx(np.arctan2(1.8 - x, z), abs=0.05)
@@ -113,7 +115,7 @@ def test_things_are_seen_from_where_rays_reach_them(house: HouseWorld, scene: Sc
         points = item.center + rng.uniform(-0.5, 0.5, (400, 3)) * item.size
         for place in item.seen_from:
             eye = np.broadcast_to(house.positions[place], points.shape)
-            hits = world.caster.cast(eye, points - eye)
+            hits = world.caster.cast_rays(eye, points - eye)
             met = scene.face_object[np.maximum(hits.face, 0)] == item.id
             met &= hits.face >= 0
             assert met.any(), (item, place)
@@ -125,8 +127,8 @@ def test_walls_and_floors_are_no_objects(house: HouseWorld) -> None:
     assert not {"wall", "floor", "ceiling"} & {item.category for item in house.items}
     ids = {item.id for item in house.items}
     for place in range(len(house)):
-        assert set(house.percept(place).objects.tolist()) <= ids
-        assert (house.identities(place) == house.percept(place).objects).all()
+        assert set(house.observe_place(place).objects.tolist()) <= ids
+        assert (house.get_true_object_ids(place) == house.observe_place(place).objects).all()
 
 
 def test_colours_are_those_of_the_scene() -> None:
@@ -146,9 +148,13 @@ def test_a_scene_without_rooms_works() -> None:
 
 def test_two_storeys_are_joined_by_their_stairs() -> None:
     world = build_house(generate_house(4, rooms=(5, 5), floors=2))
-    assert np.ptp(world.floors[:, 1]) > 2
+    assert np.ptp(world.floor_positions[:, 1]) > 2
     assert np.isfinite(world.distances).all()
-    height = {world.rooms[r]: world.floors[i, 1] for i, r in enumerate(world.place_rooms) if r >= 0}
+    height = {
+        world.rooms[r]: world.floor_positions[i, 1]
+        for i, r in enumerate(world.place_rooms)
+        if r >= 0
+    }
     assert height["living room"] < 0.5
     assert height["bedroom"] > 2
 
@@ -156,16 +162,16 @@ def test_two_storeys_are_joined_by_their_stairs() -> None:
 def test_rooms_of_points() -> None:
     rooms = flat().rooms
     points = np.array([[-1, 0, 0], [1, 1, 0], [0, 0, 9], [1, -1, 0]], float)
-    assert room_of(rooms, points).tolist() == [0, 1, -1, -1]
+    assert locate_rooms(rooms, points).tolist() == [0, 1, -1, -1]
     above = replace(rooms[0], category="attic", floor=2.8)
-    assert room_of((*rooms, above), np.array([[-1, 0, 0], [-1, 2.9, 0.0]])).tolist() == [0, 2]
+    assert locate_rooms((*rooms, above), np.array([[-1, 0, 0], [-1, 2.9, 0.0]])).tolist() == [0, 2]
 
 
 def test_names_are_plain_words() -> None:
-    assert plain_name("CoffeeTable_01", "table") == "coffee table"
-    assert plain_name("Chair|1|2", "chair") == "chair"
-    assert plain_name("lamp_b", "lighting") == "lamp"
-    assert plain_name("", "tv_monitor") == "tv monitor"
+    assert format_object_name("CoffeeTable_01", "table") == "coffee table"
+    assert format_object_name("Chair|1|2", "chair") == "chair"
+    assert format_object_name("lamp_b", "lighting") == "lamp"
+    assert format_object_name("", "tv_monitor") == "tv monitor"
 
 
 def test_scenes_that_cannot_be_used_say_why() -> None:
@@ -203,7 +209,7 @@ def test_a_kept_house_is_read_and_not_made_again(tmp_path: Path) -> None:
     assert len(calls) == 1
     assert read.items == made.items
     for place in range(len(made)):
-        a, b = made.percept(place), read.percept(place)
+        a, b = made.observe_place(place), read.observe_place(place)
         assert a.names == b.names
         assert (a.canvas == b.canvas).all()
         assert (a.views == b.views).all()
@@ -225,7 +231,7 @@ def test_damaged_and_outdated_files_are_made_again(
     file.write_bytes(b"nonsense")
     open_flat(tmp_path, calls)
     assert len(calls) == 3
-    monkeypatch.setattr(house_cache, "code_digest", lambda: "other code")
+    monkeypatch.setattr(house_cache, "compute_code_digest", lambda: "other code")
     open_flat(tmp_path, calls)
     assert len(calls) == 4
     assert list(tmp_path.iterdir()) == [file]
@@ -243,7 +249,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_fail(tmp_path: Path)
 
 def truth(scene: Scene, world: HouseWorld) -> np.ndarray:
     camera = PanoramaSpec().camera
-    poses = camera_poses(world.floors, np.zeros(len(world)), camera)
+    poses = compute_camera_poses(world.floor_positions, np.zeros(len(world)), camera)
     return World(scene).caster.render(camera, poses)["semantic"]
 
 
@@ -254,16 +260,16 @@ def test_a_perfect_segmenter_finds_the_things_themselves() -> None:
     world = build_house(scene, segment=lambda rgb, depth: classes)
     assert world.items == true.items
     for place in range(len(true)):
-        a, b = true.percept(place), world.percept(place)
+        a, b = true.observe_place(place), world.observe_place(place)
         assert (a.canvas == b.canvas).all()
-        assert (b.objects >= STRIDE).all()
-        found = world.identities(place).tolist()
+        assert (b.objects >= PLACE_ID_STRIDE).all()
+        found = world.get_true_object_ids(place).tolist()
         # both chairs at once may touch in the image; here they never do
         assert sorted(found) == a.objects.tolist()
         order = np.argsort(found)
         assert b.boxes[order] == pytest.approx(a.boxes, abs=1e-5)
         assert {n.split()[-1] for n in a.names} == {n.split()[-1] for n in b.names}
-    ids = np.concatenate([world.percept(p).objects for p in range(len(world))])
+    ids = np.concatenate([world.observe_place(p).objects for p in range(len(world))])
     assert len(np.unique(ids)) == len(ids)
 
 
@@ -271,7 +277,7 @@ def test_a_blind_segmenter_sees_nothing() -> None:
     scene = flat()
     wall = MPCAT40.index("wall")
     world = build_house(scene, segment=lambda rgb, depth: np.full(depth.shape, wall))
-    assert all(not len(world.percept(p).objects) for p in range(len(world)))
+    assert all(not len(world.observe_place(p).objects) for p in range(len(world)))
     assert any(item.seen_from for item in world.items)
 
 
@@ -284,7 +290,7 @@ def test_things_that_are_not_there_have_no_identity() -> None:
         return classes
 
     world = build_house(scene, segment=segment)
-    found = np.concatenate([world.identities(p) for p in range(len(world))])
+    found = np.concatenate([world.get_true_object_ids(p) for p in range(len(world))])
     assert len(found)
     assert (found == -1).all()
 
@@ -307,7 +313,7 @@ def test_components_join_across_the_seam() -> None:
     image[1, :2] = image[1, 7] = 5  # one thing across the seam
     image[3, 3] = 5
     image[0, 6] = 5  # touches it at a corner
-    parts, kinds = components(image)
+    parts, kinds = label_components(image)
     thing = parts[1, 0]
     assert kinds[thing] == 5
     assert (parts == thing).sum() == 4

@@ -9,12 +9,12 @@ from embodied.categories import MPCAT40
 from embodied.errors import SceneError
 from embodied.simulators.base import AgentSpec, Scene
 from embodied.simulators.houses import generate_house, split_seeds
-from embodied.simulators.houses.layout import HEIGHT
+from embodied.simulators.houses.layout import CEILING_HEIGHT
 from embodied.simulators.houses.mesh_builder import MeshBuilder
-from embodied.simulators.houses.openings import leaf_rect
+from embodied.simulators.houses.openings import compute_leaf_rect
 from embodied.simulators.houses.plan import plan_house
-from embodied.simulators.houses.stairs import LENGTH, RISE, RUN, WIDTH
-from embodied.simulators.houses.textures import KINDS, texture
+from embodied.simulators.houses.stairs import RISE, RUN, STAIR_LENGTH, STAIR_WIDTH
+from embodied.simulators.houses.textures import TEXTURE_KINDS, make_texture
 from embodied.simulators.pathfinder import PathFinder
 
 
@@ -71,7 +71,7 @@ def test_furniture_stays_in_its_room(seed: int) -> None:
         assert (low[[0, 2]] >= start - 0.02).all(), (seed, item)
         assert (high[[0, 2]] <= end + 0.02).all(), (seed, item)
         assert low[1] >= room.floor - 1e-3, (seed, item)
-        assert high[1] <= room.floor + HEIGHT + 0.01, (seed, item)
+        assert high[1] <= room.floor + CEILING_HEIGHT + 0.01, (seed, item)
 
 
 def test_faces_point_outwards_so_that_floors_look_up_and_ceilings_down() -> None:
@@ -86,19 +86,19 @@ def test_faces_point_outwards_so_that_floors_look_up_and_ceilings_down() -> None
 
 def test_builder_shapes_are_closed_and_outward() -> None:
     builder = MeshBuilder(textured=False, segments=32)
-    material = builder.material((0.5, 0.5, 0.5))
+    material = builder.add_material((0.5, 0.5, 0.5))
     shapes = []
-    builder.start("objects", "box", origin=(5.0, 0.0, 0.0), yaw=0.7)
-    builder.box((-1, 0, -2), (1, 3, 2), material)
+    builder.start_object("objects", "box", origin=(5.0, 0.0, 0.0), yaw=0.7)
+    builder.add_box((-1, 0, -2), (1, 3, 2), material)
     shapes.append(24.0)
-    builder.start("objects", "cushion")
-    builder.soft((0, 0, 0), (2, 2, 2), material, 0.3)
+    builder.start_object("objects", "cushion")
+    builder.add_beveled_box((0, 0, 0), (2, 2, 2), material, 0.3)
     # A cube of side 2 less 12 prisms along the edges and what is cut from the 8 corners.
     shapes.append(8 - 12 * 0.3**2 / 2 * 1.4 - 8 * 5 / 6 * 0.3**3)
-    builder.start("objects", "cylinder")
-    builder.cylinder((0, 0, 0), 1.0, 2.0, material, 32)
+    builder.start_object("objects", "cylinder")
+    builder.add_cylinder((0, 0, 0), 1.0, 2.0, material, 32)
     shapes.append(2.0 * 16 * np.sin(2 * np.pi / 32))
-    arrays = builder.arrays()
+    arrays = builder.build_arrays()
     corners = arrays["vertices"][arrays["faces"]].astype(np.float64)
     signed = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
     for index, expected in enumerate(shapes, start=1):
@@ -120,7 +120,7 @@ def test_doors_are_wide_and_leaves_stand_beside_the_passage(seed: int) -> None:
         if o.kind not in ("door", "arch"):
             continue
         assert o.hi - o.lo - 0.1 >= 0.9 - 1e-9
-        leaf = leaf_rect(o)
+        leaf = compute_leaf_rect(o)
         if leaf:
             lo, hi = (leaf[0], leaf[2]) if o.axis == 0 else (leaf[1], leaf[3])
             assert hi <= o.lo + 0.05 + 1e-9 or lo >= o.hi - 0.05 - 1e-9
@@ -149,7 +149,7 @@ def _room_reach(house: Scene, finder: PathFinder) -> list[tuple[float, float]]:
         x, z = (g.ravel() for g in grid)
         points = np.stack([x, np.full_like(x, room.floor), z], axis=1)
         free = finder.is_navigable(points, 0.15)
-        island = finder.island(points[free]) if free.any() else np.array([-1])
+        island = finder.get_island(points[free]) if free.any() else np.array([-1])
         out.append((float(free.mean()), float((island == main).mean())))
     return out
 
@@ -167,7 +167,7 @@ def test_every_room_is_reached_by_the_navigation_grid(seed: int) -> None:
 def test_two_floors_are_joined_by_a_walkable_stair(seed: int) -> None:
     assert RISE <= 0.18
     assert RUN >= 0.26
-    assert WIDTH >= 0.9
+    assert STAIR_WIDTH >= 0.9
     house = generate_house(seed, floors=2)
     assert {"stairs", "railing"} <= {o.category for o in house.objects}
     assert {r.floor for r in house.rooms} == {0.0, 3.0}
@@ -177,8 +177,8 @@ def test_two_floors_are_joined_by_a_walkable_stair(seed: int) -> None:
     halls = [r for r in house.rooms if r.category == "hallway"]
     middle = halls[0].polygon[:, 1].mean()
     ends = [np.array([halls[0].polygon[:, 0].max() - 0.5, r.floor, middle]) for r in halls]
-    walk = finder.geodesic(*finder.snap(np.array(ends))[:, None])[0]
-    assert LENGTH < walk < 25.0
+    walk = finder.geodesic_distance(*finder.snap_points(np.array(ends))[:, None])[0]
+    assert STAIR_LENGTH < walk < 25.0
 
 
 def test_many_classes_and_names_appear() -> None:
@@ -222,13 +222,13 @@ def test_plain_colours_without_textures() -> None:
     assert np.array_equal(plain.vertices, full.vertices)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(TEXTURE_KINDS))
 def test_textures_are_small_and_cached(kind: str) -> None:
-    image = texture(kind)
+    image = make_texture(kind)
     assert image.dtype == np.uint8
     assert image.ndim == 3
     assert max(image.shape[:2]) <= 128
-    assert texture(kind) is image
+    assert make_texture(kind) is image
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from embodied.errors import SceneError
-from embodied.simulators.parity import SCENES, depth_parity
+from embodied.simulators.parity import SCENES, measure_depth_parity
 
 
 def test_depth_agrees_with_habitat(shared_data):
-    report = depth_parity(shared_data("habitat_reference"))
+    report = measure_depth_parity(shared_data("habitat_reference"))
     assert report["within_1cm"] > 0.99
     assert report["median_error"] < 0.001
     for name in SCENES:
@@ -20,4 +20,4 @@ def test_depth_agrees_with_habitat(shared_data):
 
 def test_missing_reference(tmp_path):
     with pytest.raises(SceneError, match="no recorded values"):
-        depth_parity(tmp_path)
+        measure_depth_parity(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embodied.errors import SceneError
-from embodied.simulators.parity_navigation import CHECKS, SCENES, navigation_parity
+from embodied.simulators.parity_navigation import CHECKS, SCENES, measure_navigation_parity
 
 LEAST = {
     "navigable": 0.97,
@@ -25,7 +25,7 @@ LEAST = {
 def parity() -> dict[str, float]:
     from tests.conftest import shared_data
 
-    return navigation_parity(shared_data("habitat_reference"))
+    return measure_navigation_parity(shared_data("habitat_reference"))
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -42,4 +42,4 @@ def test_every_scene_agrees(parity: dict[str, float], scene: str, check: str) ->
 
 def test_missing_reference_is_named(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="simple_room.glb is missing"):
-        navigation_parity(tmp_path)
+        measure_navigation_parity(tmp_path)

@@ -78,9 +78,9 @@ def test_navigable_keeps_the_radius_from_walls(empty: PathFinder) -> None:
 
 
 def test_feet_stand_on_the_floor_or_a_cell_above_it(empty: PathFinder) -> None:
-    assert empty.snap(at((4, 0, 3)))[0, 1] == pytest.approx(0.0, abs=1e-6)
+    assert empty.snap_points(at((4, 0, 3)))[0, 1] == pytest.approx(0.0, abs=1e-6)
     hovering = PathFinder(*slab(0, 0, 4, 4), AgentSpec(navmesh="habitat"))
-    assert hovering.snap(at((2, 0, 2)))[0, 1] == pytest.approx(0.1, abs=1e-6)
+    assert hovering.snap_points(at((2, 0, 2)))[0, 1] == pytest.approx(0.1, abs=1e-6)
 
 
 def test_distance_around_the_door(divided: PathFinder) -> None:
@@ -88,16 +88,16 @@ def test_distance_around_the_door(divided: PathFinder) -> None:
     edge = 5.2  # the wall's end plus the radius
     half = 0.3  # half the wall plus the radius
     expected = 2 * np.hypot(2 - half, edge - 1) + 2 * half
-    assert divided.geodesic(start, end)[0] == pytest.approx(expected, rel=0.02)
-    path = divided.shortest_path(start, end[0])
+    assert divided.geodesic_distance(start, end)[0] == pytest.approx(expected, rel=0.02)
+    path = divided.find_shortest_path(start, end[0])
     length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
-    assert length == pytest.approx(divided.geodesic(start, end)[0], abs=0.02)
+    assert length == pytest.approx(divided.geodesic_distance(start, end)[0], abs=0.02)
     np.testing.assert_allclose(path[[0, -1]], [start, end[0]], atol=1e-6)
 
 
 def test_distances_are_symmetric_and_batched(divided: PathFinder) -> None:
-    points = divided.sample(np.random.default_rng(0), 12)
-    table = np.array([divided.geodesic(p, points) for p in points])
+    points = divided.sample_points(np.random.default_rng(0), 12)
+    table = np.array([divided.geodesic_distance(p, points) for p in points])
     np.testing.assert_allclose(table, table.T, rtol=0.02, atol=0.03)
     np.testing.assert_allclose(np.diag(table), 0, atol=1e-6)
     straight = np.linalg.norm(points[:, None] - points[None], axis=2)
@@ -106,20 +106,22 @@ def test_distances_are_symmetric_and_batched(divided: PathFinder) -> None:
 
 def test_field_of_several_goals_is_the_nearest(divided: PathFinder) -> None:
     rng = np.random.default_rng(1)
-    goals, points = divided.sample(rng, 3), divided.sample(rng, 200)
-    nearest = np.min([divided.distance_field(g).at(points) for g in goals], axis=0)
+    goals, points = divided.sample_points(rng, 3), divided.sample_points(rng, 200)
+    nearest = np.min(
+        [divided.compute_distance_field(g).get_distances(points) for g in goals], axis=0
+    )
     np.testing.assert_allclose(
-        divided.distance_field(goals).at(points), nearest, rtol=0.02, atol=0.02
+        divided.compute_distance_field(goals).get_distances(points), nearest, rtol=0.02, atol=0.02
     )
 
 
 def test_stairs_join_the_storeys(storeys: PathFinder) -> None:
-    assert storeys.islands == 1
+    assert storeys.num_islands == 1
     assert [round(f.height, 1) for f in storeys.floors][0] == 0.0
     assert any(abs(f.height - 2.7) < 0.05 for f in storeys.floors)
     low, high = at((2, 0, 5), (10, 2.7, 5))
     assert storeys.is_navigable(at(low, high)).all()
-    distance = storeys.geodesic(low, high)[0]
+    distance = storeys.geodesic_distance(low, high)[0]
     assert distance == pytest.approx(np.linalg.norm(high - low), rel=0.03)
 
 
@@ -136,31 +138,31 @@ def test_walking_up_the_stairs_climbs(storeys: PathFinder) -> None:
 
 def test_a_point_under_another_storey_belongs_to_its_own() -> None:
     finder = PathFinder(*join(slab(0, 0, 5, 5), slab(0, 0, 5, 5, 3.0)), AGENT)
-    assert finder.islands == 2
-    first, second = finder.island(at((2, 0, 2), (2, 3, 2)))
+    assert finder.num_islands == 2
+    first, second = finder.get_island(at((2, 0, 2), (2, 3, 2)))
     assert first != second
     assert first == finder.largest_island, "the covered storey counts, not the roof"
-    assert np.isinf(finder.geodesic((2, 0, 2), at((2, 3, 2))))[0]
-    assert finder.shortest_path((2, 0, 2), (2, 3, 2)).shape == (0, 3)
+    assert np.isinf(finder.geodesic_distance((2, 0, 2), at((2, 3, 2))))[0]
+    assert finder.find_shortest_path((2, 0, 2), (2, 3, 2)).shape == (0, 3)
     assert {0.0, 3.0} == {round(f.height, 3) for f in finder.floors}
-    on_top = finder.sample(np.random.default_rng(0), 50, floor=1)
+    on_top = finder.sample_points(np.random.default_rng(0), 50, floor=1)
     np.testing.assert_allclose(on_top[:, 1], 3.0, atol=1e-6)
 
 
 def test_samples_are_navigable_seeded_and_spread(divided: PathFinder) -> None:
-    one, same = (divided.sample(np.random.default_rng(3), 500) for _ in range(2))
+    one, same = (divided.sample_points(np.random.default_rng(3), 500) for _ in range(2))
     np.testing.assert_array_equal(one, same)
     assert divided.is_navigable(one).all()
     assert 0.3 < (one[:, 0] < 4).mean() < 0.7
 
 
 def test_closest_obstacle_is_the_distance_to_the_kept_clear_edge(empty: PathFinder) -> None:
-    gap = empty.closest_obstacle(at((1.0, 0, 3), (4, 0, 3)), max_radius=2.0)
+    gap = empty.distance_to_closest_obstacle(at((1.0, 0, 3), (4, 0, 3)), max_radius=2.0)
     np.testing.assert_allclose(gap, [0.8, 2.0], atol=0.06)
 
 
 def test_topdown_is_the_navigable_mask(divided: PathFinder) -> None:
-    mask = divided.topdown(0.0, 0.1)
+    mask = divided.get_topdown_view(0.0, 0.1)
     span = divided.bounds[1] - divided.bounds[0]
     assert np.abs(np.array(mask.shape) - span[[2, 0]] / 0.1).max() <= 1
     assert mask.sum() * 0.01 == pytest.approx(divided.navigable_area, rel=0.05)
@@ -188,7 +190,7 @@ def test_slides_along_a_slanted_wall() -> None:
     half = PathFinder(
         np.array([[0, 0, 0], [0, 0, 8], [8, 0, 8]], float), np.array([[0, 1, 2]]), AGENT
     )
-    start = half.snap(at((4.0, 0, 4.0)))
+    start = half.snap_points(at((4.0, 0, 4.0)))
     end, _ = half.step(start, start + [0.25, 0, 0])
     moved = (end - start)[0]
     assert moved[0] > 0.08, "sliding must follow the slope"
@@ -197,7 +199,7 @@ def test_slides_along_a_slanted_wall() -> None:
 
 def test_steps_never_leave_the_surface(divided: PathFinder) -> None:
     rng = np.random.default_rng(5)
-    place = divided.sample(rng, 256)
+    place = divided.sample_points(rng, 256)
     for sliding in (True, False):
         for _ in range(40):
             place, _ = divided.step(place, place + rng.normal(0, 0.4, place.shape), sliding)
@@ -214,8 +216,8 @@ def test_habitat_agents_stick_to_walls_without_sliding() -> None:
 
 def test_islands_and_radius() -> None:
     finder = PathFinder(*join(slab(0, 0, 5, 5), slab(8, 0, 10, 2)), AGENT)
-    assert finder.islands == 2
-    assert finder.island(at((2, 0, 2), (9, 0, 1), (6.5, 0, 1))).tolist()[2] == -1
+    assert finder.num_islands == 2
+    assert finder.get_island(at((2, 0, 2), (9, 0, 1), (6.5, 0, 1))).tolist()[2] == -1
     radius = finder.island_radius(at((2, 0, 2), (9, 0, 1)))
     np.testing.assert_allclose(radius, [np.hypot(2.3, 2.3), np.hypot(0.8, 0.8)], atol=0.1)
 
@@ -234,14 +236,14 @@ def test_small_islands_low_ceilings_and_steep_slopes_are_out() -> None:
 def test_start_in_a_wall_and_far_goals(divided: PathFinder) -> None:
     inside = at((4, 0, 1))
     assert not divided.is_navigable(inside)[0]
-    assert divided.is_navigable(divided.snap(inside))[0]
+    assert divided.is_navigable(divided.snap_points(inside))[0]
     far = at((100, 0, 100))
-    assert np.isnan(divided.snap(far)).all()
-    assert np.isinf(divided.geodesic((2, 0, 1), far))[0]
+    assert np.isnan(divided.snap_points(far)).all()
+    assert np.isinf(divided.geodesic_distance((2, 0, 1), far))[0]
     with pytest.raises(NavigationError, match="outside the navigable area"):
         divided.step(far, far)
     with pytest.raises(NavigationError, match="goals"):
-        divided.distance_field(far)
+        divided.compute_distance_field(far)
 
 
 @pytest.mark.parametrize(
@@ -251,10 +253,10 @@ def test_start_in_a_wall_and_far_goals(divided: PathFinder) -> None:
         lambda f: f.step(at((2, 0, 1)), at((2, 0, np.nan))),
         lambda f: f.step(at((2, 0, 1)), at((2, 0, 1), (2, 0, 1))),
         lambda f: f.is_navigable(np.zeros((3, 2))),
-        lambda f: f.distance_field(at((np.nan, 0, 0))),
-        lambda f: f.sample(np.random.default_rng(0), island=99),
-        lambda f: f.sample(np.random.default_rng(0), floor=9),
-        lambda f: f.topdown(0.0, -1.0),
+        lambda f: f.compute_distance_field(at((np.nan, 0, 0))),
+        lambda f: f.sample_points(np.random.default_rng(0), island=99),
+        lambda f: f.sample_points(np.random.default_rng(0), floor=9),
+        lambda f: f.get_topdown_view(0.0, -1.0),
     ],
 )
 def test_bad_queries_raise(divided: PathFinder, call) -> None:

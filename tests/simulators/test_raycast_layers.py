@@ -13,8 +13,8 @@ from embodied.simulators.embedded import World
 from embodied.simulators.houses import generate_house
 from embodied.simulators.raycast import MovingCaster, RayCaster, RigidMeshes, render_layers
 from embodied.simulators.scenes.builder import SceneBuilder
-from embodied.simulators.scenes.extend import extended
-from embodied.simulators.scenes.shapes import box
+from embodied.simulators.scenes.extend import extend_scene
+from embodied.simulators.scenes.shapes import make_box
 from tests.simulators.raycast_scenes import box_room
 
 CAMERA = CameraSpec(outputs=("rgb", "depth", "semantic"), width=72, height=56, hfov=80)
@@ -25,8 +25,8 @@ def layer_thing() -> Scene:
     """One red box in a frame of its own, of class 1 of its scene."""
     builder = SceneBuilder("thing")
     number = builder.add_object("table", "thing")
-    builder.add(box(SIZE, material=Material((0.9, 0.1, 0.1))), number)
-    return builder.build()
+    builder.add_part(make_box(SIZE, material=Material((0.9, 0.1, 0.1))), number)
+    return builder.build_scene()
 
 
 def layer_poses() -> np.ndarray:
@@ -37,13 +37,13 @@ def layer_poses() -> np.ndarray:
 
 def test_layers_equal_one_scene() -> None:
     room = box_room()
-    whole = extended(
-        room, [(SceneObject("table", "t"), box(SIZE, PLACE, Material((0.9, 0.1, 0.1))))]
+    whole = extend_scene(
+        room, [(SceneObject("table", "t"), make_box(SIZE, PLACE, Material((0.9, 0.1, 0.1))))]
     )
     moving = MovingCaster(RigidMeshes(layer_thing()))
     frames = np.broadcast_to(np.eye(4), (2, 4, 4)).copy()
     frames[1, :3, 3] = PLACE
-    moving.move(frames)
+    moving.set_poses(frames)
     same = np.arange(len(room.categories), dtype=np.int32)
     poses = layer_poses()
     seen = render_layers([(RayCaster(room), same), (moving, same)], CAMERA, poses)
@@ -71,7 +71,7 @@ def test_classes_of_a_layer_are_renamed() -> None:
     moving = MovingCaster(RigidMeshes(layer_thing()))
     frames = np.broadcast_to(np.eye(4), (2, 4, 4)).copy()
     frames[1, :3, 3] = PLACE
-    moving.move(frames)
+    moving.set_poses(frames)
     names = np.full(100, 77, np.int32)
     room, same = box_room(), np.arange(42, dtype=np.int32)
     seen = render_layers([(RayCaster(room), same), (moving, names)], CAMERA, layer_poses())
@@ -90,13 +90,13 @@ def test_instances_and_no_layers_are_refused() -> None:
 def test_an_extended_scene_keeps_its_numbers_and_blocks_the_way() -> None:
     room = generate_house(4, rooms=1, textures=False)
     world = World(room)
-    x, _, z = world.pathfinder.sample(
+    x, _, z = world.pathfinder.sample_points(
         np.random.default_rng(0), island=world.pathfinder.largest_island
     )[0].tolist()
     size, middle = (0.3, 0.45, 0.3), (x, 0.225, z)
     thing = SceneObject("table", "stand", middle, size)
-    scene = extended(room, [(thing, box(size, middle))])
-    assert extended(room, []) is room
+    scene = extend_scene(room, [(thing, make_box(size, middle))])
+    assert extend_scene(room, []) is room
     assert scene.objects == (*room.objects, thing)
     np.testing.assert_array_equal(scene.faces[: len(room.faces)], room.faces)
     assert (scene.face_object == len(room.objects)).sum() == 12
@@ -105,7 +105,7 @@ def test_an_extended_scene_keeps_its_numbers_and_blocks_the_way() -> None:
     assert not World(scene).pathfinder.is_navigable(spot).any()
     colored = replace(room, colors=np.full((len(room.vertices), 3), 9, np.uint8),
                       uv=np.zeros((len(room.faces), 3, 2), np.float32))  # fmt: skip
-    grown = extended(colored, [(thing, box((0.5, 0.5, 0.5)))])
+    grown = extend_scene(colored, [(thing, make_box((0.5, 0.5, 0.5)))])
     assert grown.colors is not None
     assert grown.uv is not None
     assert len(grown.colors) == len(grown.vertices)

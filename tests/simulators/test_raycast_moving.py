@@ -11,7 +11,7 @@ from embodied.simulators.base import CameraSpec, Material, Scene
 from embodied.simulators.raycast import MovingCaster, RayCaster, RigidMeshes, embree, render_many
 from embodied.simulators.scenes.builder import MeshPart, SceneBuilder
 
-BACKENDS = ["numba", *(["embree"] if embree.library() is not None else [])]
+BACKENDS = ["numba", *(["embree"] if embree.load_library() is not None else [])]
 CAMERA = CameraSpec(outputs=("rgb", "depth", "semantic", "instance"), width=72, height=48, hfov=70)
 
 
@@ -28,8 +28,10 @@ def moving_boxes(poses: np.ndarray | None = None) -> Scene:
         )  # fmt: skip
         color = tuple(rng.uniform(0.2, 1, 3).tolist())
         part = MeshPart(corners, faces, material=Material(color))
-        builder.add(part, builder.add_object(name, name), None if poses is None else poses[number])
-    return builder.build()
+        builder.add_part(
+            part, builder.add_object(name, name), None if poses is None else poses[number]
+        )
+    return builder.build_scene()
 
 
 def moving_poses(seed: int) -> np.ndarray:
@@ -46,7 +48,7 @@ def test_moving_equals_still_wherever_they_go(backend: str) -> None:
     eye = np.eye(4)[None]
     for seed in range(4):
         poses = moving_poses(seed)
-        moving.move(poses)
+        moving.set_poses(poses)
         seen = render_many([moving], CAMERA, eye)
         still = RayCaster(moving_boxes(poses), backend=backend).render(CAMERA, eye)
         assert (seen["instance"] > 0).mean() > 0.05
@@ -61,13 +63,13 @@ def test_moving_equals_still_wherever_they_go(backend: str) -> None:
 def test_worlds_share_meshes_but_not_poses_or_colours(backend: str) -> None:
     meshes = RigidMeshes(moving_boxes(), backend)
     first, second = MovingCaster(meshes), MovingCaster(meshes)
-    first.move(moving_poses(0))
-    second.move(moving_poses(1))
-    second.paint(1, (1.0, 0.0, 0.0))
+    first.set_poses(moving_poses(0))
+    second.set_poses(moving_poses(1))
+    second.set_object_color(1, (1.0, 0.0, 0.0))
     eyes = np.repeat(np.eye(4)[None], 2, axis=0)
     both = render_many([first, second], CAMERA, eyes)
     alone = MovingCaster(meshes)
-    alone.move(moving_poses(0))
+    alone.set_poses(moving_poses(0))
     again = render_many([alone], CAMERA, eyes[:1])
     for name in CAMERA.outputs:
         np.testing.assert_array_equal(both[name][0], again[name][0])
@@ -80,6 +82,6 @@ def test_worlds_share_meshes_but_not_poses_or_colours(backend: str) -> None:
 def test_poses_of_another_number_are_refused() -> None:
     moving = MovingCaster(RigidMeshes(moving_boxes()))
     with pytest.raises(SensorError, match=r"\(4, 4, 4\)"):
-        moving.move(np.eye(4)[None])
+        moving.set_poses(np.eye(4)[None])
     with pytest.raises(SensorError, match="finite"):
-        moving.move(np.full((4, 4, 4), np.nan))
+        moving.set_poses(np.full((4, 4, 4), np.nan))

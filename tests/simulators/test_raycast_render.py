@@ -10,7 +10,12 @@ import pytest
 from embodied.categories import MPCAT40
 from embodied.errors import SensorError
 from embodied.simulators.base import CameraSpec
-from embodied.simulators.raycast import RayCaster, camera_poses, panorama_poses, render_many
+from embodied.simulators.raycast import (
+    RayCaster,
+    compute_camera_poses,
+    compute_panorama_poses,
+    render_many,
+)
 from tests.simulators.raycast_scenes import box_room, clutter, look, picture_scene, sphere_scene
 
 EVERYTHING = ("rgb", "depth", "semantic", "instance")
@@ -156,7 +161,9 @@ def _poses(count, seed=3):
     rng = np.random.default_rng(seed)
     feet = rng.uniform([-4, 0, -4], [4, 0.5, 4], (count, 3))
     camera = CameraSpec(pitch=-10.0)
-    return camera_poses(feet, rng.uniform(-4, 4, count), camera, rng.uniform(-0.5, 0.5, count))
+    return compute_camera_poses(
+        feet, rng.uniform(-4, 4, count), camera, rng.uniform(-0.5, 0.5, count)
+    )
 
 
 def test_batch_equals_single_and_threads_change_nothing(backend):
@@ -328,7 +335,7 @@ def test_light_tells_surfaces_apart(backend):
 def test_camera_poses_stand_on_the_agent():
     camera = CameraSpec(position=(0.1, 1.25, -0.2), pitch=30.0)
     feet, yaw = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]), np.array([np.pi / 2, 0.0])
-    poses = camera_poses(feet, yaw, camera)
+    poses = compute_camera_poses(feet, yaw, camera)
     np.testing.assert_allclose(poses[0, :3, 3], [1 - 0.2, 3.25, 3 - 0.1], atol=1e-12)
     np.testing.assert_allclose(poses[1, :3, 3], [0.1, 1.25, -0.2], atol=1e-12)
     np.testing.assert_allclose(
@@ -341,7 +348,7 @@ def test_camera_poses_stand_on_the_agent():
 
 def test_panorama_turns_right_in_three_rings():
     start = look(1.0, 2.0, 3.0, yaw=0.7)[0]
-    poses = panorama_poses(start)
+    poses = compute_panorama_poses(start)
     assert poses.shape == (36, 4, 4)
     np.testing.assert_allclose(poses[12], start, atol=1e-12)  # middle ring starts at the pose
     np.testing.assert_allclose(poses[13], look(1.0, 2.0, 3.0, yaw=0.7 - np.pi / 6)[0], atol=1e-12)

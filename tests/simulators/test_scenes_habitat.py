@@ -8,7 +8,7 @@ import trimesh
 
 from embodied.errors import SceneError
 from embodied.simulators.scenes import load_scene
-from embodied.simulators.scenes.unpack import unpack
+from embodied.simulators.scenes.unpack import unpack_archive
 
 
 def write(path, content):
@@ -206,7 +206,7 @@ def test_damaged_config(tmp_path):
 
 def test_habitats_own_assets(shared_data, tmp_path):
     archive = shared_data("habitat_test_assets") / "test_assets.tar.xz"
-    assets = unpack(archive, tmp_path / "assets", progress=False) / "test_assets"
+    assets = unpack_archive(archive, tmp_path / "assets", progress=False) / "test_assets"
     room = load_scene(assets / "scenes" / "simple_room.stage_config.json")
     recorded = json.loads((shared_data("habitat_reference") / "simple_room.json").read_text())
     np.testing.assert_allclose(room.bounds, recorded["bounds"], atol=1e-4)

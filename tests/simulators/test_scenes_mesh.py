@@ -144,7 +144,7 @@ def test_labels_by_name_append_new_categories(tmp_path):
         "thing_a": "robot dock",
         "thing_b": "chair",
     }
-    assert set(loaded.face_category().tolist()) == {42, loaded.categories.index("chair")}
+    assert set(loaded.compute_face_categories().tolist()) == {42, loaded.categories.index("chair")}
 
 
 def test_labels_per_face(tmp_path):
@@ -155,7 +155,7 @@ def test_labels_per_face(tmp_path):
         ("floor", "floor 7"),
         ("chair", "chair 9"),
     ]
-    np.testing.assert_array_equal(loaded.face_category(), [2, 3])
+    np.testing.assert_array_equal(loaded.compute_face_categories(), [2, 3])
     with pytest.raises(SceneError, match="one .instance, class. row per face"):
         load_scene(path, labels=np.zeros((5, 2), np.int32))
 

@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 from embodied.errors import SceneError
 from embodied.simulators.base import Material
 from embodied.simulators.scenes.labels import to_mpcat40
-from embodied.simulators.scenes.shapes import box, contains, flat_polygon, triangulate
-from embodied.simulators.scenes.unpack import unpack
+from embodied.simulators.scenes.shapes import (
+    contains_points,
+    make_box,
+    make_flat_polygon,
+    triangulate_polygon,
+)
+from embodied.simulators.scenes.unpack import unpack_archive
 
 
 def tar_with(path, names):
@@ -30,10 +35,10 @@ def test_unpack_tar_and_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("d/one.txt", "hello")
     for kind in ("tar.xz", "zip"):
-        target = unpack(tmp_path / f"a.{kind}", tmp_path / kind, progress=False)
+        target = unpack_archive(tmp_path / f"a.{kind}", tmp_path / kind, progress=False)
         assert (target / "d" / "one.txt").read_text() == "hello"
         with pytest.raises(SceneError, match="already exists and is not empty"):
-            unpack(tmp_path / f"a.{kind}", target, progress=False)
+            unpack_archive(tmp_path / f"a.{kind}", target, progress=False)
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "d/../../evil.txt"])
@@ -43,12 +48,12 @@ def test_unpack_never_leaves_its_folder(tmp_path, name):
     with zipfile.ZipFile(inner / "a.zip", "w") as packed:
         packed.writestr(name, "x")
     with pytest.raises(SceneError, match="refuses to unpack"):
-        unpack(inner / "a.zip", inner / "zip", progress=False)
+        unpack_archive(inner / "a.zip", inner / "zip", progress=False)
     if name.startswith("/"):  # tarfile's filter strips the leading slash instead of refusing
         return
     tar_with(inner / "a.tar.xz", [name])
     with pytest.raises(SceneError, match="refuses to unpack"):
-        unpack(inner / "a.tar.xz", inner / "tar", progress=False)
+        unpack_archive(inner / "a.tar.xz", inner / "tar", progress=False)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.tar.xz", "a.zip", "inner"]
 
 
@@ -63,19 +68,19 @@ def test_unpack_damaged_leaves_nothing(tmp_path):
     ):
         damaged.write_bytes(content)
         with pytest.raises(SceneError, match=r"b\.tar\.xz: cannot be unpacked"):
-            unpack(damaged, tmp_path / "out", progress=False)
+            unpack_archive(damaged, tmp_path / "out", progress=False)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar.xz", "b.tar.xz"]
 
 
 def test_unpack_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(SceneError, match="no such archive"):
-        unpack(tmp_path / "a.zip", tmp_path / "x")
+        unpack_archive(tmp_path / "a.zip", tmp_path / "x")
     (tmp_path / "a.rar").write_bytes(b"")
     with pytest.raises(SceneError, match="not an archive this can open"):
-        unpack(tmp_path / "a.rar", tmp_path / "x")
+        unpack_archive(tmp_path / "a.rar", tmp_path / "x")
     tar_with(tmp_path / "a.tar.xz", ["f"])
     with pytest.raises(SceneError, match="cannot be written"):
-        unpack(tmp_path / "a.tar.xz", tmp_path / "a.rar" / "x")
+        unpack_archive(tmp_path / "a.tar.xz", tmp_path / "a.rar" / "x")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_names_agree_with_matterports_table(shared_data):
 
 
 def test_box_is_closed_and_faces_outwards():
-    part = box((1, 2, 3), (5, 6, 7))
+    part = make_box((1, 2, 3), (5, 6, 7))
     corners = part.vertices[part.faces]
     volume = np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
     assert volume == pytest.approx(6.0)
@@ -126,7 +131,7 @@ def test_triangles_cover_a_star_shaped_polygon(radii, clockwise, phase):
     angles = phase + np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
     points = points[::-1] if clockwise else points
-    a, b, c = np.moveaxis(points[triangulate(points)], 1, 0)
+    a, b, c = np.moveaxis(points[triangulate_polygon(points)], 1, 0)
     areas = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
     assert (areas > 0).all()
     assert areas.sum() == pytest.approx(shoelace(points))
@@ -134,16 +139,18 @@ def test_triangles_cover_a_star_shaped_polygon(radii, clockwise, phase):
 
 def test_polygon_with_corners_on_straight_sides():
     points = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2], [0, 1]], float)
-    a, b, c = np.moveaxis(points[triangulate(points)], 1, 0)
+    a, b, c = np.moveaxis(points[triangulate_polygon(points)], 1, 0)
     areas = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
     assert areas.sum() == pytest.approx(3.0)
-    inside = contains(points, np.array([[0.5, 0.5], [1.5, 1.5], [0.5, 1.5], [3, 0.5]]))
+    inside = contains_points(points, np.array([[0.5, 0.5], [1.5, 1.5], [0.5, 1.5], [3, 0.5]]))
     np.testing.assert_array_equal(inside, [True, False, True, False])
 
 
 @pytest.mark.parametrize("facing", [1, -1])
 def test_flat_polygon_faces_up_or_down(facing):
-    part = flat_polygon(np.array([[0, 0], [2, 0], [2, -1], [0, -1.0]]), 0.5, facing, Material())
+    part = make_flat_polygon(
+        np.array([[0, 0], [2, 0], [2, -1], [0, -1.0]]), 0.5, facing, Material()
+    )
     a, b, c = np.moveaxis(part.vertices[part.faces], 1, 0)
     normals = np.cross(b - a, c - a)
     assert (normals[:, 1] * facing > 0).all()

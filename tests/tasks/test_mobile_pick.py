@@ -26,8 +26,8 @@ from embodied.tasks.mobile_pick import (  # noqa: E402
     MobilePickConfig,
     MobilePickEnv,
 )
-from embodied.tasks.mobile_pick.config import HEIGHT, STAND, DrivingConfig  # noqa: E402
-from embodied.tasks.mobile_pick.frames import as_matrix, as_pose, standing  # noqa: E402
+from embodied.tasks.mobile_pick.config import STAND_HALF_WIDTH, STAND_HEIGHT, DrivingConfig  # noqa: E402
+from embodied.tasks.mobile_pick.frames import matrix_to_pose, pose_to_matrix, upright_pose  # noqa: E402
 from embodied.tasks.navigation.config import SceneSource  # noqa: E402
 from embodied.tasks.tabletop import TabletopConfig  # noqa: E402
 
@@ -51,11 +51,11 @@ def mobile_action(mode: int, base: int = STOP, arm: np.ndarray = IDLE) -> dict[s
 def put_base(env: MobilePickEnv, ahead: float, turn: float = 0.0, aside: float = 0.0) -> None:
     """Put the base before the wanted cube's stand, on a side that is free."""
     cube = env.cubes["cube"][:3, 3]
-    paths = env.errand.world.pathfinder  # type: ignore[union-attr]
+    paths = env.episode_spec.world.pathfinder  # type: ignore[union-attr]
     for yaw in np.linspace(-np.pi, np.pi, 48):
-        way, left = standing(cube, yaw)[:3, 0], standing(cube, yaw)[:3, 1]
+        way, left = upright_pose(cube, yaw)[:3, 0], upright_pose(cube, yaw)[:3, 1]
         spot = cube - ahead * way - aside * left
-        spot[1] = env.errand.position[1]  # type: ignore[union-attr]
+        spot[1] = env.episode_spec.position[1]  # type: ignore[union-attr]
         back = spot - 0.4 * way
         if paths.is_navigable(np.stack([spot, back])).all():
             env.position, env.yaw = spot, float(yaw) + turn
@@ -128,29 +128,31 @@ def test_without_a_seed_the_next_number_is_played(mobile_env: MobilePickEnv) -> 
 def test_an_errand_can_be_run(mobile_env: MobilePickEnv) -> None:
     for seed in range(4):
         _, info = mobile_env.reset(seed=seed)
-        errand = mobile_env.errand
+        errand = mobile_env.episode_spec
         assert errand is not None
         assert 2.0 <= info["geodesic"] <= 30.0
         assert errand.colors[0] != errand.colors[1]
         for stand, cube in zip(errand.stands, errand.cubes, strict=True):
             off = cube[:3, 3] - stand
-            assert np.abs(off[[0, 2]]).max() < STAND
+            assert np.abs(off[[0, 2]]).max() < STAND_HALF_WIDTH
             assert off[1] == pytest.approx(0.02)
-            assert not errand.world.pathfinder.is_navigable(stand[None] - [0, HEIGHT, 0]).any()
+            assert not errand.world.pathfinder.is_navigable(
+                stand[None] - [0, STAND_HEIGHT, 0]
+            ).any()
         assert errand.world.pathfinder.is_navigable(errand.position[None]).all()
 
 
 def test_frames_agree_with_the_agents() -> None:
     """An agent that looks along -z has things at +x on its right."""
-    frame = standing((1.0, 0.0, 2.0), 0.0)
+    frame = upright_pose((1.0, 0.0, 2.0), 0.0)
     np.testing.assert_allclose(frame @ [1, 0, 0, 1], [1, 0, 1, 1], atol=1e-12)
     np.testing.assert_allclose(frame @ [0, 1, 0, 1], [0, 0, 2, 1], atol=1e-12)
     np.testing.assert_allclose(frame @ [0, 0, 1, 1], [1, 1, 2, 1], atol=1e-12)
     for yaw in np.linspace(-3, 3, 7):
-        pose = standing((0.3, 0.4, 0.5), float(yaw))
+        pose = upright_pose((0.3, 0.4, 0.5), float(yaw))
         np.testing.assert_allclose(np.linalg.det(pose), 1.0)
         np.testing.assert_allclose(pose[:3, 0], [-np.sin(yaw), 0, -np.cos(yaw)])
-        np.testing.assert_allclose(as_matrix(as_pose(pose)), pose, atol=1e-9)
+        np.testing.assert_allclose(pose_to_matrix(matrix_to_pose(pose)), pose, atol=1e-9)
 
 
 def test_every_camera_sees_house_stand_cube_and_arm(mobile_env: MobilePickEnv) -> None:
@@ -161,7 +163,7 @@ def test_every_camera_sees_house_stand_cube_and_arm(mobile_env: MobilePickEnv) -
     wanted, misc = int(observation["goal"]), MPCAT40.index("misc")
     floor, table = MPCAT40.index("floor"), MPCAT40.index("table")
     outputs = ("semantic", "depth")
-    images = mobile_env.batch.views.images(("front", "wrist"), outputs)
+    images = mobile_env.batch.views.render_images(("front", "wrist"), outputs)
     for name, image in images.items():
         seen = set(np.unique(image["semantic"]).tolist())
         assert {wanted, misc, floor, table} <= seen, name
@@ -198,13 +200,13 @@ def test_the_base_is_stopped_by_a_stand_and_may_not_pick_touching_it(
 ) -> None:
     mobile_env.reset(seed=2)
     put_base(mobile_env, 0.6)
-    errand = mobile_env.errand
+    errand = mobile_env.episode_spec
     assert errand is not None
     for _ in range(8):
         *_, info = mobile_env.step(mobile_action(DRIVE, FORWARD))
     assert info["collisions"] > 0
     assert info["collided"]
-    gap = np.maximum(np.abs(mobile_env.position - errand.stands[0]) - STAND, 0)[[0, 2]]
+    gap = np.maximum(np.abs(mobile_env.position - errand.stands[0]) - STAND_HALF_WIDTH, 0)[[0, 2]]
     assert np.linalg.norm(gap) >= mobile_env.config.navigation.agent.radius - 0.05
     cube = mobile_env.cubes["cube"].copy()
     np.testing.assert_allclose(cube, errand.cubes[0])  # nothing was pushed
@@ -216,7 +218,7 @@ def test_the_base_is_stopped_by_a_stand_and_may_not_pick_touching_it(
             mobile_action(ARM, arm=observation["expert_action"])
         )
         assert not ended
-    assert mobile_env.batch.cells[0].verdict.success  # lifted, but it does not count
+    assert mobile_env.batch.cells[0].result.success  # lifted, but it does not count
     assert not info["success"]
 
 
@@ -254,8 +256,8 @@ def test_what_the_arm_leaves_stays_where_it_is(mobile_env: MobilePickEnv) -> Non
     assert info["mode"] == DRIVE
     np.testing.assert_array_equal(mobile_env.position, place)  # folding is all it does
     cube, other = mobile_env.cubes["cube"], mobile_env.cubes["other"]
-    assert np.linalg.norm(cube[:3, 3] - before["cube"][:3, 3]) < STAND
-    assert cube[1, 3] == pytest.approx(HEIGHT + 0.02, abs=0.01)
+    assert np.linalg.norm(cube[:3, 3] - before["cube"][:3, 3]) < STAND_HALF_WIDTH
+    assert cube[1, 3] == pytest.approx(STAND_HEIGHT + 0.02, abs=0.01)
     np.testing.assert_allclose(other, before["other"], atol=0.01)
     assert mobile_env.batch.cells[0].layout is not None
 
@@ -265,7 +267,7 @@ def test_a_cube_on_the_floor_is_found_there_again(mobile_env: MobilePickEnv) -> 
     mobile_env.reset(seed=2)
     put_base(mobile_env, 0.5)
     cube = mobile_env.cubes["cube"][:3, 3].copy()
-    way = standing(cube, mobile_env.yaw)[:3, 1]
+    way = upright_pose(cube, mobile_env.yaw)[:3, 1]
     mobile_env.put_cube(cube + 0.4 * way)
     mobile_env.step(mobile_action(ARM))
     for _ in range(20):
@@ -276,15 +278,17 @@ def test_a_cube_on_the_floor_is_found_there_again(mobile_env: MobilePickEnv) -> 
 
 def test_the_arm_does_not_pass_through_walls(mobile_env: MobilePickEnv) -> None:
     mobile_env.reset(seed=2)
-    errand = mobile_env.errand
+    errand = mobile_env.episode_spec
     assert errand is not None
     paths, caster = errand.world.pathfinder, errand.world.caster
     rng = np.random.default_rng(0)
-    for spot in paths.sample(rng, 400, island=paths.largest_island):
+    for spot in paths.sample_points(rng, 400, island=paths.largest_island):
         yaw = float(rng.uniform(-np.pi, np.pi))
-        ahead = standing(spot, yaw)[:3, 0]
-        eyes = spot + np.array([[0, HEIGHT + 0.1, 0], [0, HEIGHT + 0.4, 0], [0, HEIGHT + 0.7, 0]])
-        free = caster.cast(eyes, np.repeat(ahead[None], 3, axis=0)).distance
+        ahead = upright_pose(spot, yaw)[:3, 0]
+        eyes = spot + np.array(
+            [[0, STAND_HEIGHT + 0.1, 0], [0, STAND_HEIGHT + 0.4, 0], [0, STAND_HEIGHT + 0.7, 0]]
+        )
+        free = caster.cast_rays(eyes, np.repeat(ahead[None], 3, axis=0)).distance
         if free.max() < 0.4 and free.min() > 0.3:
             break
     else:
@@ -404,7 +408,7 @@ def test_a_world_that_diverged_is_built_anew(mobile_env: MobilePickEnv) -> None:
     put_base(mobile_env, 0.5)
     mobile_env.step(mobile_action(ARM))
     world = mobile_env.batch.cells[0].world
-    world.place(mobile_env.batch.cells[0].task.bodies["cube"], np.full(7, np.nan))
+    world.set_pose(mobile_env.batch.cells[0].task.bodies["cube"], np.full(7, np.nan))
     with pytest.raises(SimulationError, match="diverged"):
         mobile_env.step(mobile_action(ARM))
     mobile_env.reset(seed=2)

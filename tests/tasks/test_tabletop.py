@@ -23,7 +23,7 @@ from embodied.tasks.tabletop import (  # noqa: E402
     TabletopVectorEnv,
     make_expert,
 )
-from embodied.tasks.tabletop.randomisation import Draw  # noqa: E402
+from embodied.tasks.tabletop.randomisation import LayoutSampler  # noqa: E402
 
 
 def tabletop_numbers(observation: dict[str, Any]) -> np.ndarray:
@@ -150,7 +150,7 @@ def test_a_saved_state_continues_the_same_in_any_row() -> None:
     env.reset(seed=0)
     for _ in range(16):  # the cube is between the fingers
         observation, *_ = env.step(expert.act(env))
-    state = env.save(0)
+    state = env.save_state(0)
     actions = tabletop_actions(10, 2)
 
     def play(row: int) -> list[np.ndarray]:
@@ -163,7 +163,7 @@ def test_a_saved_state_continues_the_same_in_any_row() -> None:
 
     first = play(0)
     for row in (0, 1):
-        env.restore(row, state)
+        env.restore_state(row, state)
         again = env.batch.observe()
         assert again["instruction"][row] == observation["instruction"][0]
         np.testing.assert_array_equal(again["state"][row], observation["state"][0])
@@ -174,11 +174,11 @@ def test_a_saved_state_continues_the_same_in_any_row() -> None:
 def test_a_state_of_another_task_is_refused() -> None:
     env, other = TabletopEnv(task="reach"), TabletopEnv(task="pick")
     with pytest.raises(ConfigError, match="reset the environment first"):
-        env.save()
+        env.save_state()
     env.reset(seed=0)
     other.reset(seed=0)
     with pytest.raises(SimulationError, match=r"'reach'.* does not fit .*'pick'"):
-        other.restore(env.save())
+        other.restore_state(env.save_state())
     env.close()
     other.close()
 
@@ -186,7 +186,8 @@ def test_a_state_of_another_task_is_refused() -> None:
 def test_levels_add_to_each_other() -> None:
     env = {level: TabletopEnv(task="pick", level=level) for level in range(4)}
     layouts = {
-        level: [e.batch.cells[0].draw(seed) for seed in range(20)] for level, e in env.items()
+        level: [e.batch.cells[0].draw_layout(seed) for seed in range(20)]
+        for level, e in env.items()
     }
     places = {k: np.array([x.poses["cube"][:2] for x in v]) for k, v in layouts.items()}
     assert np.ptp(places[0], axis=0).max() < 0.03
@@ -203,17 +204,17 @@ def test_levels_add_to_each_other() -> None:
         cube, lies = named.poses["cube"][:2], named.poses["distractor_0"][:2]
         assert np.linalg.norm(cube - lies) > 0.05
         assert len({named.colors[n] for n in ("cube", "goal", "distractor_0")}) == 3
-    assert all(x.view.turn == 0 and not x.posture.any() for x in layouts[2])
+    assert all(x.view.turn == 0 and not x.joint_offsets.any() for x in layouts[2])
     assert len({x.view.eye for x in layouts[3]}) == 20
-    assert all(x.posture.any() for x in layouts[3])
+    assert all(x.joint_offsets.any() for x in layouts[3])
     for e in env.values():
         e.close()
 
 
 def test_things_do_not_lie_on_each_other() -> None:
     for seed in range(60):
-        draw = Draw(seed, 2, (0.5, 0.0))
-        spots = np.array([draw.spot((0.12, 0.18)) for _ in range(4)])
+        draw = LayoutSampler(seed, 2, (0.5, 0.0))
+        spots = np.array([draw.sample_place((0.12, 0.18)) for _ in range(4)])
         gaps = np.linalg.norm(spots[:, None] - spots[None], axis=-1)[np.triu_indices(4, 1)]
         assert gaps.min() > 0.06
 
@@ -225,16 +226,16 @@ def test_images_show_the_scene_and_follow_the_level() -> None:
     assert seen["wrist"].shape == (2, 48, 64, 3)
     assert env.observation_space.contains(seen)
     assert np.abs(seen["front"][0].astype(int) - seen["front"][1]).mean() > 3
-    images = env.batch.views.images(("front", "wrist"), ("semantic", "depth"))
+    images = env.batch.views.render_images(("front", "wrist"), ("semantic", "depth"))
     labels = env.batch.views.labels
     for name in ("cube", "base", "robot", "table"):
         assert (images["front"]["semantic"] == labels.index(name)).any(axis=(1, 2)).all(), name
     assert (images["wrist"]["semantic"] == labels.index("robot")).any(axis=(1, 2)).all()
-    points, colors = env.batch.views.points(0)
+    points, colors = env.batch.views.compute_points(0)
     assert points.shape == colors.shape
     assert points[:, 2].min() > -0.002
     with pytest.raises(SensorError, match="did you mean 'front'"):
-        env.batch.views.images(("frond",))
+        env.batch.views.render_images(("frond",))
     env.close()
 
 
@@ -279,7 +280,7 @@ def test_joints_keep_their_greatest_velocity_and_the_working_space_is_watched() 
     env = TabletopEnv(task="reach", control="joint_position")
     env.reset(seed=0)
     cell, rig = env.batch.cells[0], env.batch.rig
-    action = np.append(2 * (rig.ready - rig.lower) / (rig.upper - rig.lower) - 1, 1.0)
+    action = np.append(2 * (rig.ready_joints - rig.lower) / (rig.upper - rig.lower) - 1, 1.0)
     fastest = 0.0
     for sign in (1, -1, 1):
         action[0] = sign  # the base turns from one end towards the other

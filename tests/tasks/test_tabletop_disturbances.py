@@ -27,14 +27,18 @@ KINDS = [kind for kind in get_args(Disturbance) if kind != "none"]
 def undisturbed(layout: Layout, nominal: Layout) -> Layout:
     """The layout with what disturbances may change taken from another one."""
     return replace(
-        layout, mass=nominal.mass, view=nominal.view, jolt=nominal.jolt, delay=nominal.delay
+        layout,
+        mass_scale=nominal.mass_scale,
+        view=nominal.view,
+        jolt=nominal.jolt,
+        delay_steps=nominal.delay_steps,
     )
 
 
 def plain(layout: Layout) -> dict[str, Any]:
     """A layout as values that can be compared."""
     poses = {name: pose.tolist() for name, pose in layout.poses.items()}
-    return vars(layout) | {"poses": poses, "posture": layout.posture.tolist()}
+    return vars(layout) | {"poses": poses, "joint_offsets": layout.joint_offsets.tolist()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +47,7 @@ def test_the_episode_stays_the_same_but_for_what_is_wrong(kind: str) -> None:
     disturbed = TabletopEnv(task="pick", level=3, disturbance=kind)
     for seed in range(12):
         first, second, again = (
-            env.batch.cells[0].draw(seed) for env in (nominal, disturbed, disturbed)
+            env.batch.cells[0].draw_layout(seed) for env in (nominal, disturbed, disturbed)
         )
         assert plain(undisturbed(second, first)) == plain(first)
         assert repr(second) != repr(first)
@@ -87,7 +91,7 @@ def test_a_heavier_drawer_is_slower_to_pull() -> None:
                 cabinet, 0, force, (0, 0, 0), world.bullet.LINK_FRAME, physicsClientId=world.client
             )
             world.step()
-        gained.append(world.travel_speed(cabinet))
+        gained.append(world.get_travel_speed(cabinet))
         env.close()
     # v = F t / m less a little for the damping.
     assert gained[0] / gained[1] == pytest.approx(1.2, rel=0.05)
@@ -100,7 +104,11 @@ def test_a_knocked_camera_shows_the_same_from_elsewhere() -> None:
             2, task="pick", observation="rgb", width=48, height=48, disturbance=kind
         )
         seen, _ = env.reset(seed=3)
-        views[kind] = (seen, env.batch.views.poses("front"), env.batch.views.poses("wrist"))
+        views[kind] = (
+            seen,
+            env.batch.views.camera_poses("front"),
+            env.batch.views.camera_poses("wrist"),
+        )
         env.close()
     (seen, front, wrist), (shifted, moved, same) = views["none"], views["camera"]
     way = np.linalg.norm(moved[:, :3, 3] - front[:, :3, 3], axis=1)
@@ -125,13 +133,13 @@ def tracks(env: TabletopEnv, actions: np.ndarray) -> np.ndarray:
 def test_delayed_actions_come_whole_but_late(control: str) -> None:
     env = TabletopEnv(task="reach", control=control)
     late = TabletopEnv(task="reach", control=control, disturbance="delay")
-    delay = late.batch.cells[0].draw(5).delay
+    delay = late.batch.cells[0].draw_layout(5).delay_steps
     rng = np.random.default_rng(0)
     size = env.action_space.shape[0]
     actions = rng.uniform(-1, 1, (14, size)) * np.linspace(0, 1, 14)[:, None]
     if control == "joint_position":  # small steps about where it is
         cell = env.batch.cells[0]
-        ready = 2 * (cell.rig.ready - cell.rig.lower) / (cell.rig.upper - cell.rig.lower) - 1
+        ready = 2 * (cell.rig.ready_joints - cell.rig.lower) / (cell.rig.upper - cell.rig.lower) - 1
         actions = np.append(ready, 1.0) + 0.05 * actions
         actions[:, -1] = 1.0
     first, second = tracks(env, actions), tracks(late, actions)
@@ -144,7 +152,7 @@ def test_delayed_actions_come_whole_but_late(control: str) -> None:
 
 def test_delays_are_one_or_two_steps() -> None:
     env = TabletopEnv(task="pick", disturbance="delay")
-    delays = [env.batch.cells[0].draw(seed).delay for seed in range(60)]
+    delays = [env.batch.cells[0].draw_layout(seed).delay_steps for seed in range(60)]
     assert set(delays) == {1, 2}
     assert 0.25 < np.mean(np.array(delays) == 1) < 0.75
     env.close()
@@ -157,10 +165,10 @@ def shove(env: TabletopVectorEnv) -> tuple[int, Workcell, np.ndarray, np.ndarray
     assert cell.layout is not None
     assert cell.layout.jolt is not None
     for step in range(60):
-        before = cell.task.position(cell.task.subject).copy()
+        before = cell.task.get_position(cell.task.subject).copy()
         env.step(expert.act(env))
         if cell.layout.jolt is None:
-            return step, cell, before, cell.task.position(cell.task.subject)
+            return step, cell, before, cell.task.get_position(cell.task.subject)
     raise AssertionError("it was never shoved")
 
 
@@ -173,14 +181,14 @@ def test_a_thing_is_shoved_aside_while_the_arm_works(task: str) -> None:
     assert 0.035 < np.linalg.norm(way[:2]) < 0.065
     assert way[2] == pytest.approx(0.0, abs=2e-3)
     assert way[:2] @ (before - cell.hand.position)[:2] > -5e-4  # away from the hand
-    assert not cell.task.held(cell.task.subject)
+    assert not cell.task.is_held(cell.task.subject)
     if task in ("reach", "drawer"):  # the goal goes along
         goal = env.batch.observe()["objects"][0][-7:] if task == "reach" else cell.task.goal
         assert cell.layout is not None
         np.testing.assert_allclose(goal, cell.layout.poses["goal"], atol=1e-6)
     others = [n for n in cell.task.bodies if n not in (cell.task.subject, "goal")]
     for name in others:
-        gap = np.linalg.norm(cell.task.position(name)[:2] - after[:2])
+        gap = np.linalg.norm(cell.task.get_position(name)[:2] - after[:2])
         assert gap > 0.04, name
     env.close()
 
@@ -207,7 +215,7 @@ def test_a_saved_state_holds_the_disturbance(kind: str) -> None:
     env.reset(seed=0)
     for _ in range(6):  # before it is shoved, with actions on their way
         env.step(expert.act(env))
-    state = env.save(0)
+    state = env.save_state(0)
 
     def play(row: int) -> list[np.ndarray]:
         track = []
@@ -216,14 +224,14 @@ def test_a_saved_state_holds_the_disturbance(kind: str) -> None:
             track.append(np.append(observation["state"][row], observation["objects"][row]))
         return track
 
-    env.restore(0, state)
+    env.restore_state(0, state)
     first = play(0)
-    env.restore(1, state)
+    env.restore_state(1, state)
     np.testing.assert_array_equal(play(1), first)
     if kind == "moved":
         assert env.batch.cells[0].layout.jolt is None
-        late = env.save(0)
-        env.restore(1, late)
+        late = env.save_state(0)
+        env.restore_state(1, late)
         assert env.batch.cells[1].layout.jolt is None
     env.close()
 

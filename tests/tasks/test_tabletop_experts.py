@@ -9,10 +9,12 @@ pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet
 
 from embodied.errors import ConfigError  # noqa: E402
 from embodied.simulators.bullet import RIGS  # noqa: E402
-from embodied.tasks.tabletop import TASKS, Expert, TabletopVectorEnv, make_expert  # noqa: E402
+from embodied.tasks.tabletop import TASKS, TabletopExpert, TabletopVectorEnv, make_expert  # noqa: E402
 
 
-def expert_success(env: TabletopVectorEnv, expert: Expert, episodes: int) -> dict[int, bool]:
+def expert_success(
+    env: TabletopVectorEnv, expert: TabletopExpert, episodes: int
+) -> dict[int, bool]:
     """Play episodes 0, 1, ...; return whether each succeeded."""
     found: dict[int, bool] = {}
     env.reset(seed=0)
@@ -43,7 +45,7 @@ def test_noise_makes_the_hand_stray_and_the_label_stays_clean() -> None:
     for _ in range(15):
         wanted = clean.act(env)
         acted = expert.act(env)
-        np.testing.assert_array_equal(expert.intended, wanted)
+        np.testing.assert_array_equal(expert.intended_actions, wanted)
         np.testing.assert_array_equal(acted[:, 6], wanted[:, 6])
         strayed.append(acted - wanted)
         env.step(acted)
@@ -62,10 +64,10 @@ def test_an_expert_recovers_when_the_cube_is_taken_away() -> None:
     cell = env.batch.cells[0]
     for _ in range(18):
         env.step(expert.act(env))
-    assert cell.task.held("cube")
+    assert cell.task.is_held("cube")
     moved = cell.layout.poses["cube"].copy()
     moved[:2] = 2 * np.array(cell.rig.spec.center) - moved[:2]
-    cell.world.place(cell.task.bodies["cube"], moved)
+    cell.world.set_pose(cell.task.bodies["cube"], moved)
     for _ in range(70):
         _, _, terminated, _, _ = env.step(expert.act(env))
         if terminated[0]:

@@ -41,13 +41,13 @@ def test_only_what_is_looked_at_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     env = TabletopVectorEnv(3, TASK, lazy=True)
     seen, _ = env.reset(seed=0)
     drawn: list[list[int]] = []
-    images = env.batch.views.images
+    images = env.batch.views.render_images
 
     def noted(*args, rows, **kwargs):
         drawn.append(list(rows))
         return images(*args, rows=rows, **kwargs)
 
-    monkeypatch.setattr(env.batch.views, "images", noted)
+    monkeypatch.setattr(env.batch.views, "render_images", noted)
     assert not drawn
     first = seen["front"][[1]]
     assert np.array_equal(first, seen["front"][[1]])

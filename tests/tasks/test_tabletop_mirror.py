@@ -29,8 +29,10 @@ def test_fr3_and_panda_are_the_same_chain() -> None:
     lower, upper = ([getattr(joint, end) for joint in FR3.joints] for end in ("lower", "upper"))
     angles = np.random.default_rng(0).uniform(lower, upper, (1000, 7))
     panda = Kinematics(load_model("panda"))
-    np.testing.assert_allclose(Kinematics(FR3).tool(angles), panda.tool(angles), atol=1e-9)
-    np.testing.assert_allclose(Rig("fr3").ready, Rig("panda").ready, atol=1e-3)
+    np.testing.assert_allclose(
+        Kinematics(FR3).compute_tool_pose(angles), panda.compute_tool_pose(angles), atol=1e-9
+    )
+    np.testing.assert_allclose(Rig("fr3").ready_joints, Rig("panda").ready_joints, atol=1e-3)
 
 
 def test_it_shows_what_the_environment_shows_wherever_the_arm_is() -> None:
@@ -42,9 +44,9 @@ def test_it_shows_what_the_environment_shows_wherever_the_arm_is() -> None:
         for _ in range(4):
             seen, *_ = env.step(np.array(action, np.float32))
         cell = env.batch.cells[0]
-        mirror.show(at(cell.positions, cell.hand.opening))
-        assert mirror.verdict.reward == pytest.approx(cell.verdict.reward, abs=1e-6)
-        for name, image in mirror.images().items():
+        mirror.show_state(at(cell.positions, cell.hand.opening))
+        assert mirror.verdict.reward == pytest.approx(cell.result.reward, abs=1e-6)
+        for name, image in mirror.render_images().items():
             off = np.abs(image.astype(int) - seen[name])
             assert off.mean() < 0.5, (name, off.mean())
     env.close()
@@ -52,13 +54,13 @@ def test_it_shows_what_the_environment_shows_wherever_the_arm_is() -> None:
 
 def test_the_ball_is_reached_by_an_arm_that_is_told_to_be_there() -> None:
     sensors = TableSensors(BulletArm(FR3), FR3, {"task": "reach", "seed": 2})
-    rig, joints = Rig("fr3"), Rig("fr3").ready[None]
+    rig, joints = Rig("fr3"), Rig("fr3").ready_joints[None]
     first = sensors(at(joints[0]))
     assert "not done" in sensors.verdict
-    goal = rig.tcp(joints)
+    goal = rig.compute_tcp_poses(joints)
     goal[0, :3, 3] = sensors._table._cell.task.goal[:3]
     for _ in range(100):
-        joints = rig.follow(goal, joints)
+        joints = rig.solve_ik(goal, joints)
     last = sensors(at(joints[0]))
     assert sensors.verdict == "move the gripper to the green ball: done"
     assert {name: image.shape for name, image in last.items()} == {

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
 from embodied.cli.deploy import require_arm  # noqa: E402
-from embodied.cli.serve import open_served  # noqa: E402
+from embodied.cli.serve import open_served_policy  # noqa: E402
 from embodied.errors import ConfigError  # noqa: E402
 from embodied.serving.client import PolicyClient  # noqa: E402
 from embodied.serving.config import ServerConfig  # noqa: E402
@@ -36,8 +36,8 @@ from robots.arm import Setpoint, StopCategory  # noqa: E402
 from robots.bridge import Bridge  # noqa: E402
 from robots.errors import DeviceError  # noqa: E402
 from robots.model import load_model  # noqa: E402
-from robots.robot_config import open_cell  # noqa: E402
-from robots.rollout import RunConfig, run_policy  # noqa: E402
+from robots.robot_config import load_robot  # noqa: E402
+from robots.rollout import RolloutConfig, run_policy  # noqa: E402
 from tests.training.manipulation.miniature import miniature  # noqa: E402
 
 # A busy test machine must not decide the outcome.
@@ -61,16 +61,18 @@ def test_a_tool_space_says_what_the_environment_does(name: str) -> None:
     space = ToolSpace(Rig(name), env.config.position_step, env.config.rotation_step)
     joints = env.batch.cells[0].positions
     np.testing.assert_allclose(
-        space.state(joints, env.batch.cells[0].hand.opening), observation["state"], atol=1e-6
+        space.compute_state(joints, env.batch.cells[0].hand.opening),
+        observation["state"],
+        atol=1e-6,
     )
     actions = np.zeros((6, 7))
     actions[:, 0], actions[:, 2], actions[:, 5], actions[:, 6] = 0.3, -0.2, 0.2, -1.0
-    rows = space.follow(actions, joints)
-    assert rows.shape == (6, space.count + 1)
+    rows = space.compute_joint_targets(actions, joints)
+    assert rows.shape == (6, space.joint_count + 1)
     assert (rows[:, -1] == 0).all()
     for action in (*actions, *[np.array([0, 0, 0, 0, 0, 0, -1.0])] * 6):
         observation, *_ = env.step(action)
-    reached = space.state(rows[-1, :-1], 0.0)
+    reached = space.compute_state(rows[-1, :-1], 0.0)
     np.testing.assert_allclose(reached[:3], observation["state"][:3], atol=4e-3)
     turned = abs(float(reached[3:7] @ observation["state"][3:7]))
     assert np.arccos(min(1.0, turned)) * 2 < 0.05
@@ -97,7 +99,7 @@ def test_the_twin_does_the_task_when_it_is_told_an_experts_joints() -> None:
             clock.now += 0.05
             twin.state()
         assert twin.verdict.success
-        images = twin.images()
+        images = twin.render_images()
         assert images["front"].shape == (96, 96, 3)
         assert images["wrist"].std() > 10
         twin.stop(StopCategory.STOP_AND_HOLD)
@@ -127,7 +129,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_trained_policy_is_put_on_the_arms_it_can_be(trained: Path) -> None:
     sizes = {}
     for robot in (None, "panda_table", "fr3_twin", "kuka_twin", "so101"):
-        served = open_served(str(trained), robot)
+        served = open_served_policy(str(trained), robot)
         sizes[served.metadata["arm"]] = served.metadata["action_size"]
         state = np.append(load_model(served.metadata["arm"]).home, 0.5)
         image = np.zeros((240, 320, 3), np.uint8)
@@ -146,7 +148,7 @@ def test_a_trained_policy_is_put_on_the_arms_it_can_be(trained: Path) -> None:
         assert client.metadata["cameras"] == ["front", "wrist"]
     assert np.asarray(over["actions"]).shape == answer["actions"].shape
     with pytest.raises(ConfigError, match=r"moves the tool, and where that is on 'ur5e'"):
-        open_served(str(trained), "ur5e_sim")
+        open_served_policy(str(trained), "ur5e_sim")
 
 
 def deploy(*words: str) -> subprocess.CompletedProcess[str]:
@@ -156,10 +158,10 @@ def deploy(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_an_expert_that_moves_the_tool_picks_the_cube_up_through_the_guard() -> None:
-    cell = open_cell("panda_table", ["options.seed=3", *CALM])
+    cell = load_robot("panda_table", ["options.seed=3", *CALM])
     expert, space = make_expert("pick"), ToolSpace(Rig("panda"), 0.02, 0.1)
     config = TabletopConfig(task="pick")
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
 
         def infer(seen: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
             there = arm._sensed()
@@ -167,9 +169,9 @@ def test_an_expert_that_moves_the_tool_picks_the_cube_up_through_the_guard() -> 
             action = expert.act(SimpleNamespace(unwrapped=SimpleNamespace(batch=batch)))[0]
             chunk = np.repeat(action[None].astype(float), 4, axis=0)
             chunk[1:, :6] *= 0.5
-            return {"actions": space.follow(chunk, there.positions)}
+            return {"actions": space.compute_joint_targets(chunk, there.positions)}
 
-        settings = RunConfig(prompt=arm.instruction, action_size=8, blend="newest")
+        settings = RolloutConfig(prompt=arm.instruction, action_size=8, blend="newest")
         done: list[bool] = []
 
         def succeeded() -> bool:
@@ -177,7 +179,7 @@ def test_an_expert_that_moves_the_tool_picks_the_cube_up_through_the_guard() -> 
             return done[-1]
 
         run_policy(bridge, infer, settings, seconds=30.0, stopping=succeeded)
-        counts = bridge.status().counts
+        counts = bridge.get_status().verdict_counts
     assert done[-1]
     assert sum(n for name, n in counts.items() if name.startswith("refused")) < 5, counts
 

@@ -20,7 +20,7 @@ from embodied.training.navigation.trainer import (  # noqa: E402
 
 CONFIG = TrainConfig(
     seed=4,
-    policy=RecurrentConfig(width=16, hidden=16),
+    policy=RecurrentConfig(width=16, hidden_size=16),
     train=LoopConfig(
         steps=4 * 16 * 60, imitation_steps=4 * 16 * 30, envs=4, rollout=16, ppo_rollout=16,
         checkpoint_every=5, normalization_updates=8,

@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from embodied.training.buffers import Rollout, advantages, minibatches
+from embodied.training.buffers import RolloutBuffer, compute_advantages, iter_minibatches
 
 
-def make_rollout(steps: int = 12, envs: int = 3, seed: int = 0) -> Rollout:
+def make_rollout(steps: int = 12, envs: int = 3, seed: int = 0) -> RolloutBuffer:
     rng = np.random.default_rng(seed)
     shape = (steps, envs)
     value = rng.normal(size=shape).astype(np.float32)
     done = rng.random(shape) < 0.2
     following = np.concatenate([value[1:], rng.normal(size=(1, envs)).astype(np.float32)])
-    return Rollout(
+    return RolloutBuffer(
         features={"vector": np.arange(steps * envs, dtype=np.float32).reshape(*shape, 1)},
         states=rng.normal(size=(*shape, 4)).astype(np.float32),
-        first=np.concatenate([np.ones((1, envs), bool), done[:-1]]),
+        episode_start=np.concatenate([np.ones((1, envs), bool), done[:-1]]),
         valid=np.ones(shape, bool),
         action=rng.integers(0, 4, shape),
         log_prob=-rng.random(shape).astype(np.float32),
@@ -27,7 +27,7 @@ def make_rollout(steps: int = 12, envs: int = 3, seed: int = 0) -> Rollout:
 
 def test_advantages_equal_the_sum_of_discounted_errors() -> None:
     rollout, gamma, trace = make_rollout(), 0.9, 0.7
-    got, target = advantages(rollout, gamma, trace)
+    got, target = compute_advantages(rollout, gamma, trace)
     delta = rollout.reward + gamma * rollout.next_value - rollout.value
     for env in range(3):
         for t in range(12):
@@ -43,7 +43,7 @@ def test_advantages_equal_the_sum_of_discounted_errors() -> None:
 
 def test_trace_one_gives_the_discounted_return() -> None:
     rollout = make_rollout()
-    _, target = advantages(rollout, 0.5, 1.0)
+    _, target = compute_advantages(rollout, 0.5, 1.0)
     end = int(np.flatnonzero(rollout.done[:, 0])[0])
     expected = sum(0.5**k * rollout.reward[k, 0] for k in range(end + 1))
     np.testing.assert_allclose(target[0, 0], expected, rtol=1e-4)
@@ -54,7 +54,7 @@ def test_invalid_steps_get_nothing_and_pass_nothing_on() -> None:
     rollout.valid[5] = False
     rollout.done[4] = True
     rollout.next_value[4] = 0.0
-    got, _ = advantages(rollout, 0.9, 0.9)
+    got, _ = compute_advantages(rollout, 0.9, 0.9)
     assert (got[5] == 0).all()
     np.testing.assert_allclose(got[4], rollout.reward[4] - rollout.value[4], rtol=1e-5)
 
@@ -63,7 +63,7 @@ def test_minibatches_hold_every_step_once_and_begin_with_the_stored_state() -> N
     rollout = make_rollout()
     zero = np.zeros_like(rollout.value)
     seen = []
-    for batch in minibatches(rollout, zero, zero, 4, 4, np.random.default_rng(0)):
+    for batch in iter_minibatches(rollout, zero, zero, 4, 4, np.random.default_rng(0)):
         indices = batch.features["vector"][..., 0].numpy().astype(int)
         assert (np.diff(indices, axis=0) == 3).all()  # consecutive steps of one environment
         time, env = indices[0] // 3, indices[0] % 3

@@ -11,17 +11,22 @@ from toy import planes
 from embodied.errors import CheckpointError
 from embodied.files import UnwritableError
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
-from embodied.policies.recurrent_features import Inputs
-from embodied.training.checkpoint import CheckpointStore, find, load_policy, open_checkpoint
+from embodied.policies.recurrent_features import PolicyInputs
+from embodied.training.checkpoint import (
+    CheckpointStore,
+    find_checkpoint,
+    load_policy,
+    open_checkpoint,
+)
 from embodied.training.navigation.trainer import LoopConfig, TrainConfig
 
-CONFIG = TrainConfig(policy=RecurrentConfig(width=16, hidden=16), train=LoopConfig(envs=3))
+CONFIG = TrainConfig(policy=RecurrentConfig(width=16, hidden_size=16), train=LoopConfig(envs=3))
 
 
 @pytest.fixture
 def policy() -> RecurrentPolicy:
     env = planes(CONFIG, True)
-    inputs = Inputs.of(env.single_observation_space, env.single_action_space)
+    inputs = PolicyInputs.from_spaces(env.single_observation_space, env.single_action_space)
     policy = RecurrentPolicy(inputs, CONFIG.policy, seed=1)
     policy.network.vector_mean.fill_(0.25)
     policy.network.vector_std.fill_(2.0)
@@ -62,8 +67,8 @@ def test_the_newest_and_the_best_are_kept(policy, tmp_path) -> None:
         store.save(update, policy, optimizer, CONFIG, {}, score)
     names = sorted(p.name for p in store.folder.iterdir() if p.is_dir())
     assert names == ["00000002", "00000004", "00000005"]
-    assert find(tmp_path).name == "00000005"
-    assert find(tmp_path, "best").name == "00000002"
+    assert find_checkpoint(tmp_path).name == "00000005"
+    assert find_checkpoint(tmp_path, "best").name == "00000002"
 
 
 @pytest.mark.parametrize(
@@ -106,19 +111,19 @@ def test_the_checkpoint_of_another_policy_is_refused(saved) -> None:
 
 
 def test_other_observations_are_refused(saved) -> None:
-    from embodied.training.checkpoint import load_into
+    from embodied.training.checkpoint import load_weights
 
-    other = RecurrentPolicy(Inputs({"goal": (3,)}, {}, 4), CONFIG.policy)
+    other = RecurrentPolicy(PolicyInputs({"goal": (3,)}, {}, 4), CONFIG.policy)
     with pytest.raises(CheckpointError, match="other observations"):
-        load_into(open_checkpoint(saved), other)
+        load_weights(open_checkpoint(saved), other)
 
 
 def test_another_size_is_refused(saved, policy) -> None:
-    from embodied.training.checkpoint import load_into
+    from embodied.training.checkpoint import load_weights
 
-    other = RecurrentPolicy(policy.inputs, RecurrentConfig(width=8, hidden=8))
+    other = RecurrentPolicy(policy.inputs, RecurrentConfig(width=8, hidden_size=8))
     with pytest.raises(CheckpointError, match="does not fit"):
-        load_into(open_checkpoint(saved), other)
+        load_weights(open_checkpoint(saved), other)
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(saved, policy, tmp_path, monkeypatch) -> None:
@@ -129,6 +134,6 @@ def test_a_failed_save_leaves_the_old_checkpoint(saved, policy, tmp_path, monkey
     store = CheckpointStore(tmp_path / "checkpoints")
     with pytest.raises(UnwritableError, match="disk full"):
         store.save(8, policy, torch.optim.Adam(policy.network.parameters()), CONFIG, {}, 1.0)
-    assert find(tmp_path) == saved
+    assert find_checkpoint(tmp_path) == saved
     load_policy(tmp_path)
     assert [p.name for p in store.folder.iterdir() if p.is_dir()] == ["00000007"]

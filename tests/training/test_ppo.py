@@ -9,39 +9,39 @@ from toy import cart_poles
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
-from embodied.policies.recurrent_features import Inputs
-from embodied.training.buffers import advantages, minibatches
+from embodied.policies.recurrent_features import PolicyInputs
+from embodied.rollout import evaluate_policy
+from embodied.training.buffers import compute_advantages, iter_minibatches
 from embodied.training.checkpoint import load_policy
-from embodied.training.evaluation import evaluate
 from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
 from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
-from embodied.training.rollout import Collector
+from embodied.training.rollout import RolloutCollector
 
 LOOP = LoopConfig(
     steps=14_000, imitation_steps=0, envs=16, ppo_rollout=32, checkpoint_every=100, score="return"
 )
 PPO = PPOConfig(
-    learning_rate=2e-3, final_learning_rate=5e-4, discount=0.98, epochs=6, sequence=16,
-    value_weight=0.01, target_divergence=0.05,
+    learning_rate=2e-3, final_learning_rate=5e-4, gamma=0.98, epochs=6, sequence_length=16,
+    value_weight=0.01, target_kl=0.05,
 )  # fmt: skip
-CONFIG = TrainConfig(train=LOOP, ppo=PPO, policy=RecurrentConfig(width=64, hidden=32))
+CONFIG = TrainConfig(train=LOOP, ppo=PPO, policy=RecurrentConfig(width=64, hidden_size=32))
 
 
 @pytest.fixture
 def played():
     env = cart_poles(CONFIG, False)
-    inputs = Inputs.of(env.single_observation_space, env.single_action_space)
+    inputs = PolicyInputs.from_spaces(env.single_observation_space, env.single_action_space)
     policy = RecurrentPolicy(inputs, CONFIG.policy)
-    collector = Collector(env, policy)
+    collector = RolloutCollector(env, policy)
     collector.reset(0)
-    rollout, _ = collector.collect(64)
+    rollout, _ = collector.collect_rollout(64)
     return policy, rollout
 
 
 def one_batch(rollout, sign: float = 1.0):
-    advantage, target = advantages(rollout, 0.98, 0.95)
+    advantage, target = compute_advantages(rollout, 0.98, 0.95)
     advantage = np.full_like(advantage, sign)
-    return next(minibatches(rollout, advantage, target, 1, 64, np.random.default_rng(0)))
+    return next(iter_minibatches(rollout, advantage, target, 1, 64, np.random.default_rng(0)))
 
 
 def test_before_the_first_step_nothing_has_diverged(played) -> None:
@@ -78,7 +78,7 @@ def test_divergence_ends_an_update_early(played) -> None:
     policy, rollout = played
     optimizer = torch.optim.Adam(policy.network.parameters())
     settings = dataclasses.replace(
-        PPO, learning_rate=0.05, epochs=10, minibatches=4, target_divergence=0.01
+        PPO, learning_rate=0.05, epochs=10, minibatches=4, target_kl=0.01
     )
     log = ppo_update(policy, optimizer, rollout, settings, 0.0, np.random.default_rng(0))
     assert log["minibatch_steps"] < 40
@@ -86,12 +86,12 @@ def test_divergence_ends_an_update_early(played) -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="discount"):
-        PPOConfig(discount=1.5)
+        PPOConfig(gamma=1.5)
     with pytest.raises(ConfigError, match="epochs"):
         PPOConfig(epochs=0)
 
 
 def test_ppo_learns_to_balance_a_pole(tmp_path) -> None:
     train(CONFIG, tmp_path, make_env=cart_poles, quiet=True)
-    episodes = evaluate(load_policy(tmp_path), cart_poles(CONFIG, False), 16, seed=9)
+    episodes = evaluate_policy(load_policy(tmp_path), cart_poles(CONFIG, False), 16, seed=9)
     assert np.mean([e["return"] for e in episodes]) > 80  # a random policy holds it for about 22

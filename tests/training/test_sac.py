@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
-from embodied.policies.chunk.gaussian import SquashedGaussian, log_density
-from embodied.training.replay import Replay
+from embodied.policies.chunk.gaussian import SquashedGaussian, squashed_log_prob
+from embodied.training.replay import ReplayBuffer
 from embodied.training.sac import Sac, SacConfig
 
 QUICK = SacConfig(
-    batch=64, width=32, discount=0.9, critics_rate=3e-3, actor_rate=3e-3, temperature_rate=3e-3,
-    capacity=4000, tracking=0.05,
+    batch_size=64, width=32, gamma=0.9, critic_lr=3e-3, actor_lr=3e-3, alpha_lr=3e-3,
+    buffer_size=4000, tau=0.05,
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_the_density_of_a_squashed_gaussian_is_that_of_its_histogram() -> None:
     grid = torch.linspace(-0.999, 0.999, 20_001, dtype=torch.float64)[:, None]
     drawn = torch.atanh(grid)
     noise = (drawn - mean) / log_deviation.exp()
-    density = log_density(drawn, noise, log_deviation.double()).exp()
+    density = squashed_log_prob(drawn, noise, log_deviation.double()).exp()
     assert torch.trapezoid(density, grid[:, 0]).item() == pytest.approx(1.0, abs=2e-3)
     sample = torch.tanh(mean + log_deviation.exp() * torch.randn(200_000, 1)).double()
     for low, high in ((-0.5, 0.0), (0.2, 0.6)):
@@ -56,33 +56,33 @@ def test_the_density_of_a_squashed_gaussian_is_that_of_its_histogram() -> None:
 
 def test_densities_stay_finite_far_out() -> None:
     drawn = torch.tensor([[40.0], [-40.0]])
-    assert torch.isfinite(log_density(drawn, torch.zeros(2, 1), torch.zeros(2, 1))).all()
+    assert torch.isfinite(squashed_log_prob(drawn, torch.zeros(2, 1), torch.zeros(2, 1))).all()
 
 
 def test_a_new_actor_says_nothing_but_tries() -> None:
     actor = SquashedGaussian(5, 3, 16, 2)
     seen = torch.randn(4000, 5)
-    assert torch.equal(actor.likeliest(seen), torch.zeros(4000, 3))
+    assert torch.equal(actor.compute_mean_action(seen), torch.zeros(4000, 3))
     said, _ = actor.sample(seen)
     assert said.std().item() == pytest.approx(math.exp(-1.5), rel=0.05)
 
 
 def test_the_replay_keeps_the_newest_and_goes_on() -> None:
-    replay = Replay(5, {"x": 2, "y": 1})
+    replay = ReplayBuffer(5, {"x": 2, "y": 1})
     for number in range(4):
         replay.add(x=np.full((2, 2), number), y=np.array([number, number + 0.5]))
     assert len(replay) == 5
     drawn = replay.sample(400, np.random.default_rng(0))
     assert set(drawn["y"][:, 0].tolist()) == {1.5, 2.0, 2.5, 3.0, 3.5}
     assert torch.equal(drawn["x"][:, 0], drawn["y"][:, 0].floor())
-    other = Replay(5, {"x": 2, "y": 1})
-    other.load({name: value.clone() for name, value in replay.state().items()})
+    other = ReplayBuffer(5, {"x": 2, "y": 1})
+    other.load_state_dict({name: value.clone() for name, value in replay.state_dict().items()})
     for one in (replay, other):
         one.add(x=np.full((1, 2), 9.0), y=np.array([9.0]))
-    for name, values in replay.state().items():
-        assert torch.equal(values, other.state()[name])
+    for name, values in replay.state_dict().items():
+        assert torch.equal(values, other.state_dict()[name])
     with pytest.raises(ConfigError, match="at least 1"):
-        Replay(0, {"x": 1})
+        ReplayBuffer(0, {"x": 1})
 
 
 @pytest.mark.parametrize("terminated", [0.0, 1.0])
@@ -96,7 +96,7 @@ def test_the_target_is_equation_5(terminated: float) -> None:
     torch.manual_seed(3)
     _, density = made.actor.sample(torch.zeros(1, 1))
     torch.manual_seed(3)
-    found = made.target(batch, torch.tensor(0.2)).item()
+    found = made.compute_target(batch, torch.tensor(0.2)).item()
     ahead = 0.9 * (-3.0 - 0.2 * density.item())
     assert found == pytest.approx(0.5 + (1 - terminated) * ahead, abs=1e-6)
 
@@ -134,7 +134,7 @@ def test_the_temperature_follows_the_entropy() -> None:
         fill(made)
         for seed in range(30):
             made.update(np.random.default_rng(seed))
-    assert low.temperature < QUICK.temperature < high.temperature
+    assert low.alpha < QUICK.alpha < high.alpha
 
 
 def test_it_brings_a_point_to_the_middle() -> None:
@@ -156,13 +156,13 @@ def test_it_brings_a_point_to_the_middle() -> None:
             for _ in range(4):
                 made.update(rng)
     grid = torch.linspace(-1, 1, 21)[:, None]
-    said = made.actor.likeliest(grid)[:, 0]
+    said = made.actor.compute_mean_action(grid)[:, 0]
     far = grid[:, 0].abs() > 0.25
     assert (torch.sign(said) == -torch.sign(grid[:, 0]))[far].all()
     end = grid[:, 0]
     with torch.no_grad():
         for _ in range(12):
-            end = (end + 0.2 * made.actor.likeliest(end[:, None])[:, 0]).clamp(-1, 1)
+            end = (end + 0.2 * made.actor.compute_mean_action(end[:, None])[:, 0]).clamp(-1, 1)
     assert end.abs().max() < 0.15
 
 

@@ -19,12 +19,12 @@ from embodied.training.segmenter import (
     IGNORED,
     SegmenterLoop,
     SegmenterTraining,
+    augment_panoramas,
     class_weights,
-    confusion,
+    confusion_matrix,
+    evaluate_segmenter,
     intersection_over_union,
-    measure,
     train,
-    vary,
 )
 
 SCENE = SceneSource(count=2, rooms=(1, 2), textures=False)
@@ -32,7 +32,7 @@ TINY = SegmenterTraining(
     data=PanoramaConfig(scene=SCENE),
     network=SegmenterConfig(width=8),
     train=SegmenterLoop(
-        updates=4, houses=1, places=8, passes=1, batch=4, checkpoint_every=2, val_houses=1,
+        updates=4, houses=1, places=8, passes=1, batch_size=4, checkpoint_every=2, val_houses=1,
         val_places=2,
     ),
 )  # fmt: skip
@@ -40,8 +40,8 @@ TINY = SegmenterTraining(
 
 def test_panoramas_agree_with_the_scene() -> None:
     source = PanoramaSource(TINY.data)
-    found = source.draw(np.random.default_rng(5), 2, 3)
-    again = source.draw(np.random.default_rng(5), 2, 3)
+    found = source.draw_panoramas(np.random.default_rng(5), 2, 3)
+    again = source.draw_panoramas(np.random.default_rng(5), 2, 3)
     assert found.rgb.shape == (6, 96, 192, 3)
     assert found.depth.shape == found.classes.shape == (6, 96, 192)
     np.testing.assert_array_equal(found.classes, again.classes)
@@ -49,11 +49,13 @@ def test_panoramas_agree_with_the_scene() -> None:
     heights = found.depth[:, -1].mean(axis=1)
     assert ((heights > 1.05) & (heights < 1.75)).all()
     with pytest.raises(ConfigError, match="3 scenes"):
-        source.draw(np.random.default_rng(5), 3, 1)
+        source.draw_panoramas(np.random.default_rng(5), 3, 1)
 
 
 def test_a_few_updates_teach_something_and_are_kept(tmp_path: Path) -> None:
-    loop = replace(TINY.train, updates=6, passes=2, batch=2, learning_rate=5e-3, checkpoint_every=6)
+    loop = replace(
+        TINY.train, updates=6, passes=2, batch_size=2, learning_rate=5e-3, checkpoint_every=6
+    )
     config = replace(TINY, train=loop)
     row = train(config, tmp_path / "run", quiet=True)
     rows = read_metrics(tmp_path / "run")
@@ -61,7 +63,7 @@ def test_a_few_updates_teach_something_and_are_kept(tmp_path: Path) -> None:
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     segmenter = Segmenter.load(tmp_path / "run")
     unseen = PanoramaSource(replace(TINY.data, scene=replace(SCENE, split="val", count=10_000)))
-    found = measure(segmenter, unseen.draw(np.random.default_rng(0), 1, 2))
+    found = evaluate_segmenter(segmenter, unseen.draw_panoramas(np.random.default_rng(0), 1, 2))
     assert found["accuracy"] == pytest.approx(row["accuracy"])
     assert found["miou_all"] == pytest.approx(row["miou_all"])
 
@@ -70,7 +72,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(TINY, tmp_path / "whole", quiet=True)
-    real, calls = training._Run.learn, []
+    real, calls = training._Run.run_update, []
 
     def die(run: training._Run) -> dict[str, object]:
         calls.append(1)
@@ -98,13 +100,13 @@ def test_training_on_the_measured_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="works on 192"):
         replace(TINY, data=PanoramaConfig(width=96))
     with pytest.raises(ConfigError, match=r"train\.batch = 0"):
-        SegmenterLoop(batch=0)
+        SegmenterLoop(batch_size=0)
 
 
 def test_intersection_over_union_by_hand() -> None:
     truth = np.array([0, 0, 0, 1, 1, 2])
     guess = np.array([0, 0, 1, 1, 1, 3])
-    table = confusion(truth, guess, 5)
+    table = confusion_matrix(truth, guess, 5)
     assert table[0].tolist() == [2, 1, 0, 0, 0]
     iou = intersection_over_union(table)
     np.testing.assert_allclose(iou[:3], [2 / 3, 2 / 3, 0])
@@ -117,7 +119,7 @@ def test_nameless_pixels_are_not_measured() -> None:
     answer = segmenter.segment(rgb, depth)
     truth = answer.copy()
     truth[:, :, :90] = MPCAT40.index("unlabeled")
-    found = measure(segmenter, Panoramas(rgb, depth, truth))
+    found = evaluate_segmenter(segmenter, Panoramas(rgb, depth, truth))
     assert found["accuracy"] == found["miou_all"] == 1.0
 
 
@@ -135,7 +137,7 @@ def test_variation_moves_image_depth_and_classes_together() -> None:
     rgb = torch.full((2, 64, 192, 3), 128, dtype=torch.uint8)
     seen = set()
     for _ in range(8):
-        colour, far, kinds = vary(rgb, depth, classes, generator)
+        colour, far, kinds = augment_panoramas(rgb, depth, classes, generator)
         assert torch.equal(far.long(), kinds)
         assert sorted(kinds[0, 0].tolist()) == list(range(192))
         assert 0 <= colour.min() <= colour.max() <= 1

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodied.viz.charts import Bar, Series, bar_chart, line_chart, number, ticks
+from embodied.viz.charts import Bar, Series, bar_chart, compute_ticks, format_number, line_chart
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 @given(NUMBERS, st.floats(1e-3, 1e6))
 def test_ticks_span_the_range_evenly(low: float, span: float) -> None:
-    found = ticks(low, low + span)
+    found = compute_ticks(low, low + span)
     slack = 1e-6 * max(abs(low), span)
     assert found[0] <= low + slack
     assert found[-1] >= low + span - slack
@@ -28,7 +28,7 @@ def test_ticks_span_the_range_evenly(low: float, span: float) -> None:
     ("value", "text"), [(1_500_000, "1.5M"), (200_000, "200k"), (12, "12"), (0.25, "0.25")]
 )
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_a_line_goes_where_its_values_are() -> None:

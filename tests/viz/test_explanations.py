@@ -11,9 +11,9 @@ from embodied.categories import SOS_CATEGORIES
 from embodied.errors import NavigationError
 from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, START, DecisionRecord, EpisodeTrace
 from embodied.viz.decisions import COLORS, draw_choice, draw_spectra, draw_way
-from embodied.viz.explanations import build
-from embodied.viz.report import render
-from embodied.viz.traces import Explanation, from_json, load
+from embodied.viz.explanations import build_explanation_page
+from embodied.viz.report import render_report
+from embodied.viz.traces import Explanation, load_traces, parse_trace
 from tests.tasks.conftest import build_flat
 
 
@@ -25,7 +25,9 @@ def trace() -> dict[str, Any]:
     near = {0: (1, 3), 1: (0, 2), 3: (0, 4)}
     for place, because in ((0, START), (1, EXPLORE), (0, EXPLOIT), (3, EXPLOIT)):
         others = near[place]
-        told.arrive(place, points[place], others, np.array([points[o] for o in others]), because)
+        told.record_place(
+            place, points[place], others, np.array([points[o] for o in others]), because
+        )
     spectrum = np.zeros((len(SOS_CATEGORIES), 49), np.float32)
     spectrum[SOS_CATEGORIES.index("bed")] = np.exp(-np.arange(49) / 9)
     told.decisions = [
@@ -45,32 +47,32 @@ def near_color(image: np.ndarray, color: tuple[int, int, int]) -> int:
 
 
 def test_a_trace_is_read_back() -> None:
-    told = from_json(trace())
+    told = parse_trace(trace())
     assert told.name == "ep7"
     assert told.goals == (3,)
     assert [mode for mode, _ in told.segments] == [EXPLORE, EXPLOIT]
     assert told.segments[1][1] == (1, 0, 3)
-    assert told.point(1).tolist() == [0.0, 0.0, 1.0]
+    assert told.get_position(1).tolist() == [0.0, 0.0, 1.0]
     (correction,) = told.corrections
     assert correction.p_exploit == 0.875
     assert correction.categories[0] == ("bed", pytest.approx(1.0))
-    assert np.isnan(told.choices[0].p_exploit)
+    assert np.isnan(told.decisions[0].p_exploit)
 
 
 def test_a_decision_is_shown_as_the_agent_knew_it() -> None:
-    told = from_json(trace())
+    told = parse_trace(trace())
     assert told.path == [0, 1, 0, 3]
-    early = told.until(1)
+    early = told.truncate_at(1)
     assert early.visited == {0, 1}
     assert set(early.places) == {0, 1, 2, 3}  # place 4 is only seen from 3
     assert early.segments == [(EXPLORE, (0, 1))]
-    assert told.until(2).segments == [(EXPLORE, (0, 1)), (EXPLOIT, (1, 0))]
-    assert told.until(0).segments == []
-    assert told.until(0).visited == {0}
+    assert told.truncate_at(2).segments == [(EXPLORE, (0, 1)), (EXPLOIT, (1, 0))]
+    assert told.truncate_at(0).segments == []
+    assert told.truncate_at(0).visited == {0}
 
 
 def test_way_has_one_colour_per_mode() -> None:
-    told = from_json(trace())
+    told = parse_trace(trace())
     image = draw_way(told, size=400)
     assert image.shape == (400, 400, 3)
     blue, red = near_color(image, COLORS[EXPLORE]), near_color(image, COLORS[EXPLOIT])
@@ -82,10 +84,10 @@ def test_way_has_one_colour_per_mode() -> None:
 
 
 def test_way_over_a_scene_uses_world_positions() -> None:
-    from embodied.viz.topdown import floor_plan
+    from embodied.viz.topdown import render_floor_plan
 
-    told = from_json(trace())
-    plan = floor_plan(build_flat(), size=300)
+    told = parse_trace(trace())
+    plan = render_floor_plan(build_flat(), size=300)
     image = draw_way(told, plan)
     assert image.shape == (300, 300, 3)
     scale = 300 / (plan.high[0] - plan.low[0])
@@ -96,9 +98,9 @@ def test_way_over_a_scene_uses_world_positions() -> None:
 
 
 def test_scores_are_drawn_at_the_candidates() -> None:
-    told = from_json(trace())
+    told = parse_trace(trace())
     with_scores = draw_choice(told, told.corrections[0], size=400)
-    without = draw_choice(told, told.choices[2], size=400)
+    without = draw_choice(told, told.decisions[2], size=400)
     assert (with_scores != without).any(axis=2).sum() > 200
 
 
@@ -115,8 +117,8 @@ def test_spectra_show_wanted_rows_first() -> None:
 
 
 def test_page_tells_the_story(tmp_path: Path) -> None:
-    told = from_json(trace())
-    text = render(build([told], "Why", names=SOS_CATEGORIES))
+    told = parse_trace(trace())
+    text = render_report(build_explanation_page([told], "Why", names=SOS_CATEGORIES))
     for word in ("go to the bed &amp; stop", "ep7", "snav", "0.88", "Success", "1 of 1"):
         assert word in text
     assert text.count("data:image/png") == 3  # way, correction, spectrum
@@ -126,19 +128,19 @@ def test_page_tells_the_story(tmp_path: Path) -> None:
 def test_files_and_folders_load(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(trace()))
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(trace()) for _ in range(2)))
-    assert len(load(tmp_path)) == 3
-    assert len(load(tmp_path / "b.jsonl")) == 2
+    assert len(load_traces(tmp_path)) == 3
+    assert len(load_traces(tmp_path / "b.jsonl")) == 2
 
 
 def test_bad_traces_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NavigationError, match="--explain"):
-        load(tmp_path)
+        load_traces(tmp_path)
     (tmp_path / "cut.json").write_text('{"places": ')
     with pytest.raises(NavigationError, match="cut.json"):
-        load(tmp_path)
+        load_traces(tmp_path)
     wrong = trace()
     wrong["edges"].append([0, 99])
     with pytest.raises(NavigationError, match="place 99"):
-        from_json(wrong)
+        parse_trace(wrong)
     with pytest.raises(NavigationError, match="instruction"):
-        from_json({k: v for k, v in trace().items() if k != "instruction"})
+        parse_trace({k: v for k, v in trace().items() if k != "instruction"})

@@ -11,16 +11,16 @@ import pytest
 
 from embodied.errors import EmbodiedError, MissingExtraError
 from embodied.viz import rerun
-from embodied.viz.recorder import Recorder, Recording, load
+from embodied.viz.recorder import Recording, RecordingWriter, load_recording
 
 
-def recorder(steps: int = 4) -> Recorder:
+def recorder(steps: int = 4) -> RecordingWriter:
     rng = np.random.default_rng(0)
-    made = Recorder(90.0, {"scene": "house 3"})
+    made = RecordingWriter(90.0, {"scene": "house 3"})
     for step in range(steps):
         camera = np.eye(4)
         camera[:3, 3] = (0, 1.25, -step)
-        made.add(
+        made.add_step(
             rng.integers(0, 255, (32, 32, 3)).astype(np.uint8),
             rng.uniform(0.5, 4, (32, 32)).astype(np.float32),
             (0, 0, -step), 0.1 * step, camera, "start" if step == 0 else "",
@@ -31,7 +31,7 @@ def recorder(steps: int = 4) -> Recorder:
 def test_what_went_in_comes_out(tmp_path: Path) -> None:
     made = recorder()
     made.save(tmp_path / "recording")
-    read = load(tmp_path)  # finds the sub-folder of a demo
+    read = load_recording(tmp_path)  # finds the sub-folder of a demo
     assert len(read) == 4
     assert read.info == {"scene": "house 3"}
     assert read.hfov == 90.0
@@ -54,25 +54,25 @@ def recorder_images() -> tuple[np.ndarray, np.ndarray]:
 def test_images_of_different_sizes_do_not_mix() -> None:
     made, pose = recorder(), np.eye(4)
     with pytest.raises(EmbodiedError, match="one size"):
-        made.add(np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
+        made.add_step(np.zeros((16, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
     with pytest.raises(EmbodiedError, match="one size"):
-        made.add(np.zeros((32, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
+        made.add_step(np.zeros((32, 32, 3), np.uint8), np.zeros((16, 32)), (0, 0, 0), 0.0, pose)
     assert len(made) == 4
 
 
 def test_waiting_images_take_little_memory() -> None:
-    made = Recorder(90.0)
+    made = RecordingWriter(90.0)
     ramp = np.broadcast_to(np.linspace(0, 5, 256), (256, 256))
     rgb = np.repeat((ramp * 50).astype(np.uint8)[..., None], 3, axis=2)
     for _ in range(20):
-        made.add(rgb, ramp, (0, 0, 0), 0.0, np.eye(4))
+        made.add_step(rgb, ramp, (0, 0, 0), 0.0, np.eye(4))
     held = sum(len(image) for images in made._images.values() for image in images)
     assert held < 0.2 * 20 * (rgb.nbytes + ramp.size * 2)
 
 
 def test_an_empty_recording_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(EmbodiedError, match="nothing was recorded"):
-        Recorder(90.0).save(tmp_path / "recording")
+        RecordingWriter(90.0).save(tmp_path / "recording")
     assert not list(tmp_path.iterdir())
 
 
@@ -91,17 +91,17 @@ def test_a_damaged_recording_says_so(tmp_path: Path, damage: str) -> None:
         content["format" if damage == "format" else "notes"] = ["other"]
         header.write_text(json.dumps(content))
     with pytest.raises(EmbodiedError, match="recording"):
-        load(folder)
+        load_recording(folder)
 
 
 def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(EmbodiedError, match="no recording in"):
-        load(tmp_path)
+        load_recording(tmp_path)
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Recording:
-    return load(recorder().save(tmp_path / "recording"))
+    return load_recording(recorder().save(tmp_path / "recording"))
 
 
 def test_without_rerun_the_error_names_the_extra(
@@ -109,13 +109,13 @@ def test_without_rerun_the_error_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(MissingExtraError, match=r"embodied-stack\[viz\]"):
-        rerun.show(recording, tmp_path / "out.rrd")
+        rerun.show_recording(recording, tmp_path / "out.rrd")
 
 
 def test_rerun_gets_images_depth_path_and_map(recording: Recording, tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="extra 'viz' is not installed")
     file = tmp_path / "out.rrd"
-    rerun.show(recording, file)
+    rerun.show_recording(recording, file)
     data = file.read_bytes()
     assert data[:4] == b"RRF2"
     for entity in (b"world/camera/rgb", b"world/camera/depth", b"world/path", b"map"):

@@ -12,7 +12,7 @@ import pytest
 
 from embodied.files import UnwritableError
 from embodied.viz.charts import Bar, bar_chart
-from embodied.viz.report import Figure, Report, Section, Table, render, write
+from embodied.viz.report import Figure, Report, Section, Table, render_report, write_report
 
 
 def page(tmp_path: Path) -> Report:
@@ -41,7 +41,7 @@ def page(tmp_path: Path) -> Report:
 
 
 def test_everything_is_inside_and_nothing_is_fetched(tmp_path: Path) -> None:
-    text = render(page(tmp_path))
+    text = render_report(page(tmp_path))
     assert "Title &lt;script&gt;" in text
     for word in (
         "93 %",
@@ -62,7 +62,7 @@ def test_everything_is_inside_and_nothing_is_fetched(tmp_path: Path) -> None:
 
 
 def test_pictures_keep_their_colours(tmp_path: Path) -> None:
-    text = render(page(tmp_path))
+    text = render_report(page(tmp_path))
     for kind in ("png", "jpeg"):
         found = re.search(rf"data:image/{kind};base64,([^\"]+)", text)
         assert found
@@ -72,10 +72,10 @@ def test_pictures_keep_their_colours(tmp_path: Path) -> None:
 
 
 def test_the_best_row_is_marked_once(tmp_path: Path) -> None:
-    assert render(page(tmp_path)).count('class="best"') == 1
+    assert render_report(page(tmp_path)).count('class="best"') == 1
 
 
 def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnwritableError):
-        write(page(tmp_path), tmp_path / "file" / "report.html")
+        write_report(page(tmp_path), tmp_path / "file" / "report.html")

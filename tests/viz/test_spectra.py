@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from embodied.cli.main import main
-from embodied.perception.sos import spectrum
+from embodied.perception.sos import compute_spectrum
 from embodied.viz.spectra import category_colors, draw_spectrum, paint_canvas
 from maps.panorama.canvas import boxes_to_canvas
 
@@ -34,12 +34,12 @@ def test_the_picture_grows_with_what_is_seen() -> None:
     seen = boxes_to_canvas([0, 1], [[1, 0, 1, 1], [3, 0, 1, 0.5]], 3)
     pictures = []
     for canvas in (empty, seen):
-        found = spectrum(torch.from_numpy(canvas)).numpy()
+        found = compute_spectrum(torch.from_numpy(canvas)).numpy()
         pictures.append(draw_spectrum(canvas, found, NAMES))
     assert all(p.shape[1] == 1200 and p.dtype == np.uint8 for p in pictures)
     assert len(pictures[1]) > len(pictures[0]) + 96
     photo = np.zeros((128, 256, 3), np.uint8)
-    words = spectrum(torch.from_numpy(seen)).numpy()
+    words = compute_spectrum(torch.from_numpy(seen)).numpy()
     larger = draw_spectrum(seen, words, NAMES, photo=photo, words=words, title="here")
     assert len(larger) > len(pictures[1]) + 300
 

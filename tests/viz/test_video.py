@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embodied.errors import EmbodiedError
-from embodied.viz.video import SIZE, VideoWriter, colorize_depth, compose, write_video
+from embodied.viz.video import SIZE, VideoWriter, colorize_depth, compose_frame, write_video
 
 
 def test_a_film_is_h264_and_shows_its_frames(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_film_is_h264_and_shows_its_frames(tmp_path: Path) -> None:
 def test_an_error_leaves_no_film(tmp_path: Path) -> None:
     def fail() -> None:
         with VideoWriter(tmp_path / "film.mp4") as film:
-            film.add(np.zeros((16, 16, 3), np.uint8))
+            film.add_frame(np.zeros((16, 16, 3), np.uint8))
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
@@ -61,11 +61,11 @@ def test_depth_is_brighter_when_nearer_and_black_when_unknown() -> None:
 def test_a_frame_holds_the_three_pictures_and_the_text() -> None:
     red = np.full((64, 64, 3), (250, 0, 0), np.uint8)
     blue = np.full((400, 400, 3), (0, 0, 250), np.uint8)
-    frame = compose(red, np.full((64, 64), 0.1, np.float32), blue, "Title", "note")
+    frame = compose_frame(red, np.full((64, 64), 0.1, np.float32), blue, "Title", "note")
     assert frame.shape == (SIZE[1], SIZE[0], 3)
     assert tuple(frame[200, 100]) == (250, 0, 0)
     assert tuple(frame[200, 1100]) == (0, 0, 250)
-    plain = compose(red, np.full((64, 64), 0.1, np.float32), blue, "", "")
+    plain = compose_frame(red, np.full((64, 64), 0.1, np.float32), blue, "", "")
     assert (frame[:60, :300] != plain[:60, :300]).any()
     assert (frame[:60, 1100:] != plain[:60, 1100:]).any()
     assert (frame[64:464] == plain[64:464]).all()

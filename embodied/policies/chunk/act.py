@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from embodied.errors import ConfigError
-from embodied.nn.transformer import CrossAttention, PreNormLayer, mask_bias
+from embodied.nn.transformer import CrossAttention, PreNormLayer, build_mask_bias
 from embodied.policies.chunk.backbones import Backbone, Context
 from embodied.policies.chunk.base import ChunkNetwork, ChunkPolicy
 from embodied.policies.chunk.robot_inputs import Batch, RobotInputs, masked_mean
@@ -28,22 +28,28 @@ class ActConfig:
     Attributes:
         width: of the tokens.
         heads: of the attention.
-        style: size of z (the paper: 32).
-        style_layers, encoder_layers, decoder_layers: transformer layers of each part.
+        latent_dim: size of z (the paper: 32).
+        n_vae_encoder_layers, n_encoder_layers, n_decoder_layers: transformer layers of each part.
         kl_weight: beta (the paper: 10).
     """
 
     width: int = 128
     heads: int = 4
-    style: int = 32
-    style_layers: int = 1
-    encoder_layers: int = 2
-    decoder_layers: int = 2
+    latent_dim: int = 32
+    n_vae_encoder_layers: int = 1
+    n_encoder_layers: int = 2
+    n_decoder_layers: int = 2
     kl_weight: float = 10.0
 
     def __post_init__(self) -> None:
-        sizes = (self.width, self.heads, self.style, self.style_layers, self.encoder_layers,
-                 self.decoder_layers)  # fmt: skip
+        sizes = (
+            self.width,
+            self.heads,
+            self.latent_dim,
+            self.n_vae_encoder_layers,
+            self.n_encoder_layers,
+            self.n_decoder_layers,
+        )
         if min(sizes) < 1 or self.width % self.heads or self.kl_weight < 0:
             raise ConfigError(
                 "policy.act: sizes and layers must be at least 1, width a multiple of heads, "
@@ -62,7 +68,7 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, bias: Tensor) -> Tensor:
         """Return (B, H, D) from queries (B, H, D), memory (B, L, D) and its mask."""
-        x = x + self.cross(self.norm(x), self.cross.remember(memory), bias)
+        x = x + self.cross(self.norm(x), self.cross.project_keys_values(memory), bias)
         return self.own(x, None)
 
 
@@ -70,7 +76,7 @@ class ActHead(nn.Module):
     """Encoder of the style, encoder of the scene, decoder of the actions."""
 
     def __init__(
-        self, config: ActConfig, state: int, action: int, chunk: int, context: int
+        self, config: ActConfig, state: int, action: int, chunk_size: int, context: int
     ) -> None:
         super().__init__()
         width, heads, inner = config.width, config.heads, 4 * config.width
@@ -78,20 +84,20 @@ class ActHead(nn.Module):
         self.state = nn.Linear(state, width)
         self.action = nn.Linear(action, width)
         self.first = nn.Parameter(torch.randn(1, width) * 0.02)
-        self.steps = nn.Parameter(torch.randn(chunk, width) * 0.02)
-        self.reader = _stack(config.style_layers, width, heads, inner)
-        self.style = nn.Linear(width, 2 * config.style)
-        self.styled = nn.Linear(config.style, width)
+        self.steps = nn.Parameter(torch.randn(chunk_size, width) * 0.02)
+        self.reader = _stack(config.n_vae_encoder_layers, width, heads, inner)
+        self.style = nn.Linear(width, 2 * config.latent_dim)
+        self.styled = nn.Linear(config.latent_dim, width)
         self.context = nn.Sequential(nn.LayerNorm(context), nn.Linear(context, width))
-        self.encoder = _stack(config.encoder_layers, width, heads, inner)
-        self.queries = nn.Parameter(torch.randn(chunk, width) * 0.02)
+        self.encoder = _stack(config.n_encoder_layers, width, heads, inner)
+        self.queries = nn.Parameter(torch.randn(chunk_size, width) * 0.02)
         self.decoder = nn.ModuleList(
-            DecoderLayer(width, heads, inner) for _ in range(config.decoder_layers)
+            DecoderLayer(width, heads, inner) for _ in range(config.n_decoder_layers)
         )
         self.encoded = nn.LayerNorm(width)
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, action))
 
-    def encode_style(
+    def encode_latent(
         self, state: Tensor, action: Tensor, padded: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return mean and log variance (B, Z) of the style of chunks (B, H, A)."""
@@ -101,16 +107,16 @@ class ActHead(nn.Module):
         if padded is not None:
             present[:, 2:] = ~padded
         for layer in self.reader:
-            tokens = layer(tokens, mask_bias(present))
+            tokens = layer(tokens, build_mask_bias(present))
         mean, log_variance = self.style(tokens[:, 0]).float().chunk(2, dim=-1)
         return mean, log_variance
 
-    def forward(self, context: Context, state: Tensor, style: Tensor) -> Tensor:
+    def forward(self, context: Context, state: Tensor, latent: Tensor) -> Tensor:
         """Return actions (B, H, A) for a style (B, Z)."""
-        own = torch.stack([self.styled(style), self.state(state)], dim=1)
+        own = torch.stack([self.styled(latent), self.state(state)], dim=1)
         memory = torch.cat([own, self.context(context.tokens)], dim=1)
         present = torch.cat([context.present.new_ones(len(state), 2), context.present], dim=1)
-        bias = mask_bias(present)
+        bias = build_mask_bias(present)
         for layer in self.encoder:
             memory = layer(memory, bias)
         x = self.queries.expand(len(state), -1, -1)
@@ -127,8 +133,8 @@ class ActPolicy(ChunkPolicy):
         inputs: what it sees and commands.
         config: of the head.
         backbone: sees and reads.
-        chunk: actions per prediction.
-        execute: actions played before the next one.
+        chunk_size: actions per prediction.
+        n_action_steps: actions played before the next one.
         seed: of nothing: it acts by the mean.
     """
 
@@ -136,17 +142,21 @@ class ActPolicy(ChunkPolicy):
 
     def __init__(
         self, inputs: RobotInputs, config: ActConfig, backbone: Backbone,
-        chunk: int = 16, execute: int = 5, seed: int = 0,
+        chunk_size: int = 16, n_action_steps: int = 5, seed: int = 0,
     ) -> None:  # fmt: skip
         self.config = config
-        self.head = ActHead(config, inputs.state_features, inputs.action, chunk, backbone.width)
-        super().__init__(inputs, ChunkNetwork(backbone, self.head), chunk, execute, seed)
+        self.head = ActHead(
+            config, inputs.state_features, inputs.action, chunk_size, backbone.width
+        )
+        super().__init__(
+            inputs, ChunkNetwork(backbone, self.head), chunk_size, n_action_steps, seed
+        )
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and its parts."""
-        action, padded = self.targets(batch)
-        context, state = self.look(batch)
-        mean, log_variance = self.head.encode_style(state, action, padded)
+        action, padded = self.prepare_targets(batch)
+        context, state = self.encode_observations(batch)
+        mean, log_variance = self.head.encode_latent(state, action, padded)
         style = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         found = self.head(context, state, style).float()
         error = masked_mean((found - action).abs(), padded)
@@ -155,7 +165,7 @@ class ActPolicy(ChunkPolicy):
         return loss, {"action_loss": error.item(), "style_divergence": divergence.item()}
 
     def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
-        style = state.new_zeros(len(state), self.config.style)
+        style = state.new_zeros(len(state), self.config.latent_dim)
         return {"action": self.head(context, state, style)}
 
 

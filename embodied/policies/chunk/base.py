@@ -27,7 +27,7 @@ from embodied.policies.chunk.robot_inputs import (
     Batch,
     RobotInputs,
     Scaling,
-    pixels,
+    to_pixels,
 )
 
 
@@ -46,27 +46,32 @@ class ChunkPolicy(ABC):
     Args:
         inputs: what it sees and commands.
         network: backbone and head.
-        chunk: H, actions per prediction.
-        execute: actions played before the next prediction.
+        chunk_size: H, actions per prediction.
+        n_action_steps: actions played before the next prediction.
         seed: of what is drawn when acting.
 
     Attributes:
         network: the weights.
         inputs: what it was made for.
-        predicted: of each environment, what the prediction in use says beside its actions.
+        predictions: of each environment, what the prediction in use says beside its actions.
     """
 
     name: str
 
     def __init__(
-        self, inputs: RobotInputs, network: ChunkNetwork, chunk: int, execute: int, seed: int = 0
+        self,
+        inputs: RobotInputs,
+        network: ChunkNetwork,
+        chunk_size: int,
+        n_action_steps: int,
+        seed: int = 0,
     ) -> None:
         self.inputs, self.network = inputs, network
-        self.chunk, self.execute = chunk, execute
+        self.chunk_size, self.n_action_steps = chunk_size, n_action_steps
         self._normalization: dict[str, Any] = {}
         self._scaling: Scaling | None = None
         self._generator = torch.Generator().manual_seed(seed)
-        self.predicted: dict[str, NDArray[np.float32]] = {}
+        self.predictions: dict[str, NDArray[np.float32]] = {}
         self.reset()
 
     @abstractmethod
@@ -115,56 +120,56 @@ class ChunkPolicy(ABC):
             )
         return self._scaling
 
-    def look(self, batch: Batch) -> tuple[Context, Tensor]:
+    def encode_observations(self, batch: Batch) -> tuple[Context, Tensor]:
         """Run the backbone; return its context and the features (B, F) of the state."""
-        images = {name: pixels(batch[IMAGES + name]) for name in self.inputs.cameras}
+        images = {name: to_pixels(batch[IMAGES + name]) for name in self.inputs.cameras}
         context = self.network.backbone(images, batch[TASK])
-        return context, self.scaling.state(batch[STATE])
+        return context, self.scaling.scale_state(batch[STATE])
 
-    def targets(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def prepare_targets(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Return the scaled actions (B, H, A) of a training batch and which steps are padding.
 
         Raises:
             ConfigError: chunks of another length or size.
         """
-        action, shape = batch[ACTION], (self.chunk, self.inputs.action)
+        action, shape = batch[ACTION], (self.chunk_size, self.inputs.action)
         if tuple(action.shape[1:]) != shape:
             raise ConfigError(f"actions {tuple(action.shape)} must be (B, {shape[0]}, {shape[1]})")
-        return self.scaling.action(action), batch.get(PADDED)
+        return self.scaling.scale_action(action), batch.get(PADDED)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
+    def predict_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return "action" (B, H, A) in the units of the environment, and what else is predicted."""
-        found = self._predict(*self.look(batch))
-        return found | {"action": self.scaling.real_action(found["action"])}
+        found = self._predict(*self.encode_observations(batch))
+        return found | {"action": self.scaling.unscale_action(found["action"])}
 
     def predict_action_chunk(self, batch: Batch) -> Tensor:
         """Return the next H actions (B, H, A) of each environment, drawn anew."""
-        return self.predict(batch)["action"]
+        return self.predict_outputs(batch)["action"]
 
     def reset(self, rows: Sequence[int] | NDArray[np.bool_] | None = None) -> None:
         """Forget the chunks of some environments, or of all."""
         if rows is None:
-            self._queue = np.zeros((0, self.chunk, self.inputs.action), np.float32)
+            self._queue = np.zeros((0, self.chunk_size, self.inputs.action), np.float32)
             self._next = np.zeros(0, np.int64)
-            self.predicted = {}
+            self.predictions = {}
         else:
-            self._next[rows] = self.execute
+            self._next[rows] = self.n_action_steps
 
     def select_action(self, batch: Batch) -> Tensor:
         """Return the next action (B, A) of each environment; those at their chunk's end replan."""
         self._expect(len(batch[TASK]))
-        rows = self.due()
+        rows = self.find_due_rows()
         if len(rows):
             self._renew(rows, _rows(batch, rows))
         return torch.from_numpy(self._play(batch[STATE].cpu().numpy()))
 
     def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Choose one action per environment; see `embodied.policies.base.Policy`."""
-        self.prepare(observations, first)
+        self.refill_chunks(observations, first)
         return self._play(np.asarray(observations["state"], np.float32))
 
-    def prepare(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> None:
+    def refill_chunks(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> None:
         """See to it that every environment has a next action: replan where the chunk is used up.
 
         Args:
@@ -173,48 +178,52 @@ class ChunkPolicy(ABC):
         """
         self._expect(len(first))
         self.reset(first)
-        rows = self.due()
+        rows = self.find_due_rows()
         if len(rows):
-            seen = {name: observations[name] for name in self.inputs.needed if name in observations}
-            self.replan(rows, _rows(seen, rows))
+            seen = {
+                name: observations[name]
+                for name in self.inputs.observation_keys
+                if name in observations
+            }
+            self.replan_chunks(rows, _rows(seen, rows))
 
-    def replan(self, rows: NDArray[np.int64], observations: Mapping[str, Any]) -> None:
+    def replan_chunks(self, rows: NDArray[np.int64], observations: Mapping[str, Any]) -> None:
         """Predict new chunks.
 
         Args:
             rows: the M environments they are for.
             observations: (M, ...) each, of these environments.
         """
-        self._renew(rows, self.inputs.batch(observations, self.device))
+        self._renew(rows, self.inputs.build_batch(observations, self.device))
 
-    def due(self) -> NDArray[np.int64]:
+    def find_due_rows(self) -> NDArray[np.int64]:
         """Return the environments whose chunk is used up."""
-        return np.flatnonzero(self._next >= self.execute)
+        return np.flatnonzero(self._next >= self.n_action_steps)
 
-    def upcoming(self) -> NDArray[np.float32]:
+    def peek_actions(self) -> NDArray[np.float32]:
         """Return the next action (N, A) of each environment, which stays the next one.
 
         An environment that is due shows its last one.
         """
-        steps = np.minimum(self._next, self.execute - 1)
+        steps = np.minimum(self._next, self.n_action_steps - 1)
         actions: NDArray[np.float32] = self._queue[np.arange(len(steps)), steps]
         return actions
 
-    def advance(self) -> NDArray[np.float32]:
+    def pop_actions(self) -> NDArray[np.float32]:
         """Return the next action (N, A) of each environment and count it as played."""
-        actions = self.upcoming()
+        actions = self.peek_actions()
         self._next += 1
         return actions
 
-    def planned(self) -> NDArray[np.float32]:
+    def get_chunks(self) -> NDArray[np.float32]:
         """Return the chunks in use, (N, H, A)."""
         return self._queue
 
-    def age(self) -> NDArray[np.int64]:
+    def count_played_actions(self) -> NDArray[np.int64]:
         """Return how many actions of its chunk each environment has played, (N,)."""
         return self._next
 
-    def noise(self, *shape: int) -> Tensor:
+    def sample_noise(self, *shape: int) -> Tensor:
         """Draw standard normal numbers with the policy's own generator."""
         return torch.randn(*shape, generator=self._generator).to(self.device)
 
@@ -224,25 +233,25 @@ class ChunkPolicy(ABC):
 
     def _play(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the actions (N, A) to play in states (N, S), and count them as played."""
-        return self.advance()
+        return self.pop_actions()
 
     def _expect(self, count: int) -> None:
         """Begin afresh when the number of environments has changed."""
         if len(self._next) != count:
             self.reset()
             self._queue = np.zeros((count, *self._queue.shape[1:]), np.float32)
-            self._next = np.full(count, self.execute)
+            self._next = np.full(count, self.n_action_steps)
 
     def _renew(self, rows: NDArray[np.int64], batch: Batch) -> None:
         """Predict new chunks for some environments from a batch of these."""
-        for name, values in self.predict(batch).items():
+        for name, values in self.predict_outputs(batch).items():
             fresh = values.float().cpu().numpy()
             if name == "action":
                 self._queue[rows] = fresh
                 continue
-            if name not in self.predicted:
-                self.predicted[name] = np.zeros((len(self._next), *fresh.shape[1:]), np.float32)
-            self.predicted[name][rows] = fresh
+            if name not in self.predictions:
+                self.predictions[name] = np.zeros((len(self._next), *fresh.shape[1:]), np.float32)
+            self.predictions[name][rows] = fresh
         self._next[rows] = 0
 
 

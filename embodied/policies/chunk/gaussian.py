@@ -48,7 +48,7 @@ class SquashedGaussian(nn.Module):
         low, high = LOG_DEVIATION
         return mean, low + (high - low) * 0.5 * (torch.tanh(spread) + 1)
 
-    def likeliest(self, seen: Tensor) -> Tensor:
+    def compute_mean_action(self, seen: Tensor) -> Tensor:
         """Return the squashed mean (B, A)."""
         return torch.tanh(self(seen)[0])
 
@@ -57,10 +57,10 @@ class SquashedGaussian(nn.Module):
         mean, log_deviation = self(seen)
         noise = torch.randn_like(mean)
         drawn = mean + log_deviation.exp() * noise
-        return torch.tanh(drawn), log_density(drawn, noise, log_deviation)
+        return torch.tanh(drawn), squashed_log_prob(drawn, noise, log_deviation)
 
 
-def log_density(drawn: Tensor, noise: Tensor, log_deviation: Tensor) -> Tensor:
+def squashed_log_prob(drawn: Tensor, noise: Tensor, log_deviation: Tensor) -> Tensor:
     """Return the log density (B,) of tanh(u) at u = m + s * noise.
 
     Args:

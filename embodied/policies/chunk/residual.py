@@ -28,7 +28,7 @@ from embodied.policies.chunk.base import Batch, ChunkNetwork, ChunkPolicy
 from embodied.policies.chunk.gaussian import SquashedGaussian
 from embodied.policies.chunk.robot_inputs import STATE
 from embodied.policies.chunk.sc_vla import ScVlaPolicy
-from embodied.policies.chunk.sc_vla.labels import DELTA_SIZE, SCALES, imagined_position
+from embodied.policies.chunk.sc_vla.labels import DELTA_SIZE, SCALES, compute_imagined_position
 
 ACTION_SIZE = 7
 """Way (3), turn (3) and gripper (1) of the control "ee_delta"."""
@@ -41,34 +41,35 @@ class ResidualConfig:
     """The actor, and how far it may go.
 
     Attributes:
-        position: most that it adds to each direction of the way, in units of the action (c).
-        rotation: to the turn, likewise.
-        gripper: to the gripper, likewise.
+        position_scale: most that it adds to each direction of the way, in units of the action (c).
+        rotation_scale: to the turn, likewise.
+        gripper_scale: to the gripper, likewise.
         imagination: let it see what the base imagines, where it does.
         width: of its hidden layers.
         layers: how many of them.
     """
 
-    position: float = 0.3
-    rotation: float = 0.1
-    gripper: float = 0.0
+    position_scale: float = 0.3
+    rotation_scale: float = 0.1
+    gripper_scale: float = 0.0
     imagination: bool = True
     width: int = 128
     layers: int = 2
 
     def __post_init__(self) -> None:
-        reach = (self.position, self.rotation, self.gripper)
+        reach = (self.position_scale, self.rotation_scale, self.gripper_scale)
         if min(reach) < 0 or max(reach) > 2 or max(reach) == 0:
             raise ConfigError(
-                f"residual.position, rotation and gripper = {reach} must lie in [0, 2] and not all "
+                f"residual.position_scale, rotation_scale and gripper_scale = {reach} must lie "
+                f"in [0, 2] and not all "
                 "be 0: the actions they are added to lie in [-1, 1]"
             )
         if self.width < 1 or self.layers < 1:
             raise ConfigError("residual.width and layers must be at least 1")
 
-    def reach(self) -> NDArray[np.float32]:
+    def build_action_scale(self) -> NDArray[np.float32]:
         """Return (R, 7): what each number that the actor says adds to an action at most."""
-        most = np.repeat([self.position, self.rotation, self.gripper], (3, 3, 1))
+        most = np.repeat([self.position_scale, self.rotation_scale, self.gripper_scale], (3, 3, 1))
         return np.diag(most)[most > 0].astype(np.float32)
 
 
@@ -98,8 +99,8 @@ class ResidualPolicy(ChunkPolicy):
         imagines: the base imagines.
         base_columns: where in the features the base's action stands.
         features_size: F, numbers the actor sees.
-        place: (N, 3) where the base imagines the gripper to be soon, in the frame of the arm's base
-            [m]; fixed when it replans.
+        imagined_position: (N, 3) where the base imagines the gripper to be soon, in the frame of
+            the arm's base [m]; fixed when it replans.
 
     Raises:
         ConfigError: the base does not move a tool.
@@ -116,7 +117,7 @@ class ResidualPolicy(ChunkPolicy):
         self.base, self.config = base, config
         self.imagines = isinstance(base, ScVlaPolicy) and base.config.imagination
         self._shown = self.imagines and config.imagination
-        self.reach = torch.from_numpy(config.reach())
+        self.action_scale = torch.from_numpy(config.build_action_scale())
         extra = DELTA_SIZE + 1 if self._shown else 0
         start = base.inputs.state_features + extra + 1
         self.base_columns = slice(start, start + ACTION_SIZE)
@@ -124,11 +125,11 @@ class ResidualPolicy(ChunkPolicy):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             actor = SquashedGaussian(
-                self.features_size, len(self.reach), config.width, config.layers
+                self.features_size, len(self.action_scale), config.width, config.layers
             )
-        self.place = np.zeros((0, 3))
+        self.imagined_position = np.zeros((0, 3))
         network = ResidualNetwork(base.network, actor.to(base.device))
-        super().__init__(base.inputs, network, base.chunk, base.execute)
+        super().__init__(base.inputs, network, base.chunk_size, base.n_action_steps)
         self.network: ResidualNetwork = network
         if base.normalization:
             self.normalization = base.normalization
@@ -172,25 +173,27 @@ class ResidualPolicy(ChunkPolicy):
         The first `execute` are corrected, all of them for the state of now, and the rest are the
         base's: an actor was never asked about older chunks. `act` corrects each in its own state.
         """
-        found = {name: x.float().cpu().numpy() for name, x in self.predict(batch).items()}
+        found = {name: x.float().cpu().numpy() for name, x in self.predict_outputs(batch).items()}
         state, actions = batch[STATE].cpu().numpy(), found["action"].copy()
-        place = imagined_position(state, found["delta_state"]) if self.imagines else None
-        for age in range(self.execute):
+        place = compute_imagined_position(state, found["delta_state"]) if self.imagines else None
+        for age in range(self.n_action_steps):
             ages = np.full(len(state), age)
             seen = self._seen(state, actions[:, age], ages, found, place)
             actions[:, age] = self._corrected(seen).cpu().numpy()
         return torch.from_numpy(actions).to(self.device)
 
-    def combine(self, base: Tensor, residual: Tensor) -> Tensor:
+    def combine_actions(self, base: Tensor, residual: Tensor) -> Tensor:
         """Return the actions (B, A) that are executed: the equation of this module.
 
         Args:
             base: actions of the base (B, A).
             residual: answers of the actor (B, R).
         """
-        return (base + self.network.amplitude * (residual @ self.reach)).clamp(-1.0, 1.0)
+        return (base + self.network.amplitude * (residual @ self.action_scale)).clamp(-1.0, 1.0)
 
-    def features(self, state: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> Tensor:
+    def build_actor_features(
+        self, state: NDArray[np.float32], rows: NDArray[np.int64] | None = None
+    ) -> Tensor:
         """Return what the actor sees, (M, F); the base's next action comes last.
 
         Args:
@@ -198,9 +201,11 @@ class ResidualPolicy(ChunkPolicy):
             rows: the M environments; None means all.
         """
         chosen = slice(None) if rows is None else rows
-        imagined = {name: values[chosen] for name, values in self.predicted.items()}
-        place = self.place[chosen] if self.imagines else None
-        return self._seen(state, self.upcoming()[chosen], self.age()[chosen], imagined, place)
+        imagined = {name: values[chosen] for name, values in self.predictions.items()}
+        place = self.imagined_position[chosen] if self.imagines else None
+        return self._seen(
+            state, self.peek_actions()[chosen], self.count_played_actions()[chosen], imagined, place
+        )
 
     def seed(self, seed: int) -> None:
         """Fix what the base draws from now on."""
@@ -208,22 +213,28 @@ class ResidualPolicy(ChunkPolicy):
 
     def _play(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
-            actions: NDArray[np.float32] = self._corrected(self.features(state)).cpu().numpy()
-        self.advance()
+            actions: NDArray[np.float32] = (
+                self._corrected(self.build_actor_features(state)).cpu().numpy()
+            )
+        self.pop_actions()
         return actions
 
     def _renew(self, rows: NDArray[np.int64], batch: Batch) -> None:
         """Note where the gripper is imagined to be soon, too."""
         super()._renew(rows, batch)
         if self.imagines:
-            if len(self.place) != len(self._next):
-                self.place = np.zeros((len(self._next), 3))
-            delta = self.predicted["delta_state"][rows]
-            self.place[rows] = imagined_position(batch[STATE].cpu().numpy(), delta)
+            if len(self.imagined_position) != len(self._next):
+                self.imagined_position = np.zeros((len(self._next), 3))
+            delta = self.predictions["delta_state"][rows]
+            self.imagined_position[rows] = compute_imagined_position(
+                batch[STATE].cpu().numpy(), delta
+            )
 
     def _corrected(self, seen: Tensor) -> Tensor:
         """Return the actions (B, A) for what the actor sees, without exploring."""
-        return self.combine(seen[:, self.base_columns], self.actor.likeliest(seen))
+        return self.combine_actions(
+            seen[:, self.base_columns], self.actor.compute_mean_action(seen)
+        )
 
     def _seen(
         self, state: NDArray[np.float32], base: NDArray[np.float32], age: NDArray[np.number],
@@ -238,19 +249,19 @@ class ResidualPolicy(ChunkPolicy):
             imagined: beside those, "delta_state" (M, 7) and "progress" (M,) where it imagines.
             place: (M, 3) where the gripper is imagined to be soon.
         """
-        parts = [self.scaling.state(torch.from_numpy(state).to(self.device)).cpu().numpy()]
+        parts = [self.scaling.scale_state(torch.from_numpy(state).to(self.device)).cpu().numpy()]
         if self._shown and place is not None:
             way = Rotation.from_quat(state[:, 3:7]).inv().apply(place - state[:, :3])
             ahead = np.concatenate([way, imagined["delta_state"][:, 3:]], axis=1) * SCALES * _CALM
             parts += [np.clip(ahead, -2.0, 2.0), 2 * imagined["progress"][:, None] - 1]
-        parts += [2 * age[:, None] / self.execute - 1, base]
+        parts += [2 * age[:, None] / self.n_action_steps - 1, base]
         return torch.from_numpy(np.concatenate(parts, axis=1, dtype=np.float32)).to(self.device)
 
     def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
         return self.base._predict(context, state)
 
 
-def restore(
+def restore_policy(
     inputs: Mapping[str, Any], tree: Mapping[str, Any], source: str = "configuration"
 ) -> ResidualPolicy:
     """Rebuild the policy of a checkpoint, without its weights.
@@ -262,6 +273,6 @@ def restore(
         source: where that stands, for messages.
     """
     config = configuration.build(ResidualConfig, tree["residual"], source=source)
-    policy = ResidualPolicy(visuomotor.restore(inputs, tree, source), config)
+    policy = ResidualPolicy(visuomotor.restore_policy(inputs, tree, source), config)
     policy.network.eval()
     return policy

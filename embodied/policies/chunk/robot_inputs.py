@@ -70,21 +70,22 @@ class RobotInputs:
         return self.state + (2 if self.orientation >= 0 else 0)
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def observation_keys(self) -> tuple[str, ...]:
         """Names of the observations that the policy reads."""
         return (*self.cameras, "state", "instruction")
 
-    def batch(self, observations: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    def build_batch(self, observations: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Turn observations of N environments (cameras by name, "state", "instruction") into a
         batch.
 
         Raises:
             ConfigError: one is missing or of another shape.
         """
-        missing = [name for name in self.needed if name not in observations]
+        missing = [name for name in self.observation_keys if name not in observations]
         if missing:
             raise ConfigError(
-                f"the policy needs the observations {', '.join(self.needed)}, but the task does "
+                f"the policy needs the observations {', '.join(self.observation_keys)}, but the "
+                f"task does "
                 f"not give {', '.join(missing)}: set the task's observation to rgb"
             )
         made: dict[str, Any] = {TASK: [str(text) for text in observations["instruction"]]}
@@ -137,7 +138,7 @@ class Scaling:
             ) from error
         self._orientation = inputs.orientation
 
-    def state(self, state: Tensor) -> Tensor:
+    def scale_state(self, state: Tensor) -> Tensor:
         """Return (B, F) of states (B, S).
 
         A quaternion becomes the first two columns of its rotation matrix (Zhou et al. 2019): q and
@@ -148,14 +149,14 @@ class Scaling:
         at = self._orientation
         if at < 0:
             return scaled
-        columns = rotation_columns(state[:, at : at + 4])
+        columns = quaternion_to_rotation_6d(state[:, at : at + 4])
         return torch.cat([scaled[:, :at], columns, scaled[:, at + 4 :]], dim=1)
 
-    def action(self, action: Tensor) -> Tensor:
+    def scale_action(self, action: Tensor) -> Tensor:
         """Return scaled actions (..., A)."""
         return self._forth(ACTION, action)
 
-    def real_action(self, scaled: Tensor) -> Tensor:
+    def unscale_action(self, scaled: Tensor) -> Tensor:
         """Return actions (..., A) as the environment takes them, within what the data holds."""
         center, half = (x[ACTION].to(scaled.device) for x in (self._center, self._half))
         return scaled.clamp(-1.0, 1.0) * half + center
@@ -165,7 +166,7 @@ class Scaling:
         return (values - center) / half
 
 
-def rotation_columns(quaternion: Tensor) -> Tensor:
+def quaternion_to_rotation_6d(quaternion: Tensor) -> Tensor:
     """Return the first two columns (B, 6) of the rotation matrices of quaternions xyzw (B, 4)."""
     x, y, z, w = (quaternion / quaternion.norm(dim=1, keepdim=True).clamp(min=1e-8)).unbind(1)
     return torch.stack(
@@ -177,7 +178,7 @@ def rotation_columns(quaternion: Tensor) -> Tensor:
     )  # fmt: skip
 
 
-def pixels(image: Tensor) -> Tensor:
+def to_pixels(image: Tensor) -> Tensor:
     """Return images as (B, H, W, 3) with values 0 to 255, from those or from LeRobot's (B, 3, H, W)
     float in 0 to 1.
     """

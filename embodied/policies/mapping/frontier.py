@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
-from embodied.policies.base import STOP, Observations, act_alone, require
+from embodied.errors import ConfigError, suggest_nearest
+from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper
-from maps.grid.frontiers import Frontier, FrontierTracker, extract
+from maps.grid.frontiers import Frontier, FrontierTracker, extract_frontiers
 
 EXPLORERS = ("nearest", "largest", "information")
 
@@ -35,7 +35,7 @@ class FrontierConfig:
         longest: wider frontiers are judged in pieces: one may enclose all that is known [m].
         sight: how far from reachable floor a frontier may lie and still be looked at [m].
         switch: a new target must score this many times better than the present one.
-        replan: steps between looks at all frontiers.
+        replan_interval: steps between looks at all frontiers.
         patience: steps without getting nearer after which a target is given up.
     """
 
@@ -46,19 +46,19 @@ class FrontierConfig:
     longest: float = 3.0
     sight: float = 0.6
     switch: float = 1.4
-    replan: int = 4
+    replan_interval: int = 4
     patience: int = 16
 
     def __post_init__(self) -> None:
         if self.explorer not in EXPLORERS:
             raise ConfigError(
-                f"unknown explorer '{self.explorer}': {nearest(self.explorer, EXPLORERS)}"
+                f"unknown explorer '{self.explorer}': {suggest_nearest(self.explorer, EXPLORERS)}"
             )
-        if self.replan < 1 or self.patience < 1 or self.switch < 1:
+        if self.replan_interval < 1 or self.patience < 1 or self.switch < 1:
             raise ConfigError("replan and patience must be at least 1, switch at least 1.0")
 
 
-class Explorer:
+class FrontierExplorer:
     """The exploring agent of one episode.
 
     Attributes:
@@ -96,7 +96,7 @@ class Explorer:
         """Take in one observation."""
         self.mapper.observe(depth, pose)
 
-    def retry(self) -> None:
+    def retry_frontiers(self) -> None:
         """Take up again the frontiers that were given up or promised little."""
         self._given_up = []
         self._least = 0.2 * self._least
@@ -107,25 +107,25 @@ class Explorer:
         """Choose the next action."""
         if self._spins > 0:
             self._spins -= 1
-            return self.mapper.spin()
+            return self.mapper.turn_left()
         for _ in range(8):
             if self._stale():
                 self._look()
             if self.target is None:
                 self.finished = True
-                self.mapper.rest()
+                self.mapper.clear_last_action()
                 return STOP
             action = self._approach()
             if action is not None:
                 self._age += 1
                 return action
             self._give_up()
-        return self.mapper.spin()
+        return self.mapper.turn_left()
 
     # -- choosing ---
 
     def _stale(self) -> bool:
-        if self.target is None or self._age >= self.config.replan or self.mapper.bumped:
+        if self.target is None or self._age >= self.config.replan_interval or self.mapper.bumped:
             return True
         spot = np.floor(self._face[[2, 0]] / self.mapper.grid.cell_size).astype(int)
         return not self._borders(spot[None])[0] or self._borders(self.target.cells).mean() < 0.3
@@ -155,7 +155,7 @@ class Explorer:
     def _try(self) -> bool:
         """Find frontiers and choose one, squeezing through narrow places if need be."""
         for squeeze in (1.0, 0.75, 0.5):
-            self.mapper.plan(squeeze=squeeze)
+            self.mapper.plan_costs(squeeze=squeeze)
             if squeeze == 1.0:
                 self._find()
             if self._choose():
@@ -167,15 +167,15 @@ class Explorer:
         grid = mapper.grid
         rows, columns = mapper.window
         unknown = self._unknown()[rows, columns]
-        found = extract(
+        found = extract_frontiers(
             grid.free[rows, columns] & ~unknown,
             unknown,
             grid.cell_size,
-            first=mapper.first,
+            first=mapper.window_origin,
             min_cells=config.min_cells,
             longest=config.longest,
         )
-        self.frontiers = self._tracker.update([f for f in found if f.information >= self._least])
+        self.frontiers = self._tracker.update([f for f in found if f.unknown_area >= self._least])
         self._age = 0
 
     def _choose(self) -> bool:
@@ -203,10 +203,10 @@ class Explorer:
         self, frontier: Frontier, reach: NDArray[np.float32]
     ) -> tuple[float, tuple[int, int]]:
         """The frontier's cell (in the planning window) to go for and what the way there costs."""
-        cells = frontier.cells - np.array(self.mapper.first)
+        cells = frontier.cells - np.array(self.mapper.window_origin)
         cost = reach[cells[:, 0], cells[:, 1]]
         for point, radius in self._given_up:
-            gap = np.hypot(*(cells - np.array(self.mapper.cell(point))).T)
+            gap = np.hypot(*(cells - np.array(self.mapper.to_window_cell(point))).T)
             cost = np.where(gap * self.config.body.cell_size < radius, np.inf, cost)
         off = np.hypot(*(cells - np.array(self._local(frontier.target))).T)
         best = int(np.argmin(cost + 0.3 * self.config.body.cell_size * off))
@@ -216,28 +216,28 @@ class Explorer:
         explorer = self.config.explorer
         if explorer == "largest":
             return frontier.size
-        turns = abs(self.mapper.bearing((frontier.target[0], 0.0, frontier.target[1])))
+        turns = abs(self.mapper.compute_bearing((frontier.target[0], 0.0, frontier.target[1])))
         cost = 1.0 + distance + 0.4 * turns
         if explorer == "nearest":
             return 1.0 / cost
-        return (frontier.information + 0.5) / cost
+        return (frontier.unknown_area + 0.5) / cost
 
     def _reach(self) -> NDArray[np.float32]:
         """The cost field widened by `sight`: a frontier beside reachable floor counts as
         reached.
         """
-        field = self.mapper.field
+        field = self.mapper.travel_costs
         width = 2 * int(self.config.sight / self.config.body.cell_size) + 1
         return cv2.erode(field, np.ones((width, width), np.uint8))  # type: ignore[return-value]
 
     def _local(self, point: tuple[float, float]) -> tuple[int, int]:
-        return self.mapper.cell((point[0], 0.0, point[1]))
+        return self.mapper.to_window_cell((point[0], 0.0, point[1]))
 
     def _head_for(self, spot: tuple[int, int]) -> None:
         """Plan a path to the best reachable cell near a cell of the frontier."""
-        field = self.mapper.field
+        field = self.mapper.travel_costs
         row, column = spot
-        self._face = self.mapper.center(spot)
+        self._face = self.mapper.get_cell_center(spot)
         reach = int(self.config.sight / self.config.body.cell_size)
         low_row, low_column = max(0, row - reach), max(0, column - reach)
         part = field[low_row : row + reach + 1, low_column : column + reach + 1]
@@ -252,7 +252,7 @@ class Explorer:
 
     def _approach(self) -> int | None:
         """Walk to the frontier and face it; None when nothing more can be done there."""
-        left = self.mapper.remaining()
+        left = self.mapper.get_remaining_length()
         if left < self._closest - 0.1:
             self._closest, self._stalled = left, 0
         else:
@@ -260,7 +260,7 @@ class Explorer:
         if self._stalled > self.config.patience:
             return None
         if left > 0.6 * self.config.body.forward:
-            return self.mapper.follow()
+            return self.mapper.follow_path()
         return self.mapper.turn_to(self._face)
 
     def _give_up(self) -> None:
@@ -286,9 +286,9 @@ class FrontierPolicy:
 
     def __init__(self, config: FrontierConfig | str = "information") -> None:
         self.config = FrontierConfig(explorer=config) if isinstance(config, str) else config
-        self.agents: list[Explorer] = []
+        self.agents: list[FrontierExplorer] = []
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        seen = require(observations, "depth", "pose")
-        return act_alone(self.agents, lambda: Explorer(self.config), seen, first)
+        seen = require_observations(observations, "depth", "pose")
+        return act_per_environment(self.agents, lambda: FrontierExplorer(self.config), seen, first)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, act_alone, require
+from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper
 
 
@@ -17,13 +17,13 @@ class MapPlannerConfig:
 
     Attributes:
         body: the agent and its camera.
-        stop: distance to the goal at which to stop [m].
-        replan: steps between plans.
+        stop_distance: distance to the goal at which to stop [m].
+        replan_interval: steps between plans.
     """
 
     body: BodyConfig = field(default_factory=BodyConfig)
-    stop: float = 0.18
-    replan: int = 3
+    stop_distance: float = 0.18
+    replan_interval: int = 3
 
 
 class MapPlanner:
@@ -43,7 +43,7 @@ class MapPlanner:
         """Forget the episode."""
         self.mapper.reset()
         self.goal = np.zeros(3)
-        self._age = self.config.replan
+        self._age = self.config.replan_interval
 
     def observe(
         self, depth: NDArray[np.float32], pose: NDArray[np.float32], goal: NDArray[np.float32]
@@ -59,31 +59,33 @@ class MapPlanner:
     def act(self) -> int:
         """Choose the next action."""
         mapper, config = self.mapper, self.config
-        if np.hypot(*(self.goal - mapper.position)[[0, 2]]) <= config.stop:
-            mapper.rest()
+        if np.hypot(*(self.goal - mapper.position)[[0, 2]]) <= config.stop_distance:
+            mapper.clear_last_action()
             return STOP
         self._age += 1
-        if self._age >= config.replan or mapper.bumped:
+        if self._age >= config.replan_interval or mapper.bumped:
             self._age = 0
             self._plan()
-        return mapper.follow()
+        return mapper.follow_path()
 
     def _plan(self) -> None:
         mapper = self.mapper
         low = np.minimum(self.goal, mapper.position) - 1.0
         high = np.maximum(self.goal, mapper.position) + 1.0
-        mapper.grid.cover((low[0], low[2]), (high[0], high[2]))
+        mapper.grid.grow_to_cover((low[0], low[2]), (high[0], high[2]))
         gap = float(np.abs(self.goal - mapper.position).max())
-        mapper.plan(optimistic=True, margin=max(1.0, gap + 1.0))
-        if mapper.set_path(mapper.cell(self.goal)):
+        mapper.plan_costs(optimistic=True, margin=max(1.0, gap + 1.0))
+        if mapper.set_path(mapper.to_window_cell(self.goal)):
             return
         # The goal's own cell is blocked or walled in as far as the map knows: get as near as
         # possible.
-        row, column = mapper.cell(self.goal)
-        height, width = mapper.field.shape
+        row, column = mapper.to_window_cell(self.goal)
+        height, width = mapper.travel_costs.shape
         grid_row, grid_column = np.ogrid[:height, :width]
         away = np.hypot(grid_row - row, grid_column - column) * mapper.grid.cell_size
-        merit = np.where(np.isfinite(mapper.field), 10.0 * away + mapper.field, np.inf)
+        merit = np.where(
+            np.isfinite(mapper.travel_costs), 10.0 * away + mapper.travel_costs, np.inf
+        )
         at = np.unravel_index(int(np.argmin(merit)), merit.shape)
         mapper.set_path((int(at[0]), int(at[1])))
 
@@ -101,5 +103,5 @@ class MapPlannerPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        seen = require(observations, "depth", "pose", "goal")
-        return act_alone(self.agents, lambda: MapPlanner(self.config), seen, first)
+        seen = require_observations(observations, "depth", "pose", "goal")
+        return act_per_environment(self.agents, lambda: MapPlanner(self.config), seen, first)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embodied.errors import ConfigError
 from embodied.policies.base import FORWARD, LEFT, RIGHT
 from maps.grid.occupancy import OccupancyMap
-from maps.paths.planning import clear_line, cost_field, trace, weights
+from maps.paths.planning import compute_cost_field, compute_cost_weights, is_line_clear, trace_path
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class BodyConfig:
             )
 
 
-def camera_pose(body: BodyConfig, position: ArrayLike, yaw: float) -> NDArray[np.float64]:
+def compute_camera_pose(body: BodyConfig, position: ArrayLike, yaw: float) -> NDArray[np.float64]:
     """Return the (4, 4) camera-to-world pose on an agent at `position` (3,) [m], heading [rad]."""
     tilt = np.deg2rad(body.pitch)
     cos, sin, up, lean = np.cos(yaw), np.sin(yaw), np.cos(tilt), np.sin(tilt)
@@ -130,14 +130,17 @@ class Mapper:
                 self.bumped = True
                 wall = self.position + ahead * (self.body.radius + 1.5 * self.body.cell_size)
                 # a weak mark: seeing the floor there a few times from elsewhere takes it back
-                self.grid.mark(
+                self.grid.mark_points(
                     wall, occupied=True, radius=self.body.cell_size, log_odds=self.grid.hit
                 )
 
     def _integrate(self, depth: NDArray[np.float32]) -> None:
         """Add the depth seen from the present pose to the map."""
-        pose, floor = camera_pose(self.body, self.position, self.yaw), float(self.position[1])
-        self.grid.integrate(depth, pose, self.body.hfov, floor=floor)
+        pose, floor = (
+            compute_camera_pose(self.body, self.position, self.yaw),
+            float(self.position[1]),
+        )
+        self.grid.integrate_depth(depth, pose, self.body.hfov, floor=floor)
 
     def _free_footprint(self) -> None:
         """Where the body stands there is floor, whatever the camera cannot see below itself."""
@@ -152,14 +155,16 @@ class Mapper:
             grid.contains([row - reach, column - reach])
             and grid.contains([row + reach, column + reach])
         ):
-            grid.mark(self.position, occupied=False, radius=0.5 * self.body.radius)
+            grid.mark_points(self.position, occupied=False, radius=0.5 * self.body.radius)
             return
         if grid.occupied[rows, columns].any() or not grid.explored[rows, columns].all():
-            grid.mark(self.position, occupied=False, radius=0.5 * self.body.radius)
+            grid.mark_points(self.position, occupied=False, radius=0.5 * self.body.radius)
 
     # -- planning ---
 
-    def plan(self, optimistic: bool = False, margin: float = 1.0, squeeze: float = 1.0) -> None:
+    def plan_costs(
+        self, optimistic: bool = False, margin: float = 1.0, squeeze: float = 1.0
+    ) -> None:
         """Measure the travel cost from here to every cell of the known map.
 
         Args:
@@ -171,16 +176,18 @@ class Mapper:
         body, grid = self.body, self.grid
         if optimistic:
             reach = margin + body.radius
-            grid.cover(tuple(self.position[[0, 2]] - reach), tuple(self.position[[0, 2]] + reach))
-        self._window = grid.window(margin)
+            grid.grow_to_cover(
+                tuple(self.position[[0, 2]] - reach), tuple(self.position[[0, 2]] + reach)
+            )
+        self._window = grid.find_explored_window(margin)
         rows, columns = self._window
-        clearance = grid.clearance()[rows, columns]
+        clearance = grid.compute_clearance()[rows, columns]
         walkable = ~grid.occupied[rows, columns] if optimistic else grid.free[rows, columns]
-        weight = weights(walkable, clearance, squeeze * body.radius, body.comfort)
-        row, column = self.cell(self.position)
+        weight = compute_cost_weights(walkable, clearance, squeeze * body.radius, body.comfort)
+        row, column = self.to_window_cell(self.position)
         self._release(weight, row, column, grid.occupied[rows, columns])
         self._weight = weight
-        self._field = cost_field(weight, (row, column), grid.cell_size)
+        self._field = compute_cost_field(weight, (row, column), grid.cell_size)
 
     def _release(
         self, weight: NDArray[np.uint8], row: int, column: int, occupied: NDArray[np.bool_]
@@ -192,7 +199,7 @@ class Mapper:
         near = weight[rows, columns]
         near[(near == 0) & ~occupied[rows, columns]] = 8
 
-    def cell(self, point: ArrayLike) -> tuple[int, int]:
+    def to_window_cell(self, point: ArrayLike) -> tuple[int, int]:
         """Map a point (3,) to (row, column) of the planning window, clipped into it."""
         row, column = self.grid.to_cell(np.asarray(point, np.float64))
         rows, columns = self._window
@@ -201,13 +208,13 @@ class Mapper:
             int(np.clip(column - columns.start, 0, max(0, columns.stop - columns.start - 1))),
         )
 
-    def center(self, cell: tuple[int, int]) -> NDArray[np.float64]:
+    def get_cell_center(self, cell: tuple[int, int]) -> NDArray[np.float64]:
         """Map a cell (row, column) of the planning window to its centre (3,) [m]."""
         rows, columns = self._window
         return self.grid.to_world([cell[0] + rows.start, cell[1] + columns.start])
 
     @property
-    def first(self) -> tuple[int, int]:
+    def window_origin(self) -> tuple[int, int]:
         """Lattice index of the planning window's cell (0, 0)."""
         return (
             self.grid.first[0] + self._window[0].start,
@@ -220,18 +227,18 @@ class Mapper:
         return self._window
 
     @property
-    def field(self) -> NDArray[np.float32]:
+    def travel_costs(self) -> NDArray[np.float32]:
         """(H, W) travel cost over the planning window, inf where unreachable."""
         return self._field
 
     @property
-    def weight(self) -> NDArray[np.uint8]:
+    def cell_weights(self) -> NDArray[np.uint8]:
         """(H, W) cost per metre over the planning window, 0 where the body cannot stand."""
         return self._weight
 
     def set_path(self, end: tuple[int, int]) -> bool:
         """Head for a cell of the planning window; False if it cannot be reached."""
-        cells = trace(self._field, end)
+        cells = trace_path(self._field, end)
         if len(cells) == 0:
             return False
         self.path = self.grid.to_world(
@@ -241,7 +248,7 @@ class Mapper:
 
     # -- moving ---
 
-    def remaining(self) -> float:
+    def get_remaining_length(self) -> float:
         """Length of the path ahead [m]."""
         if len(self.path) == 0:
             return 0.0
@@ -255,25 +262,25 @@ class Mapper:
         gap = self.path[:, [0, 2]] - self.position[[0, 2]]
         return int(np.argmin((gap**2).sum(axis=1)))
 
-    def bearing(self, point: ArrayLike) -> float:
+    def compute_bearing(self, point: ArrayLike) -> float:
         """Angle to turn left to face a point (3,) [rad], in [-pi, pi)."""
         dx, _, dz = np.asarray(point, np.float64) - self.position
         return float((np.arctan2(-dx, -dz) - self.yaw + np.pi) % (2 * np.pi) - np.pi)
 
     def turn_to(self, point: ArrayLike) -> int | None:
         """Turn towards a point (3,); None when it is ahead as well as the turning angle allows."""
-        error = self.bearing(point)
+        error = self.compute_bearing(point)
         if abs(error) <= np.deg2rad(self.body.turn) * 0.55:
             return None
         return self._note(LEFT if error > 0 else RIGHT)
 
-    def follow(self) -> int:
+    def follow_path(self) -> int:
         """Take the next action along the path."""
         aim = self._aim()
         turn = np.deg2rad(self.body.turn)
         best, best_cost = 0, np.inf
         half = int(np.pi / turn + 0.5)
-        wanted = self.bearing(aim)
+        wanted = self.compute_bearing(aim)
         for k in range(-half, half + 1):
             angle = k * turn
             off = abs((wanted - angle + np.pi) % (2 * np.pi) - np.pi)
@@ -284,11 +291,11 @@ class Mapper:
             return self._note(FORWARD)
         return self._note(LEFT if best > 0 else RIGHT)
 
-    def spin(self) -> int:
+    def turn_left(self) -> int:
         """Turn left once."""
         return self._note(LEFT)
 
-    def force(self, action: int) -> int:
+    def force_action(self, action: int) -> int:
         """Take an action chosen by somebody else; a forward one will be checked for a bump."""
         return self._note(action)
 
@@ -296,7 +303,7 @@ class Mapper:
         self._last = action
         return action
 
-    def rest(self) -> None:
+    def clear_last_action(self) -> None:
         """Remember that no step forward was taken."""
         self._last = -1
 
@@ -311,12 +318,12 @@ class Mapper:
             point = self.path[index]
             if np.hypot(*(point - self.position)[[0, 2]]) > reach:
                 break
-            if not clear_line(self._weight, *here, *self._fraction(point), cap):
+            if not is_line_clear(self._weight, *here, *self._fraction(point), cap):
                 break
             aim = point
         else:
             last = self.path[-1]
-            if np.hypot(*(last - self.position)[[0, 2]]) <= reach and clear_line(
+            if np.hypot(*(last - self.position)[[0, 2]]) <= reach and is_line_clear(
                 self._weight, *here, *self._fraction(last), cap
             ):
                 aim = last
@@ -329,13 +336,13 @@ class Mapper:
         length = self.body.forward + 0.5 * self.grid.cell_size
         end = self.position + length * np.array([-np.sin(yaw), 0.0, -np.cos(yaw)])
         return bool(
-            clear_line(self._weight, *self._fraction(self.position), *self._fraction(end), 8)
+            is_line_clear(self._weight, *self._fraction(self.position), *self._fraction(end), 8)
         )
 
     def _fraction(self, point: NDArray[np.float64]) -> tuple[float, float]:
-        first, cell = self.first, self.grid.cell_size
+        first, cell = self.window_origin, self.grid.cell_size
         return float(point[2] / cell - first[0]), float(point[0] / cell - first[1])
 
     def _weight_at(self, point: NDArray[np.float64]) -> int:
-        row, column = self.cell(point)
+        row, column = self.to_window_cell(point)
         return int(self._weight[row, column])

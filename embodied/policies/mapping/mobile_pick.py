@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, STOP, Observations, Policy, require
-from embodied.policies.mapping.mapper import BodyConfig, Mapper, camera_pose
-from embodied.policies.mapping.object_memory import Sighting, Sightings, SightingsConfig
+from embodied.policies.base import FORWARD, STOP, Observations, Policy, require_observations
+from embodied.policies.mapping.mapper import BodyConfig, Mapper, compute_camera_pose
+from embodied.policies.mapping.object_memory import ObjectMemory, ObjectMemoryConfig, ObjectSighting
 
 SEARCH, APPROACH, DOCK, MANIPULATE, FAILED = "search", "approach", "dock", "manipulate", "failed"
 PHASES = (SEARCH, APPROACH, DOCK, MANIPULATE, FAILED)
@@ -35,7 +35,7 @@ PHASES = (SEARCH, APPROACH, DOCK, MANIPULATE, FAILED)
 DRIVE, ARM = 0, 1
 """Values of the action "mode"."""
 
-NEEDED = ("depth", "semantic", "pose", "goal", "mode", "state", "instruction")
+OBSERVATION_KEYS = ("depth", "semantic", "pose", "goal", "mode", "state", "instruction")
 
 _WHOLE = 0.98  # share of a step, below which something was touched
 _MARGIN = 1.0  # around what is planned over [m]
@@ -56,7 +56,7 @@ class MobilePickAgentConfig:
         ahead, aside: how far from there the thing may be when the arm takes over [m].
         heights: of the thing above the arm's base frame, lowest and highest, that it can pick up
             [m].
-        replan: steps between looks at the map while driving up.
+        replan_interval: steps between looks at the map while driving up.
         patience: steps in one approach and docking, after which the place is given up.
         searches: times that the navigation policy begins its search anew before it is given up.
         attempts: of the arm.
@@ -64,21 +64,29 @@ class MobilePickAgentConfig:
     """
 
     body: BodyConfig = field(default_factory=BodyConfig)
-    memory: SightingsConfig = field(default_factory=SightingsConfig)
+    memory: ObjectMemoryConfig = field(default_factory=ObjectMemoryConfig)
     mount: float = 0.45
     reach: float = 0.5
     ahead: float = 0.09
     aside: float = 0.1
     heights: tuple[float, float] = (-0.03, 0.25)
-    replan: int = 3
+    replan_interval: int = 3
     patience: int = 300
     searches: int = 2
     attempts: int = 3
     attempt_steps: int = 120
 
     def __post_init__(self) -> None:
-        for name in ("reach", "ahead", "aside", "replan", "patience", "searches", "attempts",
-                     "attempt_steps"):  # fmt: skip
+        for name in (
+            "reach",
+            "ahead",
+            "aside",
+            "replan_interval",
+            "patience",
+            "searches",
+            "attempts",
+            "attempt_steps",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be above 0")
         if not self.heights[0] < self.heights[1]:
@@ -86,7 +94,7 @@ class MobilePickAgentConfig:
 
 
 @dataclass(frozen=True)
-class Transition:
+class PhaseTransition:
     """One change of phase.
 
     Attributes:
@@ -102,7 +110,7 @@ class Transition:
 
 
 @dataclass(frozen=True)
-class Command:
+class MobilePickCommand:
     """What to do in one step; see the action of `embodied/MobilePick-v0`."""
 
     mode: int
@@ -129,7 +137,7 @@ class MobilePickAgent:
 
     def __init__(self, config: MobilePickAgentConfig, search: Policy, arm: Policy) -> None:
         self.config, self._search, self._arm = config, search, arm
-        self.memory = Sightings(config.memory)
+        self.memory = ObjectMemory(config.memory)
         self.mapper = Mapper(config.body)
         self.reset()
 
@@ -138,18 +146,18 @@ class MobilePickAgent:
         self.memory.reset()
         self.mapper.reset()
         self.phase = SEARCH
-        self.trace: list[Transition] = []
+        self.trace: list[PhaseTransition] = []
         self.steps = -1
         self.docked = np.full(2, np.nan)
         self._fresh = True  # the policy of this phase begins
         self._searches, self._attempts = 1, 0
         self._worked = 0  # steps of this attempt
         self._tried = 0  # steps of driving up to one place
-        self._age = self.config.replan
+        self._age = self.config.replan_interval
         self._stepped = self._touches = False  # the base went ahead; and less far than it should
         self._left: list[Array] = []  # places from which it could not be picked up
 
-    def act(self, seen: Mapping[str, NDArray[Any]]) -> Command:
+    def act(self, seen: Mapping[str, NDArray[Any]]) -> MobilePickCommand:
         """Choose what to do.
 
         Args:
@@ -158,7 +166,7 @@ class MobilePickAgent:
         self.steps += 1
         if int(seen["mode"][0]) == DRIVE:
             self._look(seen)
-        phases: dict[str, Callable[[Mapping[str, NDArray[Any]]], Command | None]] = {
+        phases: dict[str, Callable[[Mapping[str, NDArray[Any]]], MobilePickCommand | None]] = {
             SEARCH: self._searching,
             APPROACH: self._approaching,
             DOCK: self._docking,
@@ -170,13 +178,13 @@ class MobilePickAgent:
             if self.phase == FAILED or command is not None:
                 break
             command = phases[self.phase](seen)
-        chosen = command or Command(DRIVE, STOP)
+        chosen = command or MobilePickCommand(DRIVE, STOP)
         self._stepped = (chosen.mode, chosen.base) == (DRIVE, FORWARD)
         return chosen
 
     # -- phases ---
 
-    def _searching(self, seen: Mapping[str, NDArray[Any]]) -> Command | None:
+    def _searching(self, seen: Mapping[str, NDArray[Any]]) -> MobilePickCommand | None:
         place = self._wanted()
         if place is not None:
             x, y = self._from_arm(place.position)[:2]
@@ -186,17 +194,17 @@ class MobilePickAgent:
         self._fresh = False
         action = int(self._search.act(seen, first)[0])
         if action != STOP:
-            return Command(DRIVE, self.mapper.force(action))
+            return MobilePickCommand(DRIVE, self.mapper.force_action(action))
         if self._searches < self.config.searches:
             self._searches += 1
             self._fresh = True
             self._go(SEARCH, "nothing left to look at: search anew")
             return None
-        reason = "never found" if not self.memory.known else "found nowhere within reach"
+        reason = "never found" if not self.memory.sightings else "found nowhere within reach"
         self._go(FAILED, reason)
         return None
 
-    def _approaching(self, seen: Mapping[str, NDArray[Any]]) -> Command | None:
+    def _approaching(self, seen: Mapping[str, NDArray[Any]]) -> MobilePickCommand | None:
         place = self._wanted()
         if place is None:
             self._go(SEARCH, "not where it was seen any more")
@@ -206,7 +214,7 @@ class MobilePickAgent:
             self._give_up(place, f"no way to it in {self.config.patience} steps")
             return None
         self._age += 1
-        if self._age > self.config.replan or self.mapper.bumped:
+        if self._age > self.config.replan_interval or self.mapper.bumped:
             self._age = 0
             found = self._plan(place)
             if not found and self._left:
@@ -215,30 +223,30 @@ class MobilePickAgent:
             if not found:
                 self._give_up(place, "no place beside it that the base can reach")
                 return None
-        if self.mapper.remaining() <= 0.6 * self.config.body.forward:
+        if self.mapper.get_remaining_length() <= 0.6 * self.config.body.forward:
             self._go(DOCK, "arrived beside it")
             return None
-        return Command(DRIVE, self.mapper.follow())
+        return MobilePickCommand(DRIVE, self.mapper.follow_path())
 
-    def _docking(self, seen: Mapping[str, NDArray[Any]]) -> Command | None:
+    def _docking(self, seen: Mapping[str, NDArray[Any]]) -> MobilePickCommand | None:
         config, place = self.config, self._wanted()
         if place is None:
             self._go(SEARCH, "not where it was seen any more")
             return None
         self._tried += 1
         if place.missed:  # look again, there is no action to wait with
-            return Command(DRIVE, self.mapper.spin())
+            return MobilePickCommand(DRIVE, self.mapper.turn_left())
         x, y, _ = self._from_arm(place.position)
         turn = self.mapper.turn_to(place.position)
         if turn is not None:
-            return Command(DRIVE, turn)
+            return MobilePickCommand(DRIVE, turn)
         inside = abs(x - config.reach) <= config.ahead and abs(y) <= config.aside
         if inside and not self._touches:
             self.docked = np.array([x - config.reach, y])
             self._go(MANIPULATE, f"{x:.3f} m ahead, {y:.3f} m left: within reach")
             return None
         if x > config.reach and not self._touches and self._tried <= config.patience:
-            return Command(DRIVE, self.mapper.force(FORWARD))
+            return MobilePickCommand(DRIVE, self.mapper.force_action(FORWARD))
         if self._tried > config.patience:
             self._give_up(place, f"not docked in {config.patience} steps")
             return None
@@ -247,7 +255,7 @@ class MobilePickAgent:
         self._go(APPROACH, f"{x:.2f} m ahead, {y:.2f} m left, {why}: try from elsewhere")
         return None
 
-    def _manipulating(self, seen: Mapping[str, NDArray[Any]]) -> Command | None:
+    def _manipulating(self, seen: Mapping[str, NDArray[Any]]) -> MobilePickCommand | None:
         config = self.config
         if int(seen["mode"][0]) == DRIVE:
             if self._worked:  # the arm is folded again
@@ -257,29 +265,29 @@ class MobilePickAgent:
                 return None
             self._attempts += 1
             self._fresh = True
-            self.mapper.rest()
-            return Command(ARM)
+            self.mapper.clear_last_action()
+            return MobilePickCommand(ARM)
         if self._worked >= config.attempt_steps:
             if self._attempts >= config.attempts:
                 self._go(FAILED, f"not picked up in {self._attempts} attempts")
                 return None
-            return Command(DRIVE)
+            return MobilePickCommand(DRIVE)
         first = np.array([self._fresh])
         self._fresh = False
         self._worked += 1
-        return Command(ARM, arm=np.asarray(self._arm.act(seen, first)[0], np.float32))
+        return MobilePickCommand(ARM, arm=np.asarray(self._arm.act(seen, first)[0], np.float32))
 
     # -- parts ---
 
     def _go(self, phase: str, reason: str) -> None:
-        self.trace.append(Transition(self.steps, self.phase, phase, reason))
+        self.trace.append(PhaseTransition(self.steps, self.phase, phase, reason))
         if phase == APPROACH:
-            self._age = self.config.replan
+            self._age = self.config.replan_interval
         if phase == SEARCH:
             self._tried, self._left = 0, []
         self.phase = phase
 
-    def _give_up(self, place: Sighting, reason: str) -> None:
+    def _give_up(self, place: ObjectSighting, reason: str) -> None:
         place.ruled_out = True
         self._go(SEARCH, reason)
 
@@ -291,12 +299,12 @@ class MobilePickAgent:
         mapper.observe(depth, seen["pose"][0])
         moved = float(np.linalg.norm(mapper.position - before))
         self._touches = self._stepped and moved < _WHOLE * body.forward
-        pose = camera_pose(body, mapper.position, mapper.yaw)
-        self.memory.look(labels == int(seen["goal"][0]), depth, pose, body.hfov)
+        pose = compute_camera_pose(body, mapper.position, mapper.yaw)
+        self.memory.add_view(labels == int(seen["goal"][0]), depth, pose, body.hfov)
 
-    def _wanted(self) -> Sighting | None:
+    def _wanted(self) -> ObjectSighting | None:
         """Return the place to go for; one that is too high or too low is ruled out."""
-        while (place := self.memory.best()) is not None:
+        while (place := self.memory.find_best_sighting()) is not None:
             height = float(self._from_arm(place.position)[2])
             if self.config.heights[0] <= height <= self.config.heights[1]:
                 return place
@@ -309,31 +317,31 @@ class MobilePickAgent:
         sin, cos = np.sin(self.mapper.yaw), np.cos(self.mapper.yaw)
         return np.array([-sin * dx - cos * dz, -cos * dx + sin * dz, dy - self.config.mount])
 
-    def _plan(self, place: Sighting) -> bool:
+    def _plan(self, place: ObjectSighting) -> bool:
         """Plan to the best place to dock that the map knows, else over what it does not know."""
         mapper, position = self.mapper, place.position
-        mapper.plan()
+        mapper.plan_costs()
         if self._head_for(position):
             return True
         low = np.minimum(position, mapper.position) - _MARGIN
         high = np.maximum(position, mapper.position) + _MARGIN
-        mapper.grid.cover((low[0], low[2]), (high[0], high[2]))
+        mapper.grid.grow_to_cover((low[0], low[2]), (high[0], high[2]))
         gap = float(np.abs(position - mapper.position).max())
-        mapper.plan(optimistic=True, margin=gap + _MARGIN)
+        mapper.plan_costs(optimistic=True, margin=gap + _MARGIN)
         return self._head_for(position)
 
     def _head_for(self, position: Array) -> bool:
         """Set the path to the best place to dock; False if the plan reaches none."""
         mapper, config = self.mapper, self.config
-        height, width = mapper.field.shape
+        height, width = mapper.travel_costs.shape
         rows, columns = np.ogrid[:height, :width]
 
         def gap(point: Array) -> Array:
-            row, column = mapper.cell(point)
+            row, column = mapper.to_window_cell(point)
             return np.hypot(rows - row, columns - column) * mapper.grid.cell_size
 
         off = np.abs(gap(position) - config.reach)
-        merit = np.where(off <= config.ahead, mapper.field + 10.0 * off, np.inf)
+        merit = np.where(off <= config.ahead, mapper.travel_costs + 10.0 * off, np.inf)
         for left in self._left:
             merit = np.where(gap(left) < _ELSEWHERE, np.inf, merit)
         best = np.unravel_index(int(np.argmin(merit)), merit.shape)
@@ -370,7 +378,7 @@ class MobilePickPolicy:
         Returns:
             "mode" (N,), "base" (N,) and "arm" (N, A), as the environments take them.
         """
-        require(observations, *NEEDED)
+        require_observations(observations, *OBSERVATION_KEYS)
         while len(self.agents) < len(first):
             self.agents.append(self._make())
         commands = []
@@ -389,10 +397,10 @@ class MobilePickPolicy:
         return MobilePickAgent(self.config, self._make_search(), self._make_arm())
 
 
-class ShownArm:
+class ExpertArmPolicy:
     """Does with the arm what the task's expert would; needs tasks made with `expert=True`."""
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Choose one action per arm; see `Policy`."""
-        (action,) = require(observations, "expert_action")
+        (action,) = require_observations(observations, "expert_action")
         return np.asarray(action, np.float32)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, act_alone, require
-from embodied.policies.mapping.frontier import Explorer, FrontierConfig
-from embodied.policies.mapping.mapper import camera_pose
+from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
+from embodied.policies.mapping.frontier import FrontierConfig, FrontierExplorer
+from embodied.policies.mapping.mapper import compute_camera_pose
 from maps.grid.occupancy import OccupancyMap
-from maps.semantics import ClassMap
+from maps.semantics import SemanticMap
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,16 @@ class ObjectFrontierConfig:
 
     Attributes:
         frontier: how to explore until the object is seen.
-        approach: distance to the object at which to stop [m].
-        accept: distance at which stopping is still worth it when no nearer place is reachable [m].
+        approach_distance: distance to the object at which to stop [m].
+        accept_distance: distance at which stopping is still worth it when no nearer place is
+            reachable [m].
         min_pixels: share of the image an object must fill to be believed.
         min_votes: frames that must agree on a place.
     """
 
     frontier: FrontierConfig = field(default_factory=FrontierConfig)
-    approach: float = 0.6
-    accept: float = 1.0
+    approach_distance: float = 0.6
+    accept_distance: float = 1.0
     min_pixels: float = 0.0006
     min_votes: int = 2
 
@@ -39,20 +40,20 @@ class ObjectExplorer:
     Attributes:
         explorer: map, pose and frontiers.
         goal: class id it looks for.
-        found: whether it is walking up to something.
+        approaching: whether it is walking up to something.
     """
 
     def __init__(self, config: ObjectFrontierConfig) -> None:
         self.config = config
-        self.explorer = Explorer(config.frontier)
+        self.explorer = FrontierExplorer(config.frontier)
         self.reset()
 
     def reset(self) -> None:
         """Forget the episode."""
         self.explorer.reset()
         self.goal = -1
-        self.found = False
-        self._classes: dict[int, ClassMap] = {}
+        self.approaching = False
+        self._classes: dict[int, SemanticMap] = {}
         self._age = 0
         self._closest, self._stalled = np.inf, 0
         self._again = True
@@ -68,20 +69,20 @@ class ObjectExplorer:
         mapper = self.explorer.mapper
         self.goal = int(goal)
         self.explorer.observe(depth, pose)
-        self._layer(mapper.grid, depth.size).integrate(
+        self._layer(mapper.grid, depth.size).integrate_labels(
             semantic.reshape(depth.shape[:2]),
             depth.reshape(depth.shape[:2]),
-            camera_pose(mapper.body, mapper.position, mapper.yaw),
+            compute_camera_pose(mapper.body, mapper.position, mapper.yaw),
             mapper.body.hfov,
             (self.goal,),
         )
 
-    def _layer(self, grid: OccupancyMap, pixels: int) -> ClassMap:
+    def _layer(self, grid: OccupancyMap, pixels: int) -> SemanticMap:
         """The class layer of the present floor."""
         key = id(grid)
         if key not in self._classes:
             least = max(3, round(self.config.min_pixels * pixels))
-            self._classes[key] = ClassMap(grid, min_pixels=least)
+            self._classes[key] = SemanticMap(grid, min_pixels=least)
         return self._classes[key]
 
     def act(self) -> int:
@@ -92,63 +93,63 @@ class ObjectExplorer:
             action = self._approach(layer)
             if action is not None:
                 return action
-        self.found = False
+        self.approaching = False
         action = self.explorer.act()
         if action == STOP and self._again:
             # Nothing left to see and nothing found: look again at what was given up.
             self._again = False
-            self.explorer.retry()
+            self.explorer.retry_frontiers()
             action = self.explorer.act()
         return action
 
-    def _head_for(self, layer: ClassMap) -> bool:
+    def _head_for(self, layer: SemanticMap) -> bool:
         """Plan to the best place beside an object of the class; False if none is known or
         reachable.
         """
         config, mapper = self.config, self.explorer.mapper
-        if self.found and self._age < config.frontier.replan and not mapper.bumped:
+        if self.approaching and self._age < config.frontier.replan_interval and not mapper.bumped:
             self._age += 1
             return True
-        if not (layer.votes(self.goal) >= config.min_votes).any():
+        if not (layer.get_votes(self.goal) >= config.min_votes).any():
             return False
-        mapper.plan()
+        mapper.plan_costs()
         rows, columns = mapper.window
-        gap = layer.distance(self.goal, config.min_votes)[rows, columns]
-        reachable = np.isfinite(mapper.field) & (gap <= config.accept)
+        gap = layer.compute_distance(self.goal, config.min_votes)[rows, columns]
+        reachable = np.isfinite(mapper.travel_costs) & (gap <= config.accept_distance)
         if not reachable.any():
             return False
         # walk on until `approach`; the last metre is worth a detour
-        merit = mapper.field + 4.0 * np.maximum(gap - config.approach, 0)
+        merit = mapper.travel_costs + 4.0 * np.maximum(gap - config.approach_distance, 0)
         merit = np.where(reachable, merit, np.inf)
         row, column = np.unravel_index(int(np.argmin(merit)), merit.shape)
-        self.found, self._age = True, 0
+        self.approaching, self._age = True, 0
         return mapper.set_path((int(row), int(column)))
 
-    def _approach(self, layer: ClassMap) -> int | None:
+    def _approach(self, layer: SemanticMap) -> int | None:
         """Walk to the chosen place, face the object and stop; None when that does not work out."""
         config, mapper = self.config, self.explorer.mapper
-        left = mapper.remaining()
+        left = mapper.get_remaining_length()
         if left < self._closest - 0.1:
             self._closest, self._stalled = left, 0
         else:
             self._stalled += 1
         gap, spot = self._nearest_spot(layer)
         if left > 0.5 * mapper.body.forward and self._stalled <= config.frontier.patience:
-            return mapper.follow()
-        if gap <= config.accept:
+            return mapper.follow_path()
+        if gap <= config.accept_distance:
             turn = mapper.turn_to(spot)
             if turn is None or self._stalled > 2 * config.frontier.patience:
-                mapper.rest()
+                mapper.clear_last_action()
                 return STOP
             return turn
-        layer.clear(self.goal, spot, 0.5)
-        self.found, self._closest, self._stalled = False, np.inf, 0
+        layer.clear_class(self.goal, spot, 0.5)
+        self.approaching, self._closest, self._stalled = False, np.inf, 0
         return None
 
-    def _nearest_spot(self, layer: ClassMap) -> tuple[float, NDArray[np.float64]]:
+    def _nearest_spot(self, layer: SemanticMap) -> tuple[float, NDArray[np.float64]]:
         """Distance to the nearest cell of the class [m] and its position (3,)."""
         mapper = self.explorer.mapper
-        cells = np.argwhere(layer.votes(self.goal) >= self.config.min_votes)
+        cells = np.argwhere(layer.get_votes(self.goal) >= self.config.min_votes)
         if len(cells) == 0:
             return np.inf, mapper.position
         points = mapper.grid.to_world(cells)
@@ -170,5 +171,5 @@ class ObjectFrontierPolicy:
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        seen = require(observations, "depth", "pose", "semantic", "goal")
-        return act_alone(self.agents, lambda: ObjectExplorer(self.config), seen, first)
+        seen = require_observations(observations, "depth", "pose", "semantic", "goal")
+        return act_per_environment(self.agents, lambda: ObjectExplorer(self.config), seen, first)

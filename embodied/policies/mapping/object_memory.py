@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SightingsConfig:
+class ObjectMemoryConfig:
     """What is believed.
 
     Attributes:
@@ -47,7 +47,7 @@ class SightingsConfig:
 
 
 @dataclass
-class Sighting:
+class ObjectSighting:
     """One place where the thing was seen.
 
     Attributes:
@@ -65,24 +65,24 @@ class Sighting:
     ruled_out: bool = False
 
 
-class Sightings:
+class ObjectMemory:
     """The memory of one thing in one episode.
 
     Attributes:
-        known: all places, in order of discovery.
+        sightings: all places, in order of discovery.
     """
 
-    def __init__(self, config: SightingsConfig | None = None) -> None:
-        self.config = config or SightingsConfig()
-        self.known: list[Sighting] = []
+    def __init__(self, config: ObjectMemoryConfig | None = None) -> None:
+        self.config = config or ObjectMemoryConfig()
+        self.sightings: list[ObjectSighting] = []
 
     def reset(self) -> None:
         """Forget the episode."""
-        self.known = []
+        self.sightings = []
 
-    def look(
+    def add_view(
         self, mask: NDArray[np.bool_], depth: NDArray[np.floating], pose: Array, hfov: float
-    ) -> Sighting | None:
+    ) -> ObjectSighting | None:
         """Take in one image and return the place that it shows, if any.
 
         Args:
@@ -93,36 +93,36 @@ class Sightings:
         """
         config = self.config
         row, column = np.nonzero(mask & (depth > 0) & (depth <= config.max_range))
-        seen: Sighting | None = None
+        seen: ObjectSighting | None = None
         if len(row) >= config.min_pixels:
             points = _unproject(row, column, depth, pose, hfov)
             seen = self._place(np.median(points, axis=0), len(row))
-        self.known = [
+        self.sightings = [
             place
-            for place in self.known
+            for place in self.sightings
             if place is seen or not self._missed(place, depth, pose, hfov)
         ]
         return seen
 
-    def best(self) -> Sighting | None:
+    def find_best_sighting(self) -> ObjectSighting | None:
         """Return the place that is known best and not ruled out."""
-        good = [p for p in self.known if p.votes >= self.config.votes and not p.ruled_out]
+        good = [p for p in self.sightings if p.votes >= self.config.votes and not p.ruled_out]
         return max(good, key=lambda place: place.pixels, default=None)
 
-    def _place(self, position: Array, pixels: int) -> Sighting:
+    def _place(self, position: Array, pixels: int) -> ObjectSighting:
         """Add a look to the place that it shows, or begin a new one."""
-        for place in self.known:
+        for place in self.sightings:
             gap = float(np.linalg.norm(place.position - position))
             if gap < self.config.radius:
                 if 2 * pixels >= place.pixels:
                     place.position, place.pixels = position, pixels
                 place.votes, place.missed = place.votes + 1, 0
                 return place
-        self.known.append(Sighting(position, pixels))
-        return self.known[-1]
+        self.sightings.append(ObjectSighting(position, pixels))
+        return self.sightings[-1]
 
     def _missed(
-        self, place: Sighting, depth: NDArray[np.floating], pose: Array, hfov: float
+        self, place: ObjectSighting, depth: NDArray[np.floating], pose: Array, hfov: float
     ) -> bool:
         """Tell whether a place is to be forgotten after a look that did not show the thing."""
         height, width = depth.shape

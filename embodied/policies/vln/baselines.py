@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
-from embodied.perception.landmarks import find_landmarks, target_landmark
+from embodied.errors import ConfigError, suggest_nearest
+from embodied.perception.landmarks import find_landmarks, find_target_landmark
 from embodied.perception.vocabulary import split_words
-from embodied.policies.base import Observations, require
+from embodied.policies.base import Observations, require_observations
 from embodied.policies.vln.trace import END, EXPLORE, START, DecisionRecord, EpisodeTrace
 from maps.graph.viewgraph import ViewGraph
 
-NEEDED = (
+OBSERVATION_KEYS = (
     "instruction", "place", "position", "candidates", "candidate_positions",
     "objects", "object_names", "object_categories", "object_boxes", "object_features",
 )  # fmt: skip
@@ -31,7 +31,7 @@ DISTANCE = 0
 Row = dict[str, Any]
 
 
-class Walker(ABC):
+class BaselineWalker(ABC):
     """Plays one episode on its own map.
 
     Args:
@@ -69,25 +69,25 @@ class Walker(ABC):
         if self.place >= 0:
             self.moves += 1
             self.metres += float(np.linalg.norm(position - self._last))
-        self.trace.arrive(
+        self.trace.record_place(
             place, position, candidates, points, EXPLORE if self.place >= 0 else START
         )
         self.trace.instruction = str(seen["instruction"])
         self.place, self._last = place, position
-        self.graph.visit(place, position, candidates, points)
-        goal, answer = self.choose(seen, candidates) if not self._way else (self._way[-1], -1)
+        self.graph.visit_place(place, position, candidates, points)
+        goal, answer = self.choose_place(seen, candidates) if not self._way else (self._way[-1], -1)
         if not self._way and goal >= 0:
-            self._way = self.graph.path(place, goal)[1:]
+            self._way = self.graph.find_path(place, goal)[1:]
         if goal < 0:
             objects = [int(o) for o in seen["objects"]]
             return 0, objects.index(answer) + 1 if answer >= 0 else 0
         return candidates.index(self._way.pop(0)) + 1, 0
 
     @abstractmethod
-    def choose(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
+    def choose_place(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
         """Choose the next place on the map, -1 to stop, and the identity of the object to name."""
 
-    def note(
+    def record_decision(
         self,
         chosen: int,
         answer: int = -1,
@@ -112,7 +112,7 @@ class Walker(ABC):
         )
 
 
-class RandomWalker(Walker):
+class RandomWalker(BaselineWalker):
     """Walk to uniformly drawn neighbours, stop after a number of moves, name any object in view.
 
     The number of moves is drawn uniformly from `moves` for each episode. Anderson et al. (2018)
@@ -130,19 +130,19 @@ class RandomWalker(Walker):
         super().reset()
         self.length = int(self.rng.integers(self.range[0], self.range[1] + 1))
 
-    def choose(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
-        """See `Walker`."""
+    def choose_place(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
+        """See `BaselineWalker`."""
         chosen, answer = -1, -1
         if self.moves < self.length and candidates:
             chosen = int(self.rng.choice(candidates))
         else:
             objects = [int(o) for o in seen["objects"] if o >= 0]
             answer = int(self.rng.choice(objects)) if objects else -1
-        self.note(chosen, answer, tuple(candidates))
+        self.record_decision(chosen, answer, tuple(candidates))
         return chosen, answer
 
 
-class BlindWalker(Walker):
+class BlindWalker(BaselineWalker):
     """Walk away from the start as far as the training paths lead, then stop: no words, no sights.
 
     At each place the next one is drawn uniformly from the neighbours that were not visited and that
@@ -161,18 +161,18 @@ class BlindWalker(Walker):
         super().__init__(rng)
         self.limits = metres, moves
 
-    def choose(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
-        """See `Walker`."""
+    def choose_place(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
+        """See `BaselineWalker`."""
         chosen, away = -1, []
         if self.metres < self.limits[0] and self.moves < self.limits[1]:
-            start = self.graph.row(self.trace.path[0][0])
+            start = self.graph.get_row(self.trace.path[0][0])
             far = self.graph.distances[start]
-            here = far[self.graph.row(self.place)]
-            frontiers = set(self.graph.frontiers())
-            away = [c for c in candidates if c in frontiers and far[self.graph.row(c)] > here]
+            here = far[self.graph.get_row(self.place)]
+            frontiers = set(self.graph.list_frontiers())
+            away = [c for c in candidates if c in frontiers and far[self.graph.get_row(c)] > here]
         if away:
             chosen = int(self.rng.choice(away))
-        self.note(chosen, -1, tuple(away))
+        self.record_decision(chosen, -1, tuple(away))
         return chosen, -1
 
 
@@ -202,7 +202,9 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         known = ("read", "first", "last", "any")
         if self.target not in known:
-            raise ConfigError(f"unknown target '{self.target}': {nearest(self.target, known)}")
+            raise ConfigError(
+                f"unknown target '{self.target}': {suggest_nearest(self.target, known)}"
+            )
         if self.reach <= 0 or self.evidence < 1 or self.max_moves < 0:
             raise ConfigError(
                 f"reach {self.reach} m must be positive, evidence {self.evidence} at least 1 and "
@@ -210,7 +212,7 @@ class DetectorConfig:
             )
 
 
-class DetectorWalker(Walker):
+class DetectorWalker(BaselineWalker):
     """Walk to the nearest frontier until an object of the target's category is in view; stop there.
 
     The category comes from the instruction by `find_landmarks` (a word list, no learning). Among
@@ -224,12 +226,12 @@ class DetectorWalker(Walker):
         super().__init__(rng)
         self.config = config or DetectorConfig()
 
-    def choose(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
-        """See `Walker`."""
+    def choose_place(self, seen: Row, candidates: list[int]) -> tuple[int, int]:
+        """See `BaselineWalker`."""
         marks = find_landmarks(str(seen["instruction"]))
         words = tuple(mark.word for mark in marks)
         rows = [mark.row for mark in marks]
-        read = target_landmark(str(seen["instruction"]), marks)
+        read = find_target_landmark(str(seen["instruction"]), marks)
         sought = {
             "read": rows[read : read + 1] if marks else [],
             "first": rows[:1],
@@ -237,14 +239,14 @@ class DetectorWalker(Walker):
             "any": rows,
         }[self.config.target]
         answer = self._find(seen, set(sought), set(rows))
-        frontiers = self.graph.frontiers()
+        frontiers = self.graph.list_frontiers()
         if answer >= 0 or not frontiers or self.moves >= self.config.max_moves:
-            self.note(-1, answer, landmarks=words)
+            self.record_decision(-1, answer, landmarks=words)
             return -1, answer
-        here = self.graph.row(self.place)
-        gaps = [float(self.graph.distances[here, self.graph.row(f)]) for f in frontiers]
+        here = self.graph.get_row(self.place)
+        gaps = [float(self.graph.distances[here, self.graph.get_row(f)]) for f in frontiers]
         chosen = frontiers[int(np.argmin(gaps))]
-        self.note(chosen, -1, tuple(frontiers), tuple(-g for g in gaps), words)
+        self.record_decision(chosen, -1, tuple(frontiers), tuple(-g for g in gaps), words)
         return chosen, -1
 
     def _find(self, seen: Row, sought: set[int], landmarks: set[int]) -> int:
@@ -273,13 +275,19 @@ class BaselinePolicy:
         seed: of the draws; row i draws from a stream of its own.
     """
 
-    def __init__(self, make: Callable[[np.random.Generator], Walker], seed: int = 0) -> None:
+    def __init__(
+        self, make: Callable[[np.random.Generator], BaselineWalker], seed: int = 0
+    ) -> None:
         self._make, self._seed = make, seed
-        self._walkers: list[Walker] = []
+        self._walkers: list[BaselineWalker] = []
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`."""
-        columns = dict(zip(NEEDED, require(observations, *NEEDED), strict=True))
+        columns = dict(
+            zip(
+                OBSERVATION_KEYS, require_observations(observations, *OBSERVATION_KEYS), strict=True
+            )
+        )
         while len(self._walkers) < len(first):
             stream = np.random.default_rng([self._seed, len(self._walkers)])
             self._walkers.append(self._make(stream))
@@ -290,7 +298,7 @@ class BaselinePolicy:
             actions[index] = walker.act({name: rows[index] for name, rows in columns.items()})
         return actions
 
-    def traces(self) -> list[EpisodeTrace]:
+    def get_traces(self) -> list[EpisodeTrace]:
         """Return the trace of each row's episode."""
         return [walker.trace for walker in self._walkers]
 

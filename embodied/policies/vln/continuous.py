@@ -3,8 +3,8 @@
 The agent keeps a live map from its panoramic depth, a graph of places on it (`live_places`) and
 what it sees at each place (`maps.panorama.from_images`), and shows the graph policy the same
 observation as the graph task does. The place that policy chooses is walked to on the agent's own
-map; the simulator's navigable area is never asked. After ETPNav (An et al., TPAMI 2024): ghosts for neighbours, and a
-try-out of other headings where a step forward is blocked.
+map; the simulator's navigable area is never asked. After ETPNav (An et al., TPAMI 2024): ghosts for
+neighbours, and a try-out of other headings where a step forward is blocked.
 
 Every arrival is one decision of the graph policy. A walk that makes no headway is given up and ends
 where the body stands, so that the graph policy never waits for a place it cannot get to.
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP, Policy, require
+from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP, Policy, require_observations
 from embodied.policies.mapping.mapper import BodyConfig
-from embodied.policies.vln.live_places import LivePlaces, PanoramaMapper, PlacesConfig
-from maps.panorama.from_images import MIN_AREA, REACH, perceive
-from maps.panorama.observation import OBJECT_FEATURES, Percept
+from embodied.policies.vln.live_places import LiveGraph, LiveGraphConfig, PanoramaMapper
+from maps.panorama.from_images import MIN_AREA, REACH, build_panorama_from_images
+from maps.panorama.observation import OBJECT_FEATURES, PanoramaObservation
 
 SENSORS = ("instruction", "position", "heading", "rgb", "depth", "semantic", "instance",
            "instance_names")  # fmt: skip
@@ -45,9 +45,9 @@ class ContinuousConfig:
         places: how the graph grows.
         canvas: show the category canvas, too.
         max_candidates, max_objects: sizes of the graph observation.
-        arrive: a place this near counts as reached [m].
+        arrival_distance: a place this near counts as reached [m].
         near: where a place itself cannot be stood on, this near is planned for [m].
-        replan: actions between two plans.
+        replan_interval: actions between two plans.
         patience: actions without headway after which a walk is given up.
         tries: bumps on one walk after which other headings are tried out.
         try_steps: steps forward along such a heading.
@@ -55,13 +55,13 @@ class ContinuousConfig:
     """
 
     body: BodyConfig = field(default_factory=_body)
-    places: PlacesConfig = field(default_factory=PlacesConfig)
+    places: LiveGraphConfig = field(default_factory=LiveGraphConfig)
     canvas: bool = True
     max_candidates: int = 16
     max_objects: int = 60
-    arrive: float = 0.2
+    arrival_distance: float = 0.2
     near: float = 0.3
-    replan: int = 4
+    replan_interval: int = 4
     patience: int = 14
     tries: int = 2
     try_steps: int = 2
@@ -69,12 +69,19 @@ class ContinuousConfig:
     min_area: float = MIN_AREA
 
     def __post_init__(self) -> None:
-        for name in ("replan", "patience", "tries", "try_steps", "max_candidates", "max_objects"):
+        for name in (
+            "replan_interval",
+            "patience",
+            "tries",
+            "try_steps",
+            "max_candidates",
+            "max_objects",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
 
 
-class Walker:
+class PlaceWalker:
     """Walks from place to place on the live map of one episode.
 
     Attributes:
@@ -87,7 +94,7 @@ class Walker:
     def __init__(self, config: ContinuousConfig) -> None:
         self.config = config
         self.mapper = PanoramaMapper(config.body)
-        self.places = LivePlaces(config.places)
+        self.places = LiveGraph(config.places)
         self.reset()
 
     def reset(self) -> None:
@@ -102,7 +109,7 @@ class Walker:
         self._age, self._stalled, self._closest, self._bumps = 0, 0, np.inf, 0
         self._aside: list[int] = []
 
-    def head_for(self, place: int) -> None:
+    def set_target(self, place: int) -> None:
         """Choose the place to walk to."""
         self.target, self._goal = place, self.places.positions[place].copy()
         self._begin()
@@ -112,7 +119,7 @@ class Walker:
         mapper, config = self.mapper, self.config
         if self.target < 0:
             return None
-        if np.hypot(*(self._goal - mapper.position)[[0, 2]]) <= config.arrive:
+        if np.hypot(*(self._goal - mapper.position)[[0, 2]]) <= config.arrival_distance:
             return None
         if mapper.bumped:
             self._bumps += 1
@@ -120,12 +127,12 @@ class Walker:
             if self._bumps % config.tries == 0:
                 self._aside = self._try_out()
         if self._aside:
-            return mapper.force(self._aside.pop(0))
-        if (self._age % config.replan == 0 or mapper.bumped) and not self._plan():
+            return mapper.force_action(self._aside.pop(0))
+        if (self._age % config.replan_interval == 0 or mapper.bumped) and not self._plan():
             self.given_up += 1
             return None
         self._age += 1
-        left = mapper.remaining()
+        left = mapper.get_remaining_length()
         if left < self._closest - 0.1:
             self._closest, self._stalled = left, 0
         else:
@@ -135,19 +142,22 @@ class Walker:
             return None
         if left <= 0.5 * config.body.forward:
             return None
-        return mapper.follow()
+        return mapper.follow_path()
 
     def _plan(self) -> bool:
         """Plan a path to the target or next to it; squeeze, then take unknown floor for free."""
         mapper, body = self.mapper, self.config.body
         for optimistic, squeeze in ((False, 1.0), (False, 0.75), (True, 0.75), (True, 0.5)):
-            mapper.plan(optimistic=optimistic, margin=1.0, squeeze=squeeze)
-            row, column = mapper.cell(self._goal)
-            if np.hypot(*(mapper.center((row, column)) - self._goal)[[0, 2]]) > self.config.near:
+            mapper.plan_costs(optimistic=optimistic, margin=1.0, squeeze=squeeze)
+            row, column = mapper.to_window_cell(self._goal)
+            if (
+                np.hypot(*(mapper.get_cell_center((row, column)) - self._goal)[[0, 2]])
+                > self.config.near
+            ):
                 continue  # the map does not reach that far
             reach = int(self.config.near / body.cell_size)
             low = (max(0, row - reach), max(0, column - reach))
-            part = mapper.field[low[0] : row + reach + 1, low[1] : column + reach + 1]
+            part = mapper.travel_costs[low[0] : row + reach + 1, low[1] : column + reach + 1]
             if not np.isfinite(part).any():
                 continue
             gap = np.hypot(*(np.indices(part.shape).T + low - (row, column)).T)
@@ -163,8 +173,8 @@ class Walker:
         for angle in (np.pi / 6, -np.pi / 6, np.pi / 3, -np.pi / 3, np.pi / 2, -np.pi / 2):
             yaw = mapper.yaw + angle
             step = 2 * body.forward * np.array([-np.sin(yaw), 0.0, -np.cos(yaw)])
-            row, column = mapper.cell(mapper.position + step)
-            room = float(mapper.grid.clearance()[mapper.window][row, column])
+            row, column = mapper.to_window_cell(mapper.position + step)
+            room = float(mapper.grid.compute_clearance()[mapper.window][row, column])
             if room > best_room + 0.02:
                 best, best_room = angle, room
         turns = round(abs(best) / np.deg2rad(body.turn))
@@ -181,7 +191,7 @@ class ContinuousAgent:
 
     def __init__(self, policy: Policy, config: ContinuousConfig) -> None:
         self.policy, self.config = policy, config
-        self.walker = Walker(config)
+        self.walker = PlaceWalker(config)
         self.decisions = 0
         self._stop = False
 
@@ -198,23 +208,23 @@ class ContinuousAgent:
             action = None if first else walker.act()
             if action is not None:
                 return action
-            walker.places.arrive(walker.mapper, walker.target)
+            walker.places.visit_place(walker.mapper, walker.target)
             if not self._decide(seen, first and self.decisions == 0):
-                walker.mapper.rest()
+                walker.mapper.clear_last_action()
                 return STOP
             first = False
-        return walker.mapper.spin()
+        return walker.mapper.turn_left()
 
     def _decide(self, seen: Mapping[str, Any], first: bool) -> bool:
         """Ask the graph policy where to go; False for a stop."""
-        observation = graph_observation(seen, self.walker.places, self.config)
+        observation = build_graph_observation(seen, self.walker.places, self.config)
         batch = {k: _stacked(v) for k, v in observation.items()}
         self.decisions += 1
         choice = np.asarray(self.policy.act(batch, np.array([first])))[0]
         move = int(choice[0]) if choice.ndim else int(choice)
         if move == 0:
             return False
-        self.walker.head_for(int(observation["candidates"][move - 1]))
+        self.walker.set_target(int(observation["candidates"][move - 1]))
         return True
 
 
@@ -236,7 +246,7 @@ class ContinuousPolicy:
 
     def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one low-level action per environment, (N,); see `Policy`."""
-        columns = require(observations, *SENSORS)
+        columns = require_observations(observations, *SENSORS)
         while len(self.agents) < len(first):
             self.agents.append(ContinuousAgent(self._make(), self.config))
         actions = np.zeros(len(first), np.int64)
@@ -245,13 +255,13 @@ class ContinuousPolicy:
             actions[row] = agent.act(seen, bool(first[row]))
         return actions
 
-    def decisions(self) -> list[int]:
+    def count_decisions(self) -> list[int]:
         """Return how often each environment's graph policy was asked in its episode."""
         return [agent.decisions for agent in self.agents]
 
 
-def graph_observation(
-    seen: Mapping[str, Any], places: LivePlaces, config: ContinuousConfig
+def build_graph_observation(
+    seen: Mapping[str, Any], places: LiveGraph, config: ContinuousConfig
 ) -> dict[str, Any]:
     """Describe where the agent stands as the graph task does, see `embodied.tasks.vln.batch`.
 
@@ -261,7 +271,7 @@ def graph_observation(
         config: sizes.
     """
     names = tuple(seen["instance_names"])
-    percept = perceive(
+    percept = build_panorama_from_images(
         np.asarray(seen["rgb"]),
         np.asarray(seen["depth"]),
         np.asarray(seen["semantic"], np.int64),
@@ -272,7 +282,7 @@ def graph_observation(
         min_area=config.min_area,
         listed=np.array([bool(name) for name in names]),
     )
-    near = places.candidates()[: config.max_candidates]
+    near = places.list_candidates()[: config.max_candidates]
     points = np.array([places.positions[p] for p in near]).reshape(-1, 3)
     observation = {
         "instruction": str(seen["instruction"]),
@@ -288,7 +298,7 @@ def graph_observation(
     return observation
 
 
-def _objects(percept: Percept, most: int) -> dict[str, Any]:
+def _objects(percept: PanoramaObservation, most: int) -> dict[str, Any]:
     """The percept in arrays of fixed size; of too many objects the largest are kept."""
     kept = np.arange(len(percept.objects))
     if len(kept) > most:

@@ -29,10 +29,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from embodied.errors import ConfigError, nearest
-from embodied.nn.placement import beside
-from embodied.perception.sos import cosine, s_nav
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.errors import ConfigError, suggest_nearest
+from embodied.nn.placement import to_tensor_like
+from embodied.perception.sos import compute_s_nav, cosine_similarity
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 from maps.graph.viewgraph import ViewGraph
 
 RULES = (
@@ -66,14 +66,14 @@ FEATURES = (
     "seen_from",
     "turn",
 )
-"""Columns of `features`, the inputs of the ranker."""
+"""Columns of `compute_ranker_features`, the inputs of the ranker."""
 
 TIE = 1e-6
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scene:
+class FrontierScene:
     """What was seen along the corrected trajectories of F frontiers.
 
     Attributes:
@@ -84,7 +84,7 @@ class Scene:
         areas: (M, K) areas of the categories, likewise.
     """
 
-    words: Words
+    words: InstructionWords
     paths: Tensor
     rows: Tensor
     spectra: Tensor
@@ -118,7 +118,7 @@ class FrontierContext:
     turn: Floats
     logits: Floats
     noise: Floats
-    scene: Scene | None = None
+    scene: FrontierScene | None = None
     goal_distances: Floats | None = None
     upper_bound: bool = False
 
@@ -126,7 +126,7 @@ class FrontierContext:
         return len(self.frontiers)
 
 
-class Scores(NamedTuple):
+class FrontierScores(NamedTuple):
     """Values of the frontiers, higher is better, and which form of the rule made them.
 
     `branch` is "snav" or "fallback" for `sos` and `bag` ("mixed" if both occur), "cosine",
@@ -138,14 +138,14 @@ class Scores(NamedTuple):
     branch: str
 
 
-def frontier_context(
+def build_frontier_context(
     graph: ViewGraph,
     start: int,
     current: int,
     frontiers: list[int] | None = None,
     *,
     memory: SceneMemory | None = None,
-    words: Words | None = None,
+    words: InstructionWords | None = None,
     logits: Mapping[int, float] | None = None,
     goal_distances: Mapping[int, float] | None = None,
     own: Mapping[int, NDArray[Any] | Tensor] | None = None,
@@ -168,11 +168,11 @@ def frontier_context(
     Raises:
         ValueError: no frontier, a place that is not on the map, or masks missing.
     """
-    places = graph.frontiers() if frontiers is None else list(frontiers)
+    places = graph.list_frontiers() if frontiers is None else list(frontiers)
     if not places:
         raise ValueError("no unvisited place to score: the map is fully explored")
-    rows = np.array([graph.row(place) for place in places])
-    here, origin = graph.row(current), graph.row(start)
+    rows = np.array([graph.get_row(place) for place in places])
+    here, origin = graph.get_row(current), graph.get_row(start)
     joined = graph.seen[:, rows]
     # Places in the order of their last visit, the present one first.
     rank = np.empty(len(graph), np.int64)
@@ -197,10 +197,10 @@ def frontier_context(
         return context
     paths = np.zeros((len(places), len(graph)), bool)
     for path, place in zip(paths, places, strict=True):
-        path[[graph.row(step) for step in graph.path(start, place)]] = True
+        path[[graph.get_row(step) for step in graph.find_path(start, place)]] = True
     used = np.flatnonzero(paths.any(axis=0))
-    spectra, areas = memory.describe(graph, used, own)
-    scene = Scene(
+    spectra, areas = memory.describe_rows(graph, used, own)
+    scene = FrontierScene(
         words,
         torch.from_numpy(paths),
         torch.from_numpy(rows),
@@ -210,21 +210,23 @@ def frontier_context(
     return replace(context, scene=scene)
 
 
-def score(rule: str, context: FrontierContext, ranker: FrontierRanker | None = None) -> Scores:
+def score_frontiers(
+    rule: str, context: FrontierContext, ranker: FrontierRanker | None = None
+) -> FrontierScores:
     """Score the frontiers by a rule of `RULES`.
 
     Raises:
         ConfigError: an unknown rule, or a context without what the rule needs.
     """
     if rule not in RULES:
-        raise ConfigError(f"unknown local goal rule '{rule}'; {nearest(rule, RULES)}")
+        raise ConfigError(f"unknown local goal rule '{rule}'; {suggest_nearest(rule, RULES)}")
     if rule == "learned":
         if ranker is None:
             raise ConfigError(
                 "local goal rule 'learned' needs a trained FrontierRanker: train the phase 'mode'"
             )
         with torch.no_grad():
-            inputs = beside(next(ranker.parameters()), features(context))
+            inputs = to_tensor_like(next(ranker.parameters()), compute_ranker_features(context))
             values = ranker(inputs).cpu().double().numpy()
         return _labelled(values, "learned", context)
     if rule == "oracle":
@@ -232,13 +234,13 @@ def score(rule: str, context: FrontierContext, ranker: FrontierRanker | None = N
             raise ConfigError(
                 "local goal rule 'oracle' reads true distances: set config.privileged = True"
             )
-        return Scores(-(context.distances + context.goal_distances), "oracle")
+        return FrontierScores(-(context.distances + context.goal_distances), "oracle")
     if rule == "random":
-        return Scores(context.noise, rule)
+        return FrontierScores(context.noise, rule)
     if rule == "nearest":
-        return Scores(-context.distances, rule)
+        return FrontierScores(-context.distances, rule)
     if rule == "backtrack":
-        return Scores(_backtrack(context), rule)
+        return FrontierScores(_backtrack(context), rule)
     scene = _scene(context, rule)
     if rule in ("sos", "bag"):
         values, branch = _aligned(scene, spectral=rule == "sos")
@@ -248,8 +250,8 @@ def score(rule: str, context: FrontierContext, ranker: FrontierRanker | None = N
     return _labelled(values, branch, context)
 
 
-def choose(
-    scores: Scores, context: FrontierContext, allowed: NDArray[np.bool_] | None = None
+def choose_frontier(
+    scores: FrontierScores, context: FrontierContext, allowed: NDArray[np.bool_] | None = None
 ) -> int:
     """Return the index of the best frontier; of equals within 1e-6 the nearest.
 
@@ -267,7 +269,7 @@ def choose(
     return int(np.argmin(np.where(equal, context.distances, np.inf)))
 
 
-def features(context: FrontierContext) -> NDArray[np.float32]:
+def compute_ranker_features(context: FrontierContext) -> NDArray[np.float32]:
     """Return the inputs of the ranker, (F, len(FEATURES)), columns `FEATURES`.
 
     Distances are in units of 10 m, steps back of 10 places, turns of pi; the explorer's
@@ -318,7 +320,7 @@ class FrontierRanker(nn.Module):
         return self.head(inputs).squeeze(-1)
 
 
-def _scene(context: FrontierContext, rule: str) -> Scene:
+def _scene(context: FrontierContext, rule: str) -> FrontierScene:
     if context.scene is None:
         raise ConfigError(
             f"local goal rule '{rule}' compares category masks with words, and the context has "
@@ -327,12 +329,12 @@ def _scene(context: FrontierContext, rule: str) -> Scene:
     return context.scene
 
 
-def _aligned(scene: Scene, spectral: bool) -> tuple[Floats, str]:
+def _aligned(scene: FrontierScene, spectral: bool) -> tuple[Floats, str]:
     """S_nav along T', on spectra or areas."""
     words = scene.words
     if not len(words):
         return np.zeros(len(scene.paths)), "no_words"
-    result = s_nav(
+    result = compute_s_nav(
         words.spectra if spectral else words.areas,
         scene.spectra if spectral else scene.areas,
         scene.paths,
@@ -342,13 +344,13 @@ def _aligned(scene: Scene, spectral: bool) -> tuple[Floats, str]:
     return result.values.double().numpy(), branches.pop() if len(branches) == 1 else "mixed"
 
 
-def _cosines(scene: Scene, spectral: bool, along: bool) -> Floats:
+def _cosines(scene: FrontierScene, spectral: bool, along: bool) -> Floats:
     """Cosine of the goal word with the frontier, or the largest along T'."""
     words = scene.words
     if not len(words):
         return np.zeros(len(scene.paths))
     goal = (words.spectra if spectral else words.areas)[words.goal][None]
-    table = cosine(goal, scene.spectra if spectral else scene.areas)[0]
+    table = cosine_similarity(goal, scene.spectra if spectral else scene.areas)[0]
     if along:
         return torch.where(scene.paths, table, -torch.inf).max(dim=1).values.double().numpy()
     return table[scene.rows].double().numpy()
@@ -378,5 +380,5 @@ def _spread(values: Tensor, rows: NDArray[np.int64], count: int) -> Tensor:
     return full
 
 
-def _labelled(values: Floats, branch: str, context: FrontierContext) -> Scores:
-    return Scores(values, f"{branch}+own_view" if context.upper_bound else branch)
+def _labelled(values: Floats, branch: str, context: FrontierContext) -> FrontierScores:
+    return FrontierScores(values, f"{branch}+own_view" if context.upper_bound else branch)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SUMMARY = (
+MODE_FEATURES = (
     "log_stop",  # explorer: log probability of STOP, of the best visited, of the best new neighbour
     "log_back",
     "log_new",
@@ -39,7 +39,7 @@ class ModeSelector(nn.Module):
 
     def __init__(self, states: int, hidden: int, dropout: float = 0.1) -> None:
         super().__init__()
-        width = states + len(SUMMARY)
+        width = states + len(MODE_FEATURES)
         self.layers = nn.Sequential(
             nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
         )
@@ -53,12 +53,12 @@ class ModeSelector(nn.Module):
         return self.layers((inputs - self.mean) / self.scale).squeeze(-1)
 
     @torch.no_grad()
-    def standardise(self, inputs: Tensor) -> None:
+    def fit_scaling(self, inputs: Tensor) -> None:
         """Set mean and scale to those of inputs (N, states + SUMMARY)."""
         self.mean.copy_(inputs.mean(dim=0))
         self.scale.copy_(inputs.std(dim=0, correction=0) + 1e-3)
 
     @torch.no_grad()
-    def shift(self, logit: float) -> None:
+    def shift_logits(self, logit: float) -> None:
         """Add a number to all logits."""
         self.layers[-1].get_parameter("bias").add_(logit)

@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.perception.landmarks import find_landmarks, target_landmark
-from embodied.perception.sos import References, sector, spectrum
+from embodied.perception.landmarks import find_landmarks, find_target_landmark
+from embodied.perception.sos import ReferenceSpectra, compute_spectrum, crop_sector
 from maps.graph.viewgraph import ViewGraph
 
 HALF_WIDTH = float(np.pi / 4)
 
 
 @dataclass(frozen=True)
-class Words:
+class InstructionWords:
     """The object words of an instruction.
 
     A category counts once however often it is named: the spectra of two words for one category are
@@ -46,20 +46,24 @@ class Words:
     areas: Tensor
 
     @staticmethod
-    def of(
-        instruction: str, references: References, extra: Mapping[str, int] | None = None
-    ) -> Words:
+    def from_instruction(
+        instruction: str, references: ReferenceSpectra, extra: Mapping[str, int] | None = None
+    ) -> InstructionWords:
         """Find the words; see `find_landmarks` for `extra`."""
         marks = find_landmarks(instruction, extra)
-        target = target_landmark(instruction, marks)
+        target = find_target_landmark(instruction, marks)
         rows = list(dict.fromkeys(mark.row for mark in marks))
         names = [next(mark.word for mark in marks if mark.row == row) for row in rows]
         goal = rows.index(marks[target].row) if marks else -1
         if goal >= 0:
             names[goal] = marks[target].word
-        masks = references.masks(rows)
-        return Words(
-            tuple(names), tuple(rows), goal, references.reference(rows), masks.float().mean((2, 3))
+        masks = references.build_masks(rows)
+        return InstructionWords(
+            tuple(names),
+            tuple(rows),
+            goal,
+            references.compute_spectra(rows),
+            masks.float().mean((2, 3)),
         )
 
     def __len__(self) -> int:
@@ -82,12 +86,12 @@ class SceneMemory:
     def __contains__(self, place: int) -> bool:
         return place in self._canvases
 
-    def see(self, place: int, canvas: NDArray[Any] | Tensor) -> None:
+    def add_view(self, place: int, canvas: NDArray[Any] | Tensor) -> None:
         """Remember the masks (K, H, W) seen from a place; later ones replace earlier ones."""
         self._canvases[place] = _masks(canvas)
         self._made = {key: made for key, made in self._made.items() if key[0] != place}
 
-    def describe(
+    def describe_rows(
         self,
         graph: ViewGraph,
         rows: Sequence[int] | NDArray[np.int64],
@@ -114,7 +118,7 @@ class SceneMemory:
             elif place in upper:
                 views.append([(place, -2)])
             else:
-                views.append([(other, place) for other in graph.seen_from(place)])
+                views.append([(other, place) for other in graph.list_observers(place)])
         self._make(graph, dict.fromkeys(v for group in views for v in group), upper)
         spectra = torch.stack([_mean([self._made[v][0] for v in group]) for group in views])
         return spectra, torch.stack([_mean([self._made[v][1] for v in group]) for group in views])
@@ -138,12 +142,12 @@ class SceneMemory:
                 )
             canvas = self._canvases[place]
             if toward >= 0:
-                here, there = graph.positions[[graph.row(place), graph.row(toward)]]
+                here, there = graph.positions[[graph.get_row(place), graph.get_row(toward)]]
                 heading = float(np.arctan2(there[0] - here[0], here[2] - there[2]))
-                canvas = sector(canvas, heading, HALF_WIDTH)
+                canvas = crop_sector(canvas, heading, HALF_WIDTH)
             masks.append(canvas)
         batch = torch.stack(masks)
-        spectra = spectrum(batch, self.scale, self.row_l2)
+        spectra = compute_spectrum(batch, self.scale, self.row_l2)
         areas = batch.sum(dim=(2, 3), dtype=torch.float32) / batch[0, 0].numel()
         self._made.update(zip(missing, zip(spectra, areas, strict=True), strict=True))
 

@@ -59,7 +59,7 @@ class DecisionRecord:
     spectrum: NDArray[np.float32] | None = None
     answer: int = -1
 
-    def categories(self, count: int = 5) -> list[tuple[str, float]]:
+    def find_top_categories(self, count: int = 5) -> list[tuple[str, float]]:
         """Return the strongest categories of the spectrum with their share of its energy."""
         if self.spectrum is None:
             return []
@@ -83,7 +83,7 @@ class DecisionRecord:
             "candidates": list(self.candidates),
             "scores": [_number(score) for score in self.scores],
             "landmarks": list(self.landmarks),
-            "categories": [[name, round(share, 4)] for name, share in self.categories()],
+            "categories": [[name, round(share, 4)] for name, share in self.find_top_categories()],
             "answer": self.answer,
         }
         if spectrum and self.spectrum is not None:
@@ -111,13 +111,13 @@ class EpisodeTrace:
     visited: set[int] = field(default_factory=set)
     edges: set[tuple[int, int]] = field(default_factory=set)
 
-    def arrive(
+    def record_place(
         self,
         place: int,
         position: NDArray[np.floating],
         neighbours: Sequence[int],
         neighbour_positions: NDArray[np.floating],
-        because: str,
+        cause: str,
     ) -> None:
         """Take in one place.
 
@@ -126,16 +126,16 @@ class EpisodeTrace:
             position: (3,) of it.
             neighbours: the C places it can walk to from here.
             neighbour_positions: (C, 3).
-            because: START or what led here.
+            cause: START or what led here.
         """
-        self.path.append((int(place), because))
+        self.path.append((int(place), cause))
         self.visited.add(int(place))
         self.places.setdefault(int(place), _point(position))
         for other, point in zip(neighbours, neighbour_positions, strict=True):
             self.places.setdefault(int(other), _point(point))
             self.edges.add((min(int(place), int(other)), max(int(place), int(other))))
 
-    def segments(self) -> list[tuple[str, list[int]]]:
+    def split_segments(self) -> list[tuple[str, list[int]]]:
         """Cut the path into stretches of one cause; each begins where the one before ended."""
         found: list[tuple[str, list[int]]] = []
         for (before, _), (place, because) in zip(self.path, self.path[1:], strict=False):
@@ -158,16 +158,16 @@ class EpisodeTrace:
             "visited": sorted(self.visited),
             "edges": sorted(list(edge) for edge in self.edges),
             "path": [[place, because] for place, because in self.path],
-            "segments": [[because, places] for because, places in self.segments()],
+            "segments": [[because, places] for because, places in self.split_segments()],
             "decisions": [record.to_json(spectra) for record in self.decisions],
         }
 
 
 @runtime_checkable
-class Explained(Protocol):
+class ExplainablePolicy(Protocol):
     """A policy that can say why it acted."""
 
-    def traces(self) -> list[EpisodeTrace]:
+    def get_traces(self) -> list[EpisodeTrace]:
         """Return the trace of each row's episode."""
         ...
 

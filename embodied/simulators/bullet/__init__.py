@@ -3,6 +3,6 @@
 from embodied.simulators.bullet.arm import TableArm
 from embodied.simulators.bullet.errors import SimulationError
 from embodied.simulators.bullet.rigs import RIGS, Rig
-from embodied.simulators.bullet.world import Block, BulletWorld, Slide
+from embodied.simulators.bullet.world import BodyBox, BulletWorld, SlidingPart
 
-__all__ = ["RIGS", "Block", "BulletWorld", "Rig", "SimulationError", "Slide", "TableArm"]
+__all__ = ["RIGS", "BodyBox", "BulletWorld", "Rig", "SimulationError", "SlidingPart", "TableArm"]

@@ -36,12 +36,12 @@ class TableArm:
         bullet, client = world.bullet, world.client
         flags = 0 if world.visuals else bullet.URDF_IGNORE_VISUAL_SHAPES
         try:
-            self.body, self._joints, self.fingers = rig.urdf.load(
+            self.body, self._joints, self.fingers = rig.urdf.load_body(
                 bullet, client, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), flags
             )
         except bullet.error as error:
             raise SimulationError(
-                f"cannot load {rig.urdf.file}: {error}{rig.urdf.missing_meshes()}"
+                f"cannot load {rig.urdf.file}: {error}{rig.urdf.list_missing_meshes()}"
             ) from error
         for finger in self.fingers:
             bullet.changeDynamics(
@@ -63,29 +63,29 @@ class TableArm:
         self._forces = [*rig.efforts, *(finger.force for finger in rig.urdf.fingers)]
         self._gains = [_STIFFNESS] * len(self._all)
 
-    def put(self, positions: Array, opening: float = 1.0) -> None:
+    def reset_joints(self, positions: Array, opening: float = 1.0) -> None:
         """Put the arm somewhere at rest, and tell the motors to stay there."""
-        travels = self._rig.urdf.travels(opening)
+        travels = self._rig.urdf.opening_to_travels(opening)
         for joint, at in zip(self._all, [*positions.tolist(), *travels], strict=True):
             self._world.bullet.resetJointState(
                 self.body, joint, at, 0.0, physicsClientId=self._world.client
             )
-        self.drive(positions, opening)
+        self.set_joint_targets(positions, opening)
 
-    def drive(self, positions: Array, opening: float) -> None:
+    def set_joint_targets(self, positions: Array, opening: float) -> None:
         """Tell the motors where to go: joint angles (J,) [rad] and opening in [0, 1]."""
         bullet = self._world.bullet
         bullet.setJointMotorControlArray(
             self.body,
             self._all,
             bullet.POSITION_CONTROL,
-            targetPositions=[*positions.tolist(), *self._rig.urdf.travels(opening)],
+            targetPositions=[*positions.tolist(), *self._rig.urdf.opening_to_travels(opening)],
             forces=self._forces,
             positionGains=self._gains,
             physicsClientId=self._world.client,
         )
 
-    def read(self) -> tuple[Array, Array, float]:
+    def read_joints(self) -> tuple[Array, Array, float]:
         """Return joint angles (J,) [rad], velocities (J,) [rad/s] and the opening in [0, 1].
 
         Raises:
@@ -102,14 +102,14 @@ class TableArm:
                 "the arm's joints are not numbers any more: physics has diverged. Reset the "
                 "environment"
             )
-        opening = self._rig.urdf.opening(values[count:, 0].tolist())
+        opening = self._rig.urdf.travels_to_opening(values[count:, 0].tolist())
         return values[:count, 0], values[:count, 1], opening
 
-    def holds(self, body: int) -> bool:
+    def is_holding(self, body: int) -> bool:
         """Tell whether every finger touches a body."""
-        return all(self._world.touching(body, self.body, finger) for finger in self.fingers)
+        return all(self._world.is_touching(body, self.body, finger) for finger in self.fingers)
 
-    def force(self) -> float:
+    def measure_contact_force(self) -> float:
         """Return the largest force with which one other body presses on the arm [N].
 
         What two fingers squeeze presses on both, which cancels.

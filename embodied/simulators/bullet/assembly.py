@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from embodied.simulators.bullet.errors import SimulationError
-from robots.kinematics import rotation
+from robots.kinematics import rpy_to_matrix
 from robots.model import ArmModel, Vector
-from robots.urdf import urdf_file
+from robots.urdf import find_urdf
 
 HAND = "pybullet_data:franka_panda/panda.urdf"
 HAND_LINK = "panda_hand"
@@ -27,7 +27,7 @@ _JAW_FORCE = 8.0  # [N]
 _DENSITY = 900.0  # of drawn links [kg/m^3]
 
 
-def with_hand(arm: Path, flange: str, mount: float) -> str:
+def build_urdf_with_hand(arm: Path, flange: str, mount: float) -> str:
     """Return the URDF text of an arm with the Franka hand on it.
 
     Args:
@@ -42,7 +42,7 @@ def with_hand(arm: Path, flange: str, mount: float) -> str:
     root = _absolute(arm)
     if all(link.get("name") != flange for link in root.findall("link")):
         raise SimulationError(f"{arm} has no link '{flange}' to screw a hand to")
-    source = _absolute(urdf_file(HAND))
+    source = _absolute(find_urdf(HAND))
     reached, joints = {HAND_LINK}, source.findall("joint")
     for _ in joints:
         reached |= {_end(j, "child") for j in joints if _end(j, "parent") in reached}
@@ -58,7 +58,7 @@ def with_hand(arm: Path, flange: str, mount: float) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def from_joints(model: ArmModel, radius: float) -> str:
+def build_urdf_from_joints(model: ArmModel, radius: float) -> str:
     """Return the URDF text of an arm drawn as rods between its joints, with a parallel gripper.
 
     Args:
@@ -87,7 +87,7 @@ def from_joints(model: ArmModel, radius: float) -> str:
 
 def _before(model: ArmModel, length: float) -> Vector:
     """Return the point that lies a length behind the tool centre point, in the last joint."""
-    x, y, z = (np.array(model.tool_xyz) - length * rotation(model.tool_rpy)[:, 2]).tolist()
+    x, y, z = (np.array(model.tool_xyz) - length * rpy_to_matrix(model.tool_rpy)[:, 2]).tolist()
     return x, y, z
 
 

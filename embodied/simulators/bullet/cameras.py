@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.simulators.base import CameraSpec
-from embodied.simulators.bullet.drawn import LinkPoses, drawn_scene
+from embodied.simulators.bullet.drawn import LinkPoses, build_visual_scene
 from embodied.simulators.bullet.rotations import from_rotvec
 from embodied.simulators.bullet.world import BulletWorld, Triple
 from embodied.simulators.raycast import MovingCaster, RigidMeshes, render_many
@@ -46,7 +46,7 @@ class BulletCameras:
         threads: int = 1,
         backend: str = "auto",
     ) -> None:
-        scene, anchors = drawn_scene(template, bodies)
+        scene, anchors = build_visual_scene(template, bodies)
         self.labels = tuple(scene.categories)
         meshes = RigidMeshes(scene, backend)
         self._casters = [MovingCaster(meshes, threads) for _ in worlds]
@@ -55,16 +55,16 @@ class BulletCameras:
         self._turns = np.broadcast_to(Z_UP_TO_Y_UP, (len(worlds), 4, 4)).copy()
         self._gains = np.ones((len(worlds), 3), np.float32)
 
-    def paint(self, row: int, colors: Mapping[str, Triple]) -> None:
+    def set_body_colors(self, row: int, colors: Mapping[str, Triple]) -> None:
         """Give the bases of bodies of one world a colour, RGB in [0, 1]; others keep theirs.
 
         What of a base has another colour than its first shape keeps that as well.
         """
         for number, (owner, link) in enumerate(self._anchors, start=1):
             if owner in colors and link < 0:
-                self._casters[row].paint(number, colors[owner])
+                self._casters[row].set_object_color(number, colors[owner])
 
-    def light(self, row: int, gain: Triple = (1.0, 1.0, 1.0), turn: float = 0.0) -> None:
+    def set_light(self, row: int, gain: Triple = (1.0, 1.0, 1.0), turn: float = 0.0) -> None:
         """Set the light of one world: factors on red, green, blue, and a turn about z [rad]."""
         self._gains[row] = gain
         around = np.eye(4)
@@ -72,24 +72,24 @@ class BulletCameras:
         # Turning the world under the light is turning the light: cameras turn with it.
         self._turns[row] = Z_UP_TO_Y_UP @ around
 
-    def stand(self, row: int, frame: Array) -> None:
+    def set_world_frame(self, row: int, frame: Array) -> None:
         """Say where one world stands in the frame that layers share, (4, 4); see `layer`."""
         self._turns[row] = frame
 
-    def layer(self, row: int) -> MovingCaster:
+    def get_caster(self, row: int) -> MovingCaster:
         """Return the caster of one world, to be rendered together with others."""
         return self._casters[row]
 
-    def look(self, rows: Sequence[int] | None = None) -> None:
+    def update_poses(self, rows: Sequence[int] | None = None) -> None:
         """Take over where everything is now in some worlds, or in all; later images show this
         moment.
         """
         chosen = range(len(self._links)) if rows is None else rows
-        poses = np.stack([self._links[row].read() for row in chosen])
-        frames = self._turns[list(chosen), None] @ self._links[0].frames(poses)
+        poses = np.stack([self._links[row].read_poses() for row in chosen])
+        frames = self._turns[list(chosen), None] @ self._links[0].compute_frames(poses)
         still = np.eye(4)[None]
         for row, placed in zip(chosen, frames, strict=True):
-            self._casters[row].move(np.concatenate([still, placed]))
+            self._casters[row].set_poses(np.concatenate([still, placed]))
 
     def render(
         self, camera: CameraSpec, poses: Array, rows: Sequence[int] | None = None

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 BACKGROUND = "background"
 
 
-def drawn_scene(
+def build_visual_scene(
     world: BulletWorld, bodies: Mapping[str, int]
 ) -> tuple[Scene, list[tuple[str, int]]]:
     """Read the visual shapes of some bodies.
@@ -55,8 +55,8 @@ def drawn_scene(
             local = np.eye(4)
             local[:3, 3], local[:3, :3] = shape[5], from_quaternion(np.array(shape[6]))
             for part in _parts(world.bullet, shape):
-                builder.add(part, numbers[link], local)
-    scene = builder.build()
+                builder.add_part(part, numbers[link], local)
+    scene = builder.build_scene()
     categories = (BACKGROUND, *bodies)
     return Scene(
         scene.name, scene.vertices, scene.faces, scene.face_object, scene.face_material,
@@ -70,7 +70,7 @@ class LinkPoses:
     Args:
         world: any world with those bodies.
         bodies: their numbers by name.
-        anchors: as `drawn_scene` returns them.
+        anchors: as `build_visual_scene` returns them.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LinkPoses:
                 offset[:3, 3], offset[:3, :3] = facts[3], from_quaternion(np.array(facts[4]))
                 self._inertial[row] = np.linalg.inv(offset)
 
-    def read(self) -> Array:
+    def read_poses(self) -> Array:
         """Return the poses (A, 7) of bases' centres of mass and of links: position, quaternion."""
         bullet, client = self._world.bullet, self._world.client
         found = np.empty((self._count, 7))
@@ -109,7 +109,7 @@ class LinkPoses:
             found[rows] = [(*state[4], *state[5]) for state in states]
         return found
 
-    def frames(self, poses: Array) -> Array:
+    def compute_frames(self, poses: Array) -> Array:
         """Return the frames (..., A, 4, 4) that drawn shapes hang on, from poses as read."""
         frames = np.zeros((*poses.shape[:-1], 4, 4))
         frames[..., :3, :3], frames[..., :3, 3] = from_quaternion(poses[..., 3:]), poses[..., :3]
@@ -131,7 +131,7 @@ def _parts(bullet: Any, shape: Any) -> list[MeshPart]:
     tint = Material((float(color[0]), float(color[1]), float(color[2])))
     if kind == bullet.GEOM_MESH:
         white = min(color) > 0.99
-        scaled = [part.moved(np.diag([*size, 1.0])) for part in _mesh(file)]
+        scaled = [part.get_transformed(np.diag([*size, 1.0])) for part in _mesh(file)]
         # As PyBullet does: a colour of the URDF's own wins over the mesh file's, but for textures.
         return [
             part

@@ -21,7 +21,7 @@ _LONGEST = 0.3  # step of a joint per iteration, beyond which the Jacobian says 
 _POSTURE = 0.02  # share of the way to the rest posture per iteration
 
 
-def follow(
+def solve_ik(
     kinematics: Kinematics,
     poses: Array,
     positions: Array,
@@ -49,10 +49,10 @@ def follow(
     weight = np.array([1.0] * 3 + [turn_weight] * 3)
     lower, upper = limits
     for _ in range(iterations):
-        now = kinematics.tool(found)
+        now = kinematics.compute_tool_pose(found)
         turn = to_rotvec(poses[:, :3, :3] @ np.swapaxes(now[:, :3, :3], 1, 2))
         error = np.concatenate([poses[:, :3, 3] - now[:, :3, 3], turn], axis=1)
-        jacobian = kinematics.jacobian(found) * weight[:, None]
+        jacobian = kinematics.compute_jacobian(found) * weight[:, None]
         step = _step(jacobian, error * weight, rest - found)
         stuck = (found + step > upper) | (found + step < lower)
         if stuck.any():

@@ -13,7 +13,7 @@ from embodied.simulators.base import CameraSpec
 Array = NDArray[np.float64]
 
 
-def unproject(
+def unproject_depth(
     depth: NDArray[np.generic], camera: CameraSpec, pose: Array
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return where the pixels of a pinhole camera's depth image are.
@@ -38,7 +38,7 @@ def unproject(
     return local @ pose[:3, :3].T + pose[:3, 3], seen
 
 
-def point_cloud(points: Array, colors: NDArray[np.uint8]) -> Any:
+def build_point_cloud(points: Array, colors: NDArray[np.uint8]) -> Any:
     """Return an `open3d.geometry.PointCloud` of points (M, 3) [m] and their colours (M, 3).
 
     Raises:

@@ -25,27 +25,27 @@ class ToolSpace:
         self._steps = position_step, rotation_step
 
     @property
-    def count(self) -> int:
+    def joint_count(self) -> int:
         """J, joints of the arm."""
         return len(self._rig.lower)
 
     @property
-    def start(self) -> Array:
+    def start_joints(self) -> Array:
         """Joint angles (J,) at which episodes begin [rad]."""
-        return self._rig.ready
+        return self._rig.ready_joints
 
-    def state(self, joints: Array, opening: float) -> NDArray[np.float32]:
+    def compute_state(self, joints: Array, opening: float) -> NDArray[np.float32]:
         """Return what a policy is told: tool position [m], quaternion xyzw and opening, (8,).
 
         Args:
             joints: (J,) angles [rad].
             opening: of the gripper in [0, 1].
         """
-        pose = self._rig.tcp(joints)
+        pose = self._rig.compute_tcp_poses(joints)
         state = np.concatenate([pose[:3, 3], to_quaternion(pose[:3, :3]), [opening]])
         return state.astype(np.float32)
 
-    def follow(self, actions: Array, joints: Array) -> Array:
+    def compute_joint_targets(self, actions: Array, joints: Array) -> Array:
         """Return joint angles and openings (H, J + 1) that do what actions (H, 7) say.
 
         Args:
@@ -53,12 +53,12 @@ class ToolSpace:
             joints: (J,) angles to begin with [rad].
         """
         position_step, rotation_step = self._steps
-        target = self._rig.tcp(joints)
+        target = self._rig.compute_tcp_poses(joints)
         turns = from_rotvec(actions[:, 3:6] * rotation_step)
         rows, now = [], joints[None]
         for action, turn in zip(actions, turns, strict=True):
             target[:3, 3] += action[:3] * position_step
             target[:3, :3] = turn @ target[:3, :3]
-            now = self._rig.follow(target[None], now)
+            now = self._rig.solve_ik(target[None], now)
             rows.append(np.append(now[0], (action[6] + 1) / 2))
         return np.array(rows)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.simulators.bullet.errors import SimulationError
-from robots.bullet_body import load_pybullet
+from robots.bullet_body import import_pybullet
 
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]
@@ -34,7 +34,7 @@ _NOWHERE = 1000.0  # nothing is thrown so far: physics has diverged [m]
 
 
 @dataclass(frozen=True)
-class Block:
+class BodyBox:
     """One box of a body.
 
     Attributes:
@@ -49,7 +49,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Slide:
+class SlidingPart:
     """A part that slides in a body along x, as a drawer does.
 
     Attributes:
@@ -59,7 +59,7 @@ class Slide:
         damping: against motion [N s/m].
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[BodyBox, ...]
     mass: float
     travel: float
     damping: float = 2.0
@@ -82,7 +82,7 @@ class BulletWorld:
     """
 
     def __init__(self, visuals: bool = False) -> None:
-        self.bullet: Any = load_pybullet("The tabletop simulator")
+        self.bullet: Any = import_pybullet("The tabletop simulator")
         self.visuals = visuals
         self.client: int = self.bullet.connect(self.bullet.DIRECT)
         if self.client < 0:
@@ -106,13 +106,13 @@ class BulletWorld:
             physicsClientId=self.client,
         )
 
-    def add(
+    def add_body(
         self,
-        blocks: Sequence[Block],
+        blocks: Sequence[BodyBox],
         mass: float = 0.0,
         position: Triple = (0.0, 0.0, 0.0),
         friction: float = 0.8,
-        slide: Slide | None = None,
+        slide: SlidingPart | None = None,
     ) -> int:
         """Build a body of boxes and return its number.
 
@@ -177,11 +177,13 @@ class BulletWorld:
         )
         return int(self.bullet.createMultiBody(0, shape, -1, physicsClientId=self.client))
 
-    def remove(self, body: int) -> None:
+    def remove_body(self, body: int) -> None:
         """Take a body out of the world."""
         self.bullet.removeBody(body, physicsClientId=self.client)
 
-    def marker(self, radius: float, color: Triple, flat: bool = False, post: float = 0.0) -> int:
+    def add_marker(
+        self, radius: float, color: Triple, flat: bool = False, post: float = 0.0
+    ) -> int:
         """Build something that is only seen, a ball or a disc, and return its number.
 
         Args:
@@ -226,14 +228,14 @@ class BulletWorld:
         link = 0 if slide else -1
         self.bullet.changeDynamics(body, link, mass=mass, physicsClientId=self.client)
 
-    def place(self, body: int, pose: Array) -> None:
+    def set_pose(self, body: int, pose: Array) -> None:
         """Put a body at rest at a pose (7,): position, quaternion."""
         self.bullet.resetBasePositionAndOrientation(
             body, pose[:3].tolist(), pose[3:].tolist(), physicsClientId=self.client
         )
         self.bullet.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
 
-    def pose(self, body: int) -> Array:
+    def get_pose(self, body: int) -> Array:
         """Return where a body is, (7,): position [m], at most 10 m off, and quaternion.
 
         Raises:
@@ -254,22 +256,22 @@ class BulletWorld:
             pose = np.clip(pose, -_FARTHEST, _FARTHEST)
         return pose
 
-    def speed(self, body: int) -> float:
+    def get_speed(self, body: int) -> float:
         """Return how fast a body moves [m/s]."""
         linear, _ = self.bullet.getBaseVelocity(body, physicsClientId=self.client)
         return float(np.linalg.norm(linear))
 
-    def touching(self, body: int, other: int, link: int | None = None) -> bool:
+    def is_touching(self, body: int, other: int, link: int | None = None) -> bool:
         """Tell whether a body touches another, or one link of it."""
         limits = {} if link is None else {"linkIndexB": link}
         points = self.bullet.getContactPoints(body, other, physicsClientId=self.client, **limits)
         return len(points) > 0
 
-    def travel(self, body: int) -> float:
+    def get_travel(self, body: int) -> float:
         """Return how far a body's slide is out [m]."""
         return float(self.bullet.getJointState(body, 0, physicsClientId=self.client)[0])
 
-    def travel_speed(self, body: int) -> float:
+    def get_travel_speed(self, body: int) -> float:
         """Return how fast a body's slide moves [m/s]."""
         return abs(float(self.bullet.getJointState(body, 0, physicsClientId=self.client)[1]))
 
@@ -282,19 +284,19 @@ class BulletWorld:
         for _ in range(count):
             self.bullet.stepSimulation(physicsClientId=self.client)
 
-    def detect(self) -> None:
+    def detect_contacts(self) -> None:
         """Find contacts anew without letting time pass."""
         self.bullet.performCollisionDetection(physicsClientId=self.client)
 
-    def remember(self) -> int:
+    def save_snapshot(self) -> int:
         """Keep the state in memory and return its number; for few states, they are never freed."""
         return int(self.bullet.saveState(physicsClientId=self.client))
 
-    def recall(self, number: int) -> None:
+    def restore_snapshot(self, number: int) -> None:
         """Return to a state that was remembered."""
         self.bullet.restoreState(number, physicsClientId=self.client)
 
-    def save(self) -> bytes:
+    def export_state(self) -> bytes:
         """Return the state of every body, joint and contact: the same continuation after `load`.
 
         What motors are told is not part of it, nor are friction and masses.
@@ -304,7 +306,7 @@ class BulletWorld:
             self.bullet.saveBullet(str(file), physicsClientId=self.client)
             return file.read_bytes()
 
-    def load(self, state: bytes) -> None:
+    def import_state(self, state: bytes) -> None:
         """Return to a state that this world, or one built alike, was in.
 
         Raises:
@@ -321,7 +323,7 @@ class BulletWorld:
                     "restore it in an environment of the same task, robot and version"
                 ) from error
 
-    def _collision(self, blocks: Sequence[Block]) -> int:
+    def _collision(self, blocks: Sequence[BodyBox]) -> int:
         return int(
             self.bullet.createCollisionShapeArray(
                 shapeTypes=[self.bullet.GEOM_BOX] * len(blocks),
@@ -331,7 +333,7 @@ class BulletWorld:
             )
         )
 
-    def _visual(self, blocks: Sequence[Block]) -> int:
+    def _visual(self, blocks: Sequence[BodyBox]) -> int:
         return int(
             self.bullet.createVisualShapeArray(
                 shapeTypes=[self.bullet.GEOM_BOX] * len(blocks),

@@ -3,7 +3,7 @@
 Importing this package needs neither; `register` needs habitat-lab, `HabitatSimulator` habitat-sim.
 """
 
-from embodied.simulators.habitat.registration import register
+from embodied.simulators.habitat.registration import register_with_habitat
 from embodied.simulators.habitat.sim import HabitatSimMissingError, HabitatSimulator
 
-__all__ = ["HabitatSimMissingError", "HabitatSimulator", "register"]
+__all__ = ["HabitatSimMissingError", "HabitatSimulator", "register_with_habitat"]

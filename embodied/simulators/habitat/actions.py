@@ -29,7 +29,7 @@ class _Tilt:
 
     def _move_camera_vertical(self, amount: float) -> None:
         if isinstance(self._sim, EmbodiedSimulator):
-            self._sim.tilt(amount)
+            self._sim.tilt_cameras(amount)
         else:
             super()._move_camera_vertical(amount)  # type: ignore[misc]
 
@@ -96,9 +96,9 @@ class VelocityAction(nav.VelocityAction):
         if abs(linear) < self.min_abs_lin_speed and abs(angular) < self.min_abs_ang_speed:
             task.is_stop_called = True
             return None
-        yaw = convert.yaw_of(sim.rotation)
-        sim.advance(linear * seconds * np.array([-np.sin(yaw), 0.0, -np.cos(yaw)]), sliding)
-        sim.rotation = convert.turned(sim.rotation, np.deg2rad(angular) * seconds)
+        yaw = convert.compute_yaw(sim.rotation)
+        sim.move_agent(linear * seconds * np.array([-np.sin(yaw), 0.0, -np.cos(yaw)]), sliding)
+        sim.rotation = convert.turn_rotation(sim.rotation, np.deg2rad(angular) * seconds)
         return sim.get_sensor_observations()
 
 

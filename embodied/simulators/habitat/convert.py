@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from embodied.errors import NavigationError, SensorError, nearest
+from embodied.errors import NavigationError, SensorError, suggest_nearest
 from embodied.simulators.base import AgentSpec, CameraSpec, NoiseSpec, Scene
 from embodied.simulators.scenes import load_scene
 from embodied.simulators.scenes.habitat import CONFIG_EXTENSIONS
@@ -46,7 +46,7 @@ def load_habitat_scene(scene: str, dataset: str = "default") -> Scene:
     return load_scene(scene, up="z")  # habitat-sim takes every bare stage mesh as z up
 
 
-def agent_spec(config: Any) -> AgentSpec:
+def read_agent_spec(config: Any) -> AgentSpec:
     """Read the body and step lengths from a habitat-lab simulator configuration.
 
     Raises:
@@ -71,14 +71,17 @@ def agent_spec(config: Any) -> AgentSpec:
     )
 
 
-def camera_spec(config: Any) -> CameraSpec:
-    """Read one camera from a habitat-lab sensor configuration; where it sits is `mount`'s answer.
+def read_camera_spec(config: Any) -> CameraSpec:
+    """Read one camera from a habitat-lab sensor configuration; where it sits is `read_mount_pose`'s
+    answer.
 
     Raises:
         SensorError: a sensor type, projection or noise model the embedded simulator lacks.
     """
     if config.type not in SENSORS:
-        raise SensorError(f"unknown sensor type '{config.type}': {nearest(config.type, SENSORS)}")
+        raise SensorError(
+            f"unknown sensor type '{config.type}': {suggest_nearest(config.type, SENSORS)}"
+        )
     output, projection = SENSORS[config.type]
     subtype = str(getattr(config, "sensor_subtype", "PINHOLE"))
     if projection == "pinhole" and subtype != "PINHOLE":
@@ -116,7 +119,7 @@ def _noise(config: Any) -> NoiseSpec:
     )
 
 
-def mount(config: Any) -> Array:
+def read_mount_pose(config: Any) -> Array:
     """Return the (4, 4) sensor-to-body transform of a habitat-lab sensor configuration.
 
     Its `orientation` [rad] turns about x, then y, then z of the body.
@@ -156,13 +159,13 @@ def to_position(point: Sequence[float] | NDArray[Any]) -> Array:
     return values
 
 
-def yaw_of(rotation: Array) -> float:
+def compute_yaw(rotation: Array) -> float:
     """Return the heading [rad] of a quaternion (4,) xyzw."""
     x, y, z, w = (float(v) for v in rotation)
     return Pose((0.0, 0.0, 0.0), (x, y, z, w)).yaw
 
 
-def body_matrix(position: Array, rotation: Array) -> Array:
+def build_body_matrix(position: Array, rotation: Array) -> Array:
     """Return the (4, 4) body-to-world transform of a position (3,) and a quaternion (4,) xyzw."""
     x, y, z, w = (float(v) for v in rotation)
     px, py, pz = (float(v) for v in position)
@@ -182,7 +185,7 @@ def matrix_to_xyzw(pose: Array) -> Array:
     return Rotation.from_matrix(np.asarray(pose)[:3, :3]).as_quat()
 
 
-def turned(rotation: Array, angle: float) -> Array:
+def turn_rotation(rotation: Array, angle: float) -> Array:
     """Turn a quaternion (4,) xyzw about the body's own +y by `angle` [rad]."""
     x, y, z, w = (float(v) for v in rotation)
     sin, cos = np.sin(angle / 2), np.cos(angle / 2)
@@ -190,7 +193,7 @@ def turned(rotation: Array, angle: float) -> Array:
     return product / np.linalg.norm(product)
 
 
-def tilt_matrix(angle: float) -> Array:
+def build_tilt_matrix(angle: float) -> Array:
     """Return the (4, 4) rotation that makes a camera look up by `angle` [rad]."""
     transform = np.eye(4)
     transform[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]

@@ -25,7 +25,7 @@ from embodied.simulators.habitat.annotations import SemanticScene
 from embodied.simulators.habitat.pathfinding import (
     GreedyFollower,
     HabitatPathFinder,
-    straight_path,
+    find_straight_path,
 )
 from embodied.simulators.habitat.sensors import build_sensors
 from embodied.simulators.pathfinder import DistanceField
@@ -57,7 +57,7 @@ class AgentState:
         return self._place_sensors()
 
 
-class Agent:
+class HabitatAgent:
     """habitat-sim's view of an agent, as far as habitat-lab's navigation code looks."""
 
     def __init__(self, simulator: EmbodiedSimulator) -> None:
@@ -94,7 +94,7 @@ class EmbodiedSimulator(Simulator):
         self._action_space = spaces.Discrete(4)
         self._loaded: tuple[Any, ...] = ()
         self._load()
-        self.agents = [Agent(self)]
+        self.agents = [HabitatAgent(self)]
         self.position = np.zeros(3)
         self.rotation = np.array([0.0, 0.0, 0.0, 1.0])
         self._pitch = 0.0
@@ -110,7 +110,7 @@ class EmbodiedSimulator(Simulator):
     def _load(self) -> None:
         """Load scene and body, unless they are the ones in place."""
         config = self.habitat_config
-        self.agent_spec: AgentSpec = convert.agent_spec(config)
+        self.agent_spec: AgentSpec = convert.read_agent_spec(config)
         wanted = (str(config.scene), str(config.scene_dataset), self.agent_spec)
         if wanted != self._loaded:
             scene = convert.load_habitat_scene(*wanted[:2])
@@ -164,19 +164,21 @@ class EmbodiedSimulator(Simulator):
         """
         self._collided = False
         if action == FORWARD:
-            yaw = convert.yaw_of(self.rotation)
+            yaw = convert.compute_yaw(self.rotation)
             ahead = np.array([-np.sin(yaw), 0.0, -np.cos(yaw)])
-            self.advance(self.agent_spec.forward * ahead, self.agent_spec.sliding)
+            self.move_agent(self.agent_spec.forward * ahead, self.agent_spec.sliding)
         elif action in (LEFT, RIGHT):
             angle = np.deg2rad(self.agent_spec.turn)
-            self.rotation = convert.turned(self.rotation, angle if action == LEFT else -angle)
+            self.rotation = convert.turn_rotation(
+                self.rotation, angle if action == LEFT else -angle
+            )
         elif action not in (None, STOP):
             raise NavigationError(
                 f"action {action!r} is unknown; use 0 stop, 1 forward, 2 left, 3 right or None"
             )
         return self.get_sensor_observations()
 
-    def advance(self, move: Array, sliding: bool) -> None:
+    def move_agent(self, move: Array, sliding: bool) -> None:
         """Move the agent by (3,) [m] as far as the walls let it, and note contacts."""
         self.position, self._collided = self.pathfinder.step(
             self.position, self.position + move, sliding
@@ -190,7 +192,7 @@ class EmbodiedSimulator(Simulator):
 
     # --- pose ---
 
-    def get_agent(self, agent_id: int = 0) -> Agent:
+    def get_agent(self, agent_id: int = 0) -> HabitatAgent:
         """Return the only agent."""
         return self.agents[agent_id]
 
@@ -199,10 +201,10 @@ class EmbodiedSimulator(Simulator):
         position, rotation, pitch = self.position.copy(), self.rotation.copy(), self._pitch
 
         def place_sensors() -> dict[str, SixDOFPose]:
-            body = convert.body_matrix(position, rotation)
+            body = convert.build_body_matrix(position, rotation)
             sensors = {}
             for view in self._views:
-                pose = body @ view.mount @ convert.tilt_matrix(pitch)
+                pose = body @ view.mount @ convert.build_tilt_matrix(pitch)
                 placed = SixDOFPose(pose[:3, 3], quaternion.from_rotation_matrix(pose[:3, :3]))
                 sensors.update(dict.fromkeys(view.uuids.values(), placed))
             return sensors
@@ -231,7 +233,7 @@ class EmbodiedSimulator(Simulator):
             self._pitch = 0.0
         return True
 
-    def tilt(self, degrees: float) -> None:
+    def tilt_cameras(self, degrees: float) -> None:
         """Turn every camera up (+) or down (-)."""
         self._pitch += np.deg2rad(degrees)
 
@@ -239,10 +241,10 @@ class EmbodiedSimulator(Simulator):
 
     def get_sensor_observations(self) -> Observations:
         """Render every camera from the agent's pose."""
-        body = convert.body_matrix(self.position, self.rotation)
+        body = convert.build_body_matrix(self.position, self.rotation)
         images: dict[str, NDArray[Any]] = {}
         for view in self._views:
-            pose = body @ view.mount @ convert.tilt_matrix(self._pitch)
+            pose = body @ view.mount @ convert.build_tilt_matrix(self._pitch)
             rendered = self._embedded.render(view.camera, pose)
             images.update({view.uuids[name]: image[0] for name, image in rendered.items()})
         return self._sensor_suite.get_observations(images)
@@ -310,16 +312,20 @@ class EmbodiedSimulator(Simulator):
         known = getattr(episode, "_shortest_path_cache", None)
         way = known if isinstance(known, DistanceField) else None
         if way is None:
-            way = self.pathfinder.distance_field(np.asarray(position_b, np.float64))
+            way = self.pathfinder.compute_distance_field(np.asarray(position_b, np.float64))
             if episode is not None:
                 episode._shortest_path_cache = way
-        return np.inf if way is None else float(way.at(convert.to_position(position_a)[None])[0])
+        return (
+            np.inf
+            if way is None
+            else float(way.get_distances(convert.to_position(position_a)[None])[0])
+        )
 
     def get_straight_shortest_path_points(
         self, position_a: Sequence[float], position_b: Sequence[float]
     ) -> list[Array]:
         """Return the corners of the shortest way, empty when there is none."""
-        return straight_path(self._embedded.pathfinder, position_a, position_b)
+        return find_straight_path(self._embedded.pathfinder, position_a, position_b)
 
     def distance_to_closest_obstacle(
         self, position: Sequence[float], max_search_radius: float = 2.0

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embodied.errors import NavigationError
 from embodied.simulators.base import AgentSpec
-from embodied.simulators.habitat.convert import to_position, yaw_of
+from embodied.simulators.habitat.convert import compute_yaw, to_position
 from embodied.simulators.pathfinder import DistanceField, PathFinder
 
 Array = NDArray[np.float64]
@@ -49,7 +49,7 @@ class HabitatPathFinder:
     @property
     def num_islands(self) -> int:
         """Parts with no way between them."""
-        return self.finder.islands
+        return self.finder.num_islands
 
     def island_area(self, island_index: int = -1) -> float:
         """Return the area of one island, or of all (-1) [m^2]."""
@@ -65,7 +65,7 @@ class HabitatPathFinder:
 
     def get_topdown_view(self, meters_per_pixel: float, height: float) -> NDArray[np.bool_]:
         """Return the navigable mask within 0.5 m of a height, rows along z, columns along x."""
-        return self.finder.topdown(float(height), float(meters_per_pixel))
+        return self.finder.get_topdown_view(float(height), float(meters_per_pixel))
 
     def is_navigable(self, pt: ArrayLike, max_y_delta: float = 0.5) -> bool:
         """Tell whether an agent can stand at a point (3,)."""
@@ -73,12 +73,12 @@ class HabitatPathFinder:
 
     def snap_point(self, point: ArrayLike) -> Array:
         """Return the nearest navigable place (3,), NaN when none is near."""
-        return self.finder.snap(np.asarray(point, np.float64)[None])[0]
+        return self.finder.snap_points(np.asarray(point, np.float64)[None])[0]
 
     def get_island(self, point: ArrayLike) -> int:
         """Return the island nearest to a point (3,), -1 when none is near."""
         snapped = self.snap_point(point)
-        return int(self.finder.island(snapped[None])[0]) if np.isfinite(snapped).all() else -1
+        return int(self.finder.get_island(snapped[None])[0]) if np.isfinite(snapped).all() else -1
 
     def island_radius(self, pt: ArrayLike) -> float:
         """Return the radius of the island a point (3,) is on [m]; 0 off the floor."""
@@ -87,7 +87,9 @@ class HabitatPathFinder:
     def distance_to_closest_obstacle(self, pt: ArrayLike, max_search_radius: float = 2.0) -> float:
         """Return how far the edge of the navigable area is [m], at most `max_search_radius`."""
         return float(
-            self.finder.closest_obstacle(np.asarray(pt, np.float64)[None], max_search_radius)[0]
+            self.finder.distance_to_closest_obstacle(
+                np.asarray(pt, np.float64)[None], max_search_radius
+            )[0]
         )
 
     def get_random_navigable_point(self, max_tries: int = 10, island_index: int = -1) -> Array:
@@ -96,7 +98,7 @@ class HabitatPathFinder:
         `max_tries` is habitat-sim's; the first draw always succeeds here.
         """
         island = None if island_index < 0 else island_index
-        return self.finder.sample(self.rng, 1, island)[0]
+        return self.finder.sample_points(self.rng, 1, island)[0]
 
     def get_random_navigable_point_near(
         self, circle_center: ArrayLike, radius: float, max_tries: int = 100, island_index: int = -1
@@ -109,9 +111,9 @@ class HabitatPathFinder:
         points[:, 2] += length * np.sin(angle)
         good = self.finder.is_navigable(points)
         if island_index >= 0:
-            good &= self.finder.island(points) == island_index
+            good &= self.finder.get_island(points) == island_index
         chosen = points[good][:1]
-        return self.finder.snap(chosen)[0] if len(chosen) else np.full(3, np.nan)
+        return self.finder.snap_points(chosen)[0] if len(chosen) else np.full(3, np.nan)
 
     def try_step(self, start: ArrayLike, end: ArrayLike) -> Array:
         """Return where a step from start (3,) towards end (3,) ends, sliding along walls."""
@@ -127,24 +129,24 @@ class HabitatPathFinder:
         Off the navigable area nothing moves, as in habitat-sim.
         """
         begin, target = to_position(np.asarray(start)), to_position(np.asarray(end))
-        if not np.isfinite(self.finder.snap(begin[None])).all():
+        if not np.isfinite(self.finder.snap_points(begin[None])).all():
             return begin, True
         places, collided = self.finder.step(begin[None], target[None], sliding)
         return places[0], bool(collided[0])
 
-    def distance_field(self, goals: ArrayLike) -> DistanceField | None:
+    def compute_distance_field(self, goals: ArrayLike) -> DistanceField | None:
         """Measure the way to the nearest of the goals (K, 3); None when no goal can be stood at."""
         points = np.asarray(goals, np.float64).reshape(-1, 3)
-        if not len(points) or not np.isfinite(self.finder.snap(points)).all(axis=1).any():
+        if not len(points) or not np.isfinite(self.finder.snap_points(points)).all(axis=1).any():
             return None
-        return self.finder.distance_field(points)
+        return self.finder.compute_distance_field(points)
 
 
 class GreedyFollowerError(NavigationError):
     """The follower sees no way to the goal."""
 
 
-class Body(Protocol):
+class FollowerSimulator(Protocol):
     """What the follower reads from a simulator."""
 
     @property
@@ -177,7 +179,7 @@ class GreedyFollower:
 
     def __init__(
         self,
-        body: Body,
+        body: FollowerSimulator,
         goal_radius: float | None = None,
         *,
         stop_key: Any = None,
@@ -209,10 +211,12 @@ class GreedyFollower:
         if self._finder is not self._body.pathfinder or not np.array_equal(goal, self._goal):
             self.reset()
             self._goal, self._finder = goal, self._body.pathfinder
-            self._field = self._finder.distance_field(goal)
+            self._field = self._finder.compute_distance_field(goal)
         position = np.asarray(self._body.get_agent_state().position, np.float64)
-        yaw = yaw_of(self._body.rotation)
-        distance = np.inf if self._field is None else float(self._field.at(position[None])[0])
+        yaw = compute_yaw(self._body.rotation)
+        distance = (
+            np.inf if self._field is None else float(self._field.get_distances(position[None])[0])
+        )
         if self._field is None or not np.isfinite(distance):
             raise GreedyFollowerError(f"no way leads from {position.tolist()} to {goal.tolist()}")
         if distance <= self.goal_radius:
@@ -248,7 +252,7 @@ class GreedyFollower:
         for _ in range(LOOKAHEAD):
             ahead = (headings[:, None] + np.deg2rad(spec.turn) * turns).ravel()
             ends, collided = self._step(np.repeat(places, count, axis=0), ahead)
-            left = field.at(ends)
+            left = field.get_distances(ends)
             # Touching a wall without sliding can hold the agent for good; turning costs a little.
             cost = left + collided * (0.05 if spec.sliding else 1.0)
             cost += 0.002 * np.tile(np.abs(turns), len(places))
@@ -279,6 +283,8 @@ def _same(planned: tuple[Any, Array, float], position: Array, yaw: float) -> boo
     return bool(np.allclose(planned[1], position, atol=1e-4) and abs(off) < 1e-3)
 
 
-def straight_path(finder: PathFinder, start: Sequence[float], end: Sequence[float]) -> list[Array]:
+def find_straight_path(
+    finder: PathFinder, start: Sequence[float], end: Sequence[float]
+) -> list[Array]:
     """Return the corners of the shortest way as a list of (3,), empty when there is none."""
-    return list(finder.shortest_path(to_position(start), to_position(end)))
+    return list(finder.find_shortest_path(to_position(start), to_position(end)))

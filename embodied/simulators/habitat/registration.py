@@ -13,7 +13,7 @@ from embodied.errors import MissingExtraError
 NAME = "Embodied-v0"
 
 
-def register(name: str = NAME) -> str:
+def register_with_habitat(name: str = NAME) -> str:
     """Make the embedded simulator available to habitat-lab as `habitat.simulator.type=<name>`.
 
     Call it before the first `import habitat`, and at the top level of the main script (not below

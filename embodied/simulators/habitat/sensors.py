@@ -72,7 +72,7 @@ _SENSOR_CLASSES: dict[str, Any] = {
 
 
 @dataclass
-class View:
+class SharedCamera:
     """Sensors that share one camera: rendered in one pass."""
 
     camera: CameraSpec
@@ -80,16 +80,16 @@ class View:
     uuids: dict[str, str]  # output -> uuid
 
 
-def build_sensors(configs: Iterable[Any]) -> tuple[SensorSuite, list[View]]:
+def build_sensors(configs: Iterable[Any]) -> tuple[SensorSuite, list[SharedCamera]]:
     """Return the sensors of habitat-lab's sensor configurations and the cameras behind them.
 
     Raises:
         SensorError: a sensor the embedded simulator lacks.
     """
     sensors: list[Sensor] = []
-    views: list[View] = []
+    views: list[SharedCamera] = []
     for config in configs:
-        camera, mounted = convert.camera_spec(config), convert.mount(config)
+        camera, mounted = convert.read_camera_spec(config), convert.read_mount_pose(config)
         (output,) = camera.outputs
         sensor: Sensor = _SENSOR_CLASSES[output](config=config)
         sensors.append(sensor)
@@ -99,11 +99,11 @@ def build_sensors(configs: Iterable[Any]) -> tuple[SensorSuite, list[View]]:
                 view.camera = _merged(view.camera, camera)
                 break
         else:
-            views.append(View(camera, mounted, {output: sensor.uuid}))
+            views.append(SharedCamera(camera, mounted, {output: sensor.uuid}))
     return SensorSuite(sensors), views
 
 
-def _shareable(view: View, camera: CameraSpec, mounted: Array) -> bool:
+def _shareable(view: SharedCamera, camera: CameraSpec, mounted: Array) -> bool:
     same = ("width", "height", "hfov", "projection")
     return all(getattr(view.camera, k) == getattr(camera, k) for k in same) and np.array_equal(
         view.mount, mounted

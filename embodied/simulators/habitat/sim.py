@@ -77,7 +77,7 @@ class HabitatSimulator(Simulator):
         cameras = cameras if cameras is not None else CameraSpec()
         named = {"": cameras} if isinstance(cameras, CameraSpec) else dict(cameras)
         spec = agent or AgentSpec(navmesh="habitat")
-        settings = configuration(habitat_sim, str(scene), dataset, list(named.values()), spec)
+        settings = build_configuration(habitat_sim, str(scene), dataset, list(named.values()), spec)
         settings.sim_cfg.random_seed = seed
         settings.sim_cfg.gpu_device_id = gpu
         self.backend = habitat_sim.Simulator(settings)
@@ -89,7 +89,7 @@ class HabitatSimulator(Simulator):
         self.backend.close()
 
 
-def configuration(
+def build_configuration(
     habitat_sim: Any,
     scene: str,
     dataset: str,
@@ -256,7 +256,7 @@ class HabitatDistances:
         self._path = _import().MultiGoalShortestPath()
         self._path.requested_ends = goals
 
-    def at(self, points: ArrayLike) -> Array:
+    def get_distances(self, points: ArrayLike) -> Array:
         """Distance [m] of each point (N, 3) to the nearest goal: (N,), inf without a way."""
         result = []
         for point in _rows(points):
@@ -283,14 +283,14 @@ class HabitatNavigation:
         return float(self.finder.navigable_area)
 
     @property
-    def islands(self) -> int:
+    def num_islands(self) -> int:
         """Number of parts with no way between them."""
         return int(self.finder.num_islands)
 
     @property
     def largest_island(self) -> int:
         """The island with the greatest area."""
-        return int(np.argmax([self.finder.island_area(i) for i in range(self.islands)]))
+        return int(np.argmax([self.finder.island_area(i) for i in range(self.num_islands)]))
 
     def is_navigable(self, points: ArrayLike, max_y_delta: float = 0.5) -> NDArray[np.bool_]:
         """Tell which points (N, 3) an agent can stand at."""
@@ -302,11 +302,11 @@ class HabitatNavigation:
             bool,
         )
 
-    def snap(self, points: ArrayLike) -> Array:
+    def snap_points(self, points: ArrayLike) -> Array:
         """Move points (N, 3) to the nearest navigable place, NaN when none."""
         return _stack([np.array(self.finder.snap_point(p)) for p in _rows(points)])
 
-    def island(self, points: ArrayLike) -> NDArray[np.int32]:
+    def get_island(self, points: ArrayLike) -> NDArray[np.int32]:
         """Island of each point (N,), -1 for points off the surface."""
         good = self.is_navigable(points)
         islands = [self.finder.get_island(p) for p in _rows(points)]
@@ -316,17 +316,19 @@ class HabitatNavigation:
         """Radius of the island of each point (N,) [m]."""
         return np.array([float(self.finder.island_radius(p)) for p in _rows(points)])
 
-    def closest_obstacle(self, points: ArrayLike, max_radius: float = 2.0) -> Array:
+    def distance_to_closest_obstacle(self, points: ArrayLike, max_radius: float = 2.0) -> Array:
         """Distance [m] from each point (N,) to the nearest obstacle, at most `max_radius`."""
         return np.array(
             [float(self.finder.distance_to_closest_obstacle(p, max_radius)) for p in _rows(points)]
         )
 
-    def topdown(self, height: float, cell_size: float = 0.05) -> NDArray[np.bool_]:
+    def get_topdown_view(self, height: float, cell_size: float = 0.05) -> NDArray[np.bool_]:
         """Navigable mask within 0.5 m of a height [m]: rows along z, columns along x."""
         return np.array(self.finder.get_topdown_view(cell_size, height), bool)
 
-    def sample(self, rng: np.random.Generator, count: int = 1, island: int | None = None) -> Array:
+    def sample_points(
+        self, rng: np.random.Generator, count: int = 1, island: int | None = None
+    ) -> Array:
         """Draw navigable points (count, 3), uniform by area; None = any island.
 
         Raises:
@@ -344,15 +346,15 @@ class HabitatNavigation:
             raise NavigationError(f"habitat-sim found no navigable point on island {index}")
         return points
 
-    def distance_field(self, goals: ArrayLike) -> HabitatDistances:
+    def compute_distance_field(self, goals: ArrayLike) -> HabitatDistances:
         """Measure the way to the nearest of the goals (K, 3)."""
         return HabitatDistances(self.finder, _rows(goals))
 
-    def geodesic(self, start: ArrayLike, ends: ArrayLike) -> Array:
+    def geodesic_distance(self, start: ArrayLike, ends: ArrayLike) -> Array:
         """Length of the shortest way from one start (3,) to each end (K, 3): (K,) [m]."""
-        return HabitatDistances(self.finder, _rows(start)[:1]).at(ends)
+        return HabitatDistances(self.finder, _rows(start)[:1]).get_distances(ends)
 
-    def shortest_path(self, start: ArrayLike, end: ArrayLike) -> Array:
+    def find_shortest_path(self, start: ArrayLike, end: ArrayLike) -> Array:
         """Corners of the shortest way: (M, 3), (0, 3) when there is none."""
         path = _import().ShortestPath()
         path.requested_start = _rows(start)[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Arrays = dict[str, Any]
 
 
-def tessellate(arrays: Arrays, target: int) -> Arrays:
+def tessellate_faces(arrays: Arrays, target: int) -> Arrays:
     """Split faces into n x n equal parts, n by size, so that about `target` faces result.
 
     Args:

@@ -9,21 +9,27 @@ from embodied.simulators.base import Room, Scene
 from embodied.simulators.houses import rooms as dry
 from embodied.simulators.houses import siderooms as side
 from embodied.simulators.houses import wetrooms as wet
-from embodied.simulators.houses.detail import tessellate
+from embodied.simulators.houses.detail import tessellate_faces
 from embodied.simulators.houses.furnish import Furnisher
 from embodied.simulators.houses.mesh_builder import MeshBuilder
-from embodied.simulators.houses.openings import Plan
+from embodied.simulators.houses.openings import HousePlan
 from embodied.simulators.houses.plan import plan_house
 from embodied.simulators.houses.shell import build_shell
-from embodied.simulators.houses.stairs import STOREY, Stair, build_stair
-from embodied.simulators.houses.style import Look
+from embodied.simulators.houses.stairs import STOREY_HEIGHT, Stair, build_stair
+from embodied.simulators.houses.style import HouseStyle
 
-FURNISH = {
-    "living room": dry.living_room, "kitchen": wet.kitchen, "bedroom": dry.bedroom,
-    "bathroom": wet.bathroom, "dining room": dry.dining_room, "office": dry.office,
-    "laundry room": wet.laundry_room, "gym": side.gym, "closet": side.closet,
-    "hallway": side.hallway,
-}  # fmt: skip
+ROOM_FURNISHERS = {
+    "living room": dry.furnish_living_room,
+    "kitchen": wet.furnish_kitchen,
+    "bedroom": dry.furnish_bedroom,
+    "bathroom": wet.furnish_bathroom,
+    "dining room": dry.furnish_dining_room,
+    "office": dry.furnish_office,
+    "laundry room": wet.furnish_laundry_room,
+    "gym": side.furnish_gym,
+    "closet": side.furnish_closet,
+    "hallway": side.furnish_hallway,
+}
 """Furnishing function of every room type."""
 
 MAX_ROOMS = 12
@@ -87,45 +93,45 @@ def generate_house(
     count = int(rng.integers(max(low, 4 if floors == 2 else 1), high + 1))
     plan, stair = plan_house(count, floors, rng)
     draw = int(rng.integers(2**62))
-    builder = _build(plan, stair, draw, MeshBuilder(textures, storey=STOREY))
-    if triangles is not None and builder.triangle_count() > triangles:
-        builder = _build(plan, stair, draw, MeshBuilder(textures, 6, False, STOREY))
-    arrays = builder.arrays()
-    objects = builder.scene_objects()
+    builder = _build(plan, stair, draw, MeshBuilder(textures, storey=STOREY_HEIGHT))
+    if triangles is not None and builder.count_triangles() > triangles:
+        builder = _build(plan, stair, draw, MeshBuilder(textures, 6, False, STOREY_HEIGHT))
+    arrays = builder.build_arrays()
+    objects = builder.build_scene_objects()
     if triangles is not None:
-        made = builder.triangle_count()
+        made = builder.count_triangles()
         if made > 1.1 * triangles:
             raise SceneError(
                 f"house {seed} with {count} rooms needs {made} triangles, more than the "
                 f"{triangles} asked for: ask for more triangles or fewer rooms"
             )
         if made < 0.95 * triangles:
-            arrays = tessellate(arrays, triangles)
+            arrays = tessellate_faces(arrays, triangles)
     rooms_out = []
     for room in plan.rooms:
         x0, z0, x1, z1 = room.inner
         polygon = np.array([[x0, z0], [x1, z0], [x1, z1], [x0, z1]])
-        rooms_out.append(Room(room.category, polygon, room.storey * STOREY))
+        rooms_out.append(Room(room.category, polygon, room.storey * STOREY_HEIGHT))
     return Scene(
         f"house-{seed}", materials=tuple(builder.materials), objects=tuple(objects),
         rooms=tuple(rooms_out), **arrays,
     )  # fmt: skip
 
 
-def _build(plan: Plan, stair: Stair | None, seed: int, builder: MeshBuilder) -> MeshBuilder:
+def _build(plan: HousePlan, stair: Stair | None, seed: int, builder: MeshBuilder) -> MeshBuilder:
     """Fill a builder; the same seed makes the same choices at any level of detail."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    look = Look(builder, rng)
-    styles = [look.room(r.category) for r in plan.rooms]
-    shell = look.shell()
+    look = HouseStyle(builder, rng)
+    styles = [look.make_room_style(r.category) for r in plan.rooms]
+    shell = look.make_shell_style()
     for storey in sorted({r.storey for r in plan.rooms}):
         members = [i for i, r in enumerate(plan.rooms) if r.storey == storey]
-        base = storey * STOREY
+        base = storey * STOREY_HEIGHT
         build_shell(builder, plan, members, base, styles, shell, stair.rect if stair else None)
         for i in members:
             category = plan.rooms[i].category
             here = stair if category == "hallway" else None
-            FURNISH[category](Furnisher(look, plan, i, base, rng, here))
+            ROOM_FURNISHERS[category](Furnisher(look, plan, i, base, rng, here))
     if stair:
         halls = [i for i, r in enumerate(plan.rooms) if r.category == "hallway"]
         build_stair(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WALL = 0.12  # wall thickness [m]
-HEIGHT = 2.7  # floor to ceiling [m]
-CORRIDOR = 1.5  # hallway width between wall centre lines [m]
+WALL_THICKNESS = 0.12  # wall thickness [m]
+CEILING_HEIGHT = 2.7  # floor to ceiling [m]
+CORRIDOR_WIDTH = 1.5  # hallway width between wall centre lines [m]
 
 Rect = tuple[float, float, float, float]  # x0, z0, x1, z1 [m]
 
-AREAS: dict[str, tuple[float, float]] = {
+ROOM_AREAS: dict[str, tuple[float, float]] = {
     "living room": (20, 28), "kitchen": (11, 16), "bedroom": (11, 17), "bathroom": (6.5, 8.5),
     "dining room": (12, 17), "office": (9.5, 13), "laundry room": (6.5, 8), "gym": (12, 17),
     "closet": (6, 8), "hallway": (8, 10),
@@ -32,11 +32,11 @@ class RoomPlan:
     def inner(self) -> Rect:
         """The rectangle between the wall faces [m]."""
         x0, z0, x1, z1 = self.rect
-        h = WALL / 2
+        h = WALL_THICKNESS / 2
         return (x0 + h, z0 + h, x1 - h, z1 - h)
 
 
-def program(count: int, rng: np.random.Generator) -> list[str]:
+def choose_room_types(count: int, rng: np.random.Generator) -> list[str]:
     """Choose the room types of a storey with `count` rooms."""
     if count == 1:
         return [["living room", "bedroom", "kitchen", "office"][int(rng.integers(4))]]
@@ -50,7 +50,7 @@ def program(count: int, rng: np.random.Generator) -> list[str]:
     return rooms + order[: count - len(rooms)]
 
 
-def subdivide(rect: Rect, areas: list[float], rng: np.random.Generator) -> list[Rect]:
+def subdivide_rect(rect: Rect, areas: list[float], rng: np.random.Generator) -> list[Rect]:
     """Cut a rectangle into one piece per area, in proportion: the squarest of some random cuts."""
     best, best_score = [rect] * len(areas), -1.0
     for _ in range(1 if len(areas) < 2 else 14):
@@ -87,13 +87,13 @@ def _cut(rect: Rect, order: list[int], areas: list[float], out: dict[int, Rect])
     _cut(second, order[split:], areas, out)
 
 
-def arrange(types: list[str], rng: np.random.Generator) -> list[RoomPlan]:
+def arrange_rooms(types: list[str], rng: np.random.Generator) -> list[RoomPlan]:
     """Place rooms: cuts of one rectangle, or two rows along a hallway plus a living block."""
-    areas = [float(rng.uniform(*AREAS[t])) for t in types]
+    areas = [float(rng.uniform(*ROOM_AREAS[t])) for t in types]
     if "hallway" not in types:
         total = sum(areas)
         width = np.sqrt(total * rng.uniform(1.0, 1.6))
-        rects = subdivide((0.0, 0.0, float(width), float(total / width)), areas, rng)
+        rects = subdivide_rect((0.0, 0.0, float(width), float(total / width)), areas, rng)
         return [RoomPlan(r, t) for r, t in zip(rects, types, strict=True)]
     social = [i for i, t in enumerate(types) if t in ("living room", "kitchen")]
     if len(types) >= 8:
@@ -109,26 +109,26 @@ def arrange(types: list[str], rng: np.random.Generator) -> list[RoomPlan]:
     rects_by_room: dict[int, Rect] = {}
     depths = [max(3.0, sum(areas[i] for i in row) / length) for row in rows]
     z_hall = depths[0]
-    total_depth = depths[0] + CORRIDOR + depths[1]
+    total_depth = depths[0] + CORRIDOR_WIDTH + depths[1]
     for side, row in enumerate(rows):
         shares = np.array([max(areas[i], 2.0 * depths[side]) for i in row])
         edges = np.concatenate([[0.0], np.cumsum(shares / shares.sum() * length)])
-        z0, z1 = (0.0, z_hall) if side == 0 else (z_hall + CORRIDOR, total_depth)
+        z0, z1 = (0.0, z_hall) if side == 0 else (z_hall + CORRIDOR_WIDTH, total_depth)
         place = rng.permutation(len(row))
         widths = np.diff(edges)[place]
         starts = np.concatenate([[0.0], np.cumsum(widths)])
         starts[-1] = length
         for k, slot in enumerate(place):
             rects_by_room[row[slot]] = (float(starts[k]), z0, float(starts[k + 1]), z1)
-    rects_by_room[hall] = (0.0, z_hall, float(length), z_hall + CORRIDOR)
+    rects_by_room[hall] = (0.0, z_hall, float(length), z_hall + CORRIDOR_WIDTH)
     width = sum(areas[i] for i in social) / total_depth
     block = (float(length), 0.0, float(length + max(width, 3.4)), total_depth)
-    for i, rect in zip(social, subdivide(block, [areas[i] for i in social], rng), strict=True):
+    for i, rect in zip(social, subdivide_rect(block, [areas[i] for i in social], rng), strict=True):
         rects_by_room[i] = rect
     return [RoomPlan(rects_by_room[i], t) for i, t in enumerate(types)]
 
 
-def orient(rooms: list[RoomPlan], rng: np.random.Generator) -> None:
+def orient_rooms(rooms: list[RoomPlan], rng: np.random.Generator) -> None:
     """Mirror and transpose the plan at random, keeping it in the positive quadrant."""
     width, depth = max(r.rect[2] for r in rooms), max(r.rect[3] for r in rooms)
     flip_x, flip_z, swap = rng.random(3) < 0.5

@@ -35,7 +35,7 @@ SHADED = {"wall": 0.84, "floor": 1.0, "ceiling": 1.0, "door": 0.85, "window": 1.
 
 
 class MeshBuilder:
-    """Accumulates parts; `arrays` builds the mesh.
+    """Accumulates parts; `build_arrays` builds the mesh.
 
     Args:
         textured: keep textures and texture coordinates.
@@ -68,7 +68,7 @@ class MeshBuilder:
         self._extents: list[tuple[NDArray, int, int, int]] = []
         self._world: NDArray[np.float32] = np.empty((0, 3), np.float32)
 
-    def material(
+    def add_material(
         self, color: Color, texture: NDArray[np.uint8] | None = None, scale: float = 1.0
     ) -> int:
         """Return the id of a material; `scale` is the width of one texture repeat [m]."""
@@ -80,7 +80,7 @@ class MeshBuilder:
             self._scales.append(scale)
         return found
 
-    def start(
+    def start_object(
         self,
         category: str,
         name: str,
@@ -100,21 +100,21 @@ class MeshBuilder:
         cos, sin = round(math.cos(yaw), 12), round(math.sin(yaw), 12)
         self._frames[-1] = (cos, sin, *origin)
 
-    def box(self, lo: Point, hi: Point, material: int) -> None:
+    def add_box(self, lo: Point, hi: Point, material: int) -> None:
         """Add an axis-aligned box between two corners [m] of the object's frame."""
         self._boxes.append((*lo, *hi))
         self._box_ids.append((len(self.objects) - 1, material))
 
-    def soft(self, lo: Point, hi: Point, material: int, bevel: float = 0.04) -> None:
+    def add_beveled_box(self, lo: Point, hi: Point, material: int, bevel: float = 0.04) -> None:
         """Add a box with chamfered edges of `bevel` [m], for upholstery."""
         if not self.soft_edges:
-            self.box(lo, hi, material)
+            self.add_box(lo, hi, material)
             return
         limit = 0.45 * min(hi[0] - lo[0], hi[1] - lo[1], hi[2] - lo[2])
         self._soft.append((*lo, *hi, min(bevel, limit)))
         self._soft_ids.append((len(self.objects) - 1, material))
 
-    def lathe(
+    def add_lathe(
         self,
         center: Point,
         profile: Sequence[tuple[float, float]],
@@ -135,14 +135,14 @@ class MeshBuilder:
         self._lathes[key].append((*center, *stretch))
         self._lathe_ids[key].append((len(self.objects) - 1, material))
 
-    def cylinder(
+    def add_cylinder(
         self, center: Point, radius: float, height: float, material: int, segments: int = 0
     ) -> None:
         """Add a closed upright cylinder standing on `center` [m]."""
         profile = ((0.0, 0.0), (radius, 0.0), (radius, height), (0.0, height))
-        self.lathe(center, profile, material, segments=segments)
+        self.add_lathe(center, profile, material, segments=segments)
 
-    def quad(
+    def add_quad(
         self,
         corners: tuple[Point, Point, Point, Point],
         material: int,
@@ -153,7 +153,7 @@ class MeshBuilder:
         self._quad_uv.append(uv)
         self._quad_ids.append((len(self.objects) - 1, material))
 
-    def panel(self, origin: Point, across: Point, up: Point, material: int) -> None:
+    def add_panel(self, origin: Point, across: Point, up: Point, material: int) -> None:
         """Add a parallelogram from a corner and two edges [m], textured in metres."""
         scale = self._scales[material]
         u = math.dist((0, 0, 0), across) / scale
@@ -167,16 +167,16 @@ class MeshBuilder:
         c = tuple(o + a for o, a in zip(b, up, strict=True))
         d = tuple(o + a for o, a in zip(origin, up, strict=True))
         uv = ((u0, v0), (u0 + u, v0), (u0 + u, v0 + v), (u0, v0 + v))
-        self.quad((origin, b, c, d), material, uv)  # type: ignore[arg-type]
+        self.add_quad((origin, b, c, d), material, uv)  # type: ignore[arg-type]
 
-    def triangle_count(self) -> int:
+    def count_triangles(self) -> int:
         """Return how many triangles `arrays` will make."""
         total = 12 * len(self._boxes) + 44 * len(self._soft) + 2 * len(self._quads)
         for (profile, segments), rows in self._lathes.items():
             total += len(rows) * len(_lathe_template(profile, segments)[1])
         return total
 
-    def arrays(self) -> dict[str, Any]:
+    def build_arrays(self) -> dict[str, Any]:
         """Return the `Scene` arrays: vertices, faces, face_object, face_material, uv and colors."""
         parts = [p for p in (self._build_boxes(), self._build_soft(), self._build_quads()) if p]
         parts += [self._build_lathe(key) for key in self._lathes]
@@ -226,7 +226,7 @@ class MeshBuilder:
         shade = depth + (1 - depth) * np.clip(height / reach, 0.0, 1.0)
         return np.repeat((255 * shade + 0.5).astype(np.uint8)[:, None], 3, axis=1)
 
-    def scene_objects(self) -> list[SceneObject]:
+    def build_scene_objects(self) -> list[SceneObject]:
         """Return the instances with their world boxes; call `arrays` first."""
         low = np.full((len(self.objects), 3), np.inf)
         high = np.full((len(self.objects), 3), -np.inf)

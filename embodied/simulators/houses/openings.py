@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from embodied.simulators.houses.layout import WALL, Rect, RoomPlan
+from embodied.simulators.houses.layout import WALL_THICKNESS, Rect, RoomPlan
 
-CASING = 0.05  # door frame width inside the hole [m]
-LEAF = 0.04  # door leaf thickness [m]
-PASSAGE = 0.95  # floor kept free on both sides of a door [m]
+CASING_WIDTH = 0.05  # door frame width inside the hole [m]
+LEAF_THICKNESS = 0.04  # door leaf thickness [m]
+PASSAGE_DEPTH = 0.95  # floor kept free on both sides of a door [m]
 _PASS = {"hallway": 0.0, "living room": 1.0, "dining room": 1.5, "kitchen": 2.0}
 """How readily a room type serves as a way through."""
 
@@ -40,7 +40,7 @@ class Opening:
 
 
 @dataclass
-class Plan:
+class HousePlan:
     """All rooms and openings of a house."""
 
     rooms: list[RoomPlan]
@@ -58,7 +58,7 @@ class Wall:
     rooms: tuple[int | None, int | None]
 
 
-def walls(rooms: list[RoomPlan], members: list[int]) -> list[Wall]:
+def find_walls(rooms: list[RoomPlan], members: list[int]) -> list[Wall]:
     """Return every stretch of wall of one storey, outer ones with None on the outdoor side."""
     found: list[Wall] = []
     for axis in (0, 1):
@@ -88,9 +88,11 @@ def walls(rooms: list[RoomPlan], members: list[int]) -> list[Wall]:
     return found
 
 
-def connect(rooms: list[RoomPlan], members: list[int], rng: np.random.Generator) -> list[Opening]:
+def cut_openings(
+    rooms: list[RoomPlan], members: list[int], rng: np.random.Generator
+) -> list[Opening]:
     """Cut doors that join all rooms of a storey (a tree, a few loops), windows, the entrance."""
-    stretches = walls(rooms, members)
+    stretches = find_walls(rooms, members)
     inner = [w for w in stretches if None not in w.rooms and w.hi - w.lo >= 1.3]
     costs = []
     for wall in inner:
@@ -126,20 +128,26 @@ def connect(rooms: list[RoomPlan], members: list[int], rng: np.random.Generator)
     return [_hang(o, openings, rooms) for o in openings]
 
 
-def leaf_rect(o: Opening) -> Rect | None:
+def compute_leaf_rect(o: Opening) -> Rect | None:
     """Return where the open leaf of a door stands: square to the wall, beside the passage."""
     if o.kind != "door":
         return None
-    near = o.line + o.swing * (WALL / 2 + 0.02)
-    start, end = sorted((near, near + o.swing * (o.hi - o.lo - 2 * CASING)))
+    near = o.line + o.swing * (WALL_THICKNESS / 2 + 0.02)
+    start, end = sorted((near, near + o.swing * (o.hi - o.lo - 2 * CASING_WIDTH)))
     # Behind the jamb, never inside the clear width.
-    lo = o.lo + CASING - LEAF if o.hinge_low else o.hi - CASING
-    return (lo, start, lo + LEAF, end) if o.axis == 0 else (start, lo, end, lo + LEAF)
+    lo = o.lo + CASING_WIDTH - LEAF_THICKNESS if o.hinge_low else o.hi - CASING_WIDTH
+    return (
+        (lo, start, lo + LEAF_THICKNESS, end)
+        if o.axis == 0
+        else (start, lo, end, lo + LEAF_THICKNESS)
+    )
 
 
-def passage(o: Opening, side: int, depth: float = PASSAGE, pad: float = 0.1) -> Rect:
+def compute_passage_rect(
+    o: Opening, side: int, depth: float = PASSAGE_DEPTH, pad: float = 0.1
+) -> Rect:
     """Return the floor in front of an opening on one side (+1 high, -1 low)."""
-    face = o.line + side * WALL / 2
+    face = o.line + side * WALL_THICKNESS / 2
     near, far = sorted((face, face + side * depth))
     lo, hi = o.lo - pad, o.hi + pad
     return (lo, near, hi, far) if o.axis == 0 else (near, lo, far, hi)
@@ -158,7 +166,7 @@ def _hang(door: Opening, openings: list[Opening], rooms: list[RoomPlan]) -> Open
             continue
         for hinge_low in (door.hinge_low, not door.hinge_low):
             turned = replace(door, swing=swing, hinge_low=hinge_low)
-            leaf = leaf_rect(turned)
+            leaf = compute_leaf_rect(turned)
             if leaf is None:
                 continue
             a, b, c, d = leaf[0] - 0.3, leaf[1] - 0.3, leaf[2] + 0.3, leaf[3] + 0.3
@@ -166,7 +174,9 @@ def _hang(door: Opening, openings: list[Opening], rooms: list[RoomPlan]) -> Open
                 continue
             others = [o for o in openings if o.kind != "window" and room in o.rooms
                       and (o.axis, o.line, o.lo) != (door.axis, door.line, door.lo)]  # fmt: skip
-            zones = [passage(o, 1 if o.rooms[1] == room else -1, 0.8, 0.0) for o in others]
+            zones = [
+                compute_passage_rect(o, 1 if o.rooms[1] == room else -1, 0.8, 0.0) for o in others
+            ]
             if not any(a < z[2] and c > z[0] and b < z[3] and d > z[1] for z in zones):
                 return turned
     return replace(door, kind="arch")
@@ -177,7 +187,7 @@ def _area(rect: Rect) -> float:
 
 
 def _door(wall: Wall, kind: str, swing: int, rng: np.random.Generator) -> Opening:
-    lo, hi = wall.lo + WALL / 2 + 0.05, wall.hi - WALL / 2 - 0.05
+    lo, hi = wall.lo + WALL_THICKNESS / 2 + 0.05, wall.hi - WALL_THICKNESS / 2 - 0.05
     width = 1.0 if kind == "door" else float(np.clip((hi - lo) * 0.5, 1.0, 1.9))
     # Near a corner more often than not: it leaves longer walls for furniture.
     free = hi - lo - width
@@ -203,7 +213,7 @@ def _outer_openings(
     entrance = front[0] if front else None
     for wall in outer:
         kind = room_of(wall).category
-        lo, hi = wall.lo + WALL, wall.hi - WALL
+        lo, hi = wall.lo + WALL_THICKNESS, wall.hi - WALL_THICKNESS
         if wall is entrance:
             start = lo + (hi - lo - 1.0) * float(rng.choice([0.1, 0.5, 0.9]))
             found.append(

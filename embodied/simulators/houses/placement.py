@@ -31,21 +31,21 @@ class Spot:
 
 
 @dataclass
-class Space:
+class RoomSpace:
     """The floor of one room while it is being furnished.
 
     Args:
         inner: rectangle between the wall faces [m].
         anchors: (x, z) points that must stay connected: one in front of every door [m].
-        keep: rectangles nothing may stand in (passages, open door leaves).
+        keep_free: rectangles nothing may stand in (passages, open door leaves).
         windows: rectangles along the walls that only low things may stand in front of.
     """
 
     inner: Rect
     anchors: list[tuple[float, float]]
-    keep: list[Rect]
+    keep_free: list[Rect]
     windows: list[Rect]
-    taken: list[Rect] = field(default_factory=list)
+    occupied_rects: list[Rect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         x0, z0, x1, z1 = self.inner
@@ -79,28 +79,28 @@ class Space:
         main = seen.pop() - 1 if seen else int(sizes.argmax())
         return bool(sizes[main] >= 0.97 * sizes.sum())
 
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         """Return whether all doors of the room still reach each other."""
         return self._joined(self._free)
 
-    def occupy(self, rect: Rect) -> None:
+    def occupy_rect(self, rect: Rect) -> None:
         """Take floor away whatever it does to the rest of the room."""
         self._block(self._free, rect)
-        self.taken.append(rect)
+        self.occupied_rects.append(rect)
 
-    def block(self, rect: Rect) -> bool:
+    def try_occupy(self, rect: Rect) -> bool:
         """Occupy floor if the room stays in one piece; return whether it was done."""
         grid = self._free.copy()
         self._block(grid, rect)
         if not self._joined(grid):
             return False
         self._free = grid
-        self.taken.append(rect)
+        self.occupied_rects.append(rect)
         return True
 
-    def overlaps(self, rects: NDArray, tall: bool, margin: float = 0.0) -> NDArray[np.bool_]:
+    def check_overlaps(self, rects: NDArray, tall: bool, margin: float = 0.0) -> NDArray[np.bool_]:
         """Return which of (K, 4) rectangles collide with something already there."""
-        others = self.taken + self.keep + (self.windows if tall else [])
+        others = self.occupied_rects + self.keep_free + (self.windows if tall else [])
         if not others:
             return np.zeros(len(rects), np.bool_)
         o = np.array(others)[None]
@@ -113,16 +113,16 @@ class Space:
         )
         return np.asarray(~apart.all(axis=1))
 
-    def overlaps_one(self, rect: Rect) -> bool:
+    def is_overlapping(self, rect: Rect) -> bool:
         """Return whether one rectangle collides with something already there."""
-        return bool(self.overlaps(np.array([rect]), False)[0])
+        return bool(self.check_overlaps(np.array([rect]), False)[0])
 
-    def inside(self, rect: Rect) -> bool:
+    def contains_rect(self, rect: Rect) -> bool:
         """Return whether a rectangle lies in the room."""
         x0, z0, x1, z1 = self.inner
         return x0 <= rect[0] and z0 <= rect[1] and rect[2] <= x1 and rect[3] <= z1
 
-    def against_wall(
+    def place_against_wall(
         self,
         rng: np.random.Generator,
         width: float,
@@ -179,9 +179,9 @@ class Space:
                 aim = facing.x if wall[0] == "z" else facing.z
                 score[i] += (4.0 if opposite else 0.0) - 2.0 * np.abs(along[i] - aim)
         box, zone, score = box.reshape(-1, 4), zone.reshape(-1, 4), score.ravel()
-        bad = self.overlaps(box, tall)
+        bad = self.check_overlaps(box, tall)
         if front:
-            bad |= self.overlaps(zone, False)
+            bad |= self.check_overlaps(zone, False)
         bad |= ((zone[:, :2] < (x0, z0)) | (zone[:, 2:] > (x1, z1))).any(axis=1)
         score[bad] = -np.inf
         for k in np.argsort(-score, kind="stable")[:4].tolist():
@@ -192,11 +192,11 @@ class Space:
             at = float(along.flat[k])
             x, z = (at, back) if wall[0] == "z" else (back, at)
             spot = Spot(rect, x, z, YAW[wall], wall)
-            if self.block(rect):
+            if self.try_occupy(rect):
                 return spot
         return None
 
-    def free_standing(
+    def place_free_standing(
         self, rng: np.random.Generator, width: float, depth: float, margin: float = 0.6
     ) -> Spot | None:
         """Find a place in the open, as central as possible, and occupy it."""
@@ -216,13 +216,13 @@ class Space:
         middle = (box[:, :2] + box[:, 2:]) / 2
         score = -np.linalg.norm(middle - [(x0 + x1) / 2, (z0 + z1) / 2], axis=1)
         score = np.where(
-            self.overlaps(box, False, 0.05), -np.inf, score + 0.3 * rng.random(len(box))
+            self.check_overlaps(box, False, 0.05), -np.inf, score + 0.3 * rng.random(len(box))
         )
         for k in np.argsort(-score, kind="stable")[:4].tolist():
             if not np.isfinite(score[k]):
                 return None
             rect: Rect = tuple(box[k].tolist())
-            if self.block(rect):
+            if self.try_occupy(rect):
                 x, z = middle[k].tolist()
                 yaw = (np.pi / 2 if turned[k] else 0.0) + (np.pi if rng.random() < 0.5 else 0.0)
                 return Spot(rect, x, z, yaw, "")

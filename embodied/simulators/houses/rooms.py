@@ -6,63 +6,65 @@ import math
 
 from embodied.simulators.houses import decor, sitting, storage
 from embodied.simulators.houses.furnish import Furnisher
-from embodied.simulators.houses.layout import HEIGHT
+from embodied.simulators.houses.layout import CEILING_HEIGHT
 from embodied.simulators.houses.placement import Spot
-from embodied.simulators.houses.textures import texture
+from embodied.simulators.houses.textures import make_texture
 
 
-def bookshelf(f: Furnisher, w: float = 0.9, h: float = 1.95) -> Spot | None:
+def place_bookshelf(f: Furnisher, w: float = 0.9, h: float = 1.95) -> Spot | None:
     """Stand a shelf full of books and a few other things."""
-    spot = f.stand("shelving", "bookshelf", w, 0.32, h)
+    spot = f.place_against_wall("shelving", "bookshelf", w, 0.32, h)
     if not spot:
         return None
-    tops = storage.shelf_frame(f.look, w, 0.32, h, 6 if h > 1.5 else 4, f.look.wood)
-    books = f.builder.material((1.0, 1.0, 1.0), texture("books", int(f.rng.integers(4))))
+    tops = storage.add_shelf_frame(f.style, w, 0.32, h, 6 if h > 1.5 else 4, f.style.wood)
+    books = f.builder.add_material((1.0, 1.0, 1.0), make_texture("books", int(f.rng.integers(4))))
     for y in tops[:-1]:
         x, end = -w / 2 + 0.04, w / 2 - 0.04
         while x < end - 0.12:
-            width = min(f.between(0.15, 0.45), end - x)
-            if f.chance(0.8):
-                f.on(spot, "objects", "books", y=y, z=0.02)
-                storage.books(
-                    f.look,
+            width = min(f.sample_uniform(0.15, 0.45), end - x)
+            if f.sample_chance(0.8):
+                f.start_object_at(spot, "objects", "books", y=y, z=0.02)
+                storage.add_books(
+                    f.style,
                     x,
                     x + width,
-                    f.between(0.2, 0.26),
-                    f.between(0.2, 0.29),
+                    f.sample_uniform(0.2, 0.26),
+                    f.sample_uniform(0.2, 0.29),
                     books,
-                    f.between(0, 1),
+                    f.sample_uniform(0, 1),
                 )
             elif width > 0.16:
-                f.on(spot, "objects", "vase", x + width / 2, y, 0.16)
-                decor.vase(f.look, 0.2, f.look.accent(), False)
+                f.start_object_at(spot, "objects", "vase", x + width / 2, y, 0.16)
+                decor.add_vase(f.style, 0.2, f.style.add_accent_material(), False)
             x += width + 0.01
     return spot
 
 
-def chairs_around(
+def place_chairs(
     f: Furnisher, spot: Spot, w: float, d: float, count: int, name: str = "chair"
 ) -> None:
     """Push chairs to a table: along both long sides, then one at each end."""
-    k = f.look
-    seat = k.fabric() if f.chance(0.5) else k.wood
-    frame, slats = (k.wood, True) if f.chance(0.6) else (k.dark, False)
+    k = f.style
+    seat = k.add_fabric_material() if f.sample_chance(0.5) else k.wood
+    frame, slats = (k.wood, True) if f.sample_chance(0.6) else (k.dark, False)
     per_side = max(1, int(w / 0.62))
     places = [((i + 0.5) * w / per_side - w / 2, side) for i in range(per_side) for side in (0, 1)]
     places = places[:count]
     for x, side in places:
-        jitter = f.between(-0.12, 0.12)
+        jitter = f.sample_uniform(-0.12, 0.12)
         # Its back points away from the table, so its front (+z) looks at it.
         z, yaw = (-0.27, jitter) if side == 0 else (d + 0.27, math.pi + jitter)
-        f.on(spot, "chair", name, x, 0.0, z, yaw)
-        sitting.chair(k, 0.44, 0.44, 0.92, frame, seat, slats)
+        f.start_object_at(spot, "chair", name, x, 0.0, z, yaw)
+        sitting.add_chair(k, 0.44, 0.44, 0.92, frame, seat, slats)
 
 
-def dining_set(f: Furnisher, w: float, d: float, seats: int) -> bool:
+def place_dining_set(f: Furnisher, w: float, d: float, seats: int) -> bool:
     """Stand a dining table with chairs, things on it and a lamp over it."""
-    k = f.look
+    k = f.style
     for width in (w, 1.2, 0.8):
-        zone = f.free(width + 0.1, d + 0.66) or f.free(width + 0.1, d + 0.66, 0.55)
+        zone = f.find_free_floor(width + 0.1, d + 0.66) or f.find_free_floor(
+            width + 0.1, d + 0.66, 0.55
+        )
         if not zone:
             continue
         spot = Spot(
@@ -72,81 +74,89 @@ def dining_set(f: Furnisher, w: float, d: float, seats: int) -> bool:
             zone.yaw,
             "",
         )
-        f.on(spot, "table", "dining table")
-        storage.table(k, width, d, 0.75, k.wood, k.wood if f.chance(0.5) else k.dark)
-        chairs_around(f, spot, width, d, seats, "dining chair")
-        f.on(spot, "objects", "fruit bowl" if f.chance(0.5) else "bowl", 0.0, 0.75, d / 2)
-        decor.bowl(k, 0.15, k.accent(), True)
+        f.start_object_at(spot, "table", "dining table")
+        storage.add_table(k, width, d, 0.75, k.wood, k.wood if f.sample_chance(0.5) else k.dark)
+        place_chairs(f, spot, width, d, seats, "dining chair")
+        f.start_object_at(
+            spot, "objects", "fruit bowl" if f.sample_chance(0.5) else "bowl", 0.0, 0.75, d / 2
+        )
+        decor.add_bowl(k, 0.15, k.add_accent_material(), True)
         for x in (-width / 3.2, width / 3.2):
             for z, side in ((0.17, 1), (d - 0.17, -1)):
-                f.on(spot, "objects", "plate", x, 0.75, z)
-                decor.plate(k)
-                f.on(spot, "objects", "cup", x + 0.18, 0.75, z + 0.06 * side)
-                decor.cup(k, k.ceramic)
-        f.ceiling_lamp(0.75, spot, d)
+                f.start_object_at(spot, "objects", "plate", x, 0.75, z)
+                decor.add_plate(k)
+                f.start_object_at(spot, "objects", "cup", x + 0.18, 0.75, z + 0.06 * side)
+                decor.add_cup(k, k.ceramic)
+        f.hang_ceiling_lamp(0.75, spot, d)
         return True
     return False
 
 
-def living_room(f: Furnisher) -> None:
+def furnish_living_room(f: Furnisher) -> None:
     """Television with sofa and tables facing it; shelves, fireplace, plants, pictures."""
-    k = f.look
-    if f.chance(0.35) and f.area > 17:
-        w = f.between(1.3, 1.5)
-        if spot := f.stand("fireplace", "fireplace", w, 0.4, 2.7, middle=1.5, front=0.9):
-            stone = f.builder.material(
-                (0.75, 0.45, 0.36) if f.chance(0.5) else (0.8, 0.79, 0.76), texture("bricks"), 0.5
+    k = f.style
+    if f.sample_chance(0.35) and f.area > 17:
+        w = f.sample_uniform(1.3, 1.5)
+        if spot := f.place_against_wall(
+            "fireplace", "fireplace", w, 0.4, 2.7, middle=1.5, front=0.9
+        ):
+            stone = f.builder.add_material(
+                (0.75, 0.45, 0.36) if f.sample_chance(0.5) else (0.8, 0.79, 0.76),
+                make_texture("bricks"),
+                0.5,
             )
-            decor.fireplace(k, w, 1.05, 0.4, stone)
-            f.builder.box((-w * 0.4, 1.12, 0.0), (w * 0.4, HEIGHT, 0.28), stone)
-            f.on(spot, "objects", "vase", -0.4, 1.12, 0.3)
-            decor.vase(k, 0.24, k.accent(), False)
-    w = f.between(1.4, 1.9)
-    stand = f.stand("cabinet", "tv stand", w, 0.42, 0.5, middle=1.2, front=1.6)
-    fabric = k.fabric()
+            decor.add_fireplace(k, w, 1.05, 0.4, stone)
+            f.builder.add_box((-w * 0.4, 1.12, 0.0), (w * 0.4, CEILING_HEIGHT, 0.28), stone)
+            f.start_object_at(spot, "objects", "vase", -0.4, 1.12, 0.3)
+            decor.add_vase(k, 0.24, k.add_accent_material(), False)
+    w = f.sample_uniform(1.4, 1.9)
+    stand = f.place_against_wall("cabinet", "tv stand", w, 0.42, 0.5, middle=1.2, front=1.6)
+    fabric = k.add_fabric_material()
     if stand:
-        storage.tv_stand(k, w, 0.42, 0.5, k.wood if f.chance(0.6) else k.dark, k.front)
-        size = f.between(1.05, 1.4)
-        f.on(stand, "tv_monitor", "television", y=0.5, z=0.18)
-        decor.television(k, size, True)
-        f.carry(stand, size, 0.5, 1.4)
+        storage.add_tv_stand(k, w, 0.42, 0.5, k.wood if f.sample_chance(0.6) else k.dark, k.front)
+        size = f.sample_uniform(1.05, 1.4)
+        f.start_object_at(stand, "tv_monitor", "television", y=0.5, z=0.18)
+        decor.add_television(k, size, True)
+        f.mark_wall_covered(stand, size, 0.5, 1.4)
     _seating_group(f, stand, fabric)
     if f.area > 14:
-        bookshelf(f, f.between(0.8, 1.3))
+        place_bookshelf(f, f.sample_uniform(0.8, 1.3))
     if f.area > 18:
-        spot = f.stand("chest_of_drawers", "chest of drawers", 1.0, 0.42, 0.85)
+        spot = f.place_against_wall("chest_of_drawers", "chest of drawers", 1.0, 0.42, 0.85)
         if spot:
-            storage.chest(k, 1.0, 0.42, 0.85, k.wood, k.wood, 3, 2)
-            f.on(spot, "lighting", "table lamp", -0.3, 0.85, 0.2)
-            decor.table_lamp(k, 0.45, k.accent())
-            f.on(spot, "objects", "vase", 0.25, 0.85, 0.2)
-            decor.vase(k, 0.24, k.accent(), True)
-    if f.chance(0.7) and f.stand("lighting", "floor lamp", 0.4, 0.4, 1.6, corner=1.5, gap=0.05):
-        decor.floor_lamp(k, 1.6)
-    f.corner_plant(0.9)
-    f.corner_plant(0.5)
-    if f.chance(0.3) and f.area > 22 and (spot := f.free(0.32, 0.32, 0.8)):
-        f.on(spot, "column", "column")
+            storage.add_drawer_chest(k, 1.0, 0.42, 0.85, k.wood, k.wood, 3, 2)
+            f.start_object_at(spot, "lighting", "table lamp", -0.3, 0.85, 0.2)
+            decor.add_table_lamp(k, 0.45, k.add_accent_material())
+            f.start_object_at(spot, "objects", "vase", 0.25, 0.85, 0.2)
+            decor.add_vase(k, 0.24, k.add_accent_material(), True)
+    if f.sample_chance(0.7) and f.place_against_wall(
+        "lighting", "floor lamp", 0.4, 0.4, 1.6, corner=1.5, gap=0.05
+    ):
+        decor.add_floor_lamp(k, 1.6)
+    f.place_corner_plant(0.9)
+    f.place_corner_plant(0.5)
+    if f.sample_chance(0.3) and f.area > 22 and (spot := f.find_free_floor(0.32, 0.32, 0.8)):
+        f.start_object_at(spot, "column", "column")
         plinth = (
             (0.15, 0.0),
             (0.15, 0.12),
             (0.12, 0.16),
-            (0.11, HEIGHT - 0.2),
-            (0.15, HEIGHT - 0.1),
-            (0.15, HEIGHT),
+            (0.11, CEILING_HEIGHT - 0.2),
+            (0.15, CEILING_HEIGHT - 0.1),
+            (0.15, CEILING_HEIGHT),
         )
-        f.builder.lathe((0.0, 0.0, 0.16), plinth, k.trim, segments=12)
-    if k.name in ("rustic", "classic") and f.chance(0.6):
-        beams(f)
-    f.pictures(int(f.rng.integers(2, 5)))
+        f.builder.add_lathe((0.0, 0.0, 0.16), plinth, k.trim, segments=12)
+    if k.name in ("rustic", "classic") and f.sample_chance(0.6):
+        add_beams(f)
+    f.hang_pictures(int(f.rng.integers(2, 5)))
     f.dress_windows("curtain")
-    if f.chance(0.5) and f.hang("objects", "clock", 0.36, 1.6, 1.96):
-        decor.clock(k, 0.16)
-    f.ceiling_lamp()
+    if f.sample_chance(0.5) and f.hang_on_wall("objects", "clock", 0.36, 1.6, 1.96):
+        decor.add_clock(k, 0.16)
+    f.hang_ceiling_lamp()
 
 
 def _seating_group(f: Furnisher, stand: Spot | None, fabric: int) -> None:
-    k = f.look
+    k = f.style
     depth = f.size[1] if stand and stand.wall[0] == "z" else f.size[0]
     spot, w = None, 2.1
     for w in (2.2, 1.9, 1.5):
@@ -154,42 +164,58 @@ def _seating_group(f: Furnisher, stand: Spot | None, fabric: int) -> None:
             continue
         if stand and depth > 4.4:
             # A deep room: the sofa stands in the open, a viewing distance from the screen.
-            spot = _facing(f, stand, w, 0.92, f.between(2.7, 3.1))
-        spot = spot or f.stand("sofa", "sofa", w, 0.92, 0.8, middle=0.6, front=0.9, facing=stand)
+            spot = _facing(f, stand, w, 0.92, f.sample_uniform(2.7, 3.1))
+        spot = spot or f.place_against_wall(
+            "sofa", "sofa", w, 0.92, 0.8, middle=0.6, front=0.9, facing=stand
+        )
         if spot:
             break
     if not spot:
         return
     if spot.wall == "":
-        f.on(spot, "sofa", "sofa")
-    sitting.sofa(k, w, 0.92, 0.8, fabric)
-    accent = k.accent("fabric", 0.06)
+        f.start_object_at(spot, "sofa", "sofa")
+    sitting.add_sofa(k, w, 0.92, 0.8, fabric)
+    accent = k.add_accent_material("fabric", 0.06)
     for x in (-w / 2 + 0.42, w / 2 - 0.42):
-        if f.chance(0.85):
-            f.on(spot, "cushion", "cushion", x, 0.47, 0.34, f.between(-0.2, 0.2))
-            sitting.cushion(k, 0.4, accent)
+        if f.sample_chance(0.85):
+            f.start_object_at(
+                spot, "cushion", "cushion", x, 0.47, 0.34, f.sample_uniform(-0.2, 0.2)
+            )
+            sitting.add_cushion(k, 0.4, accent)
     rect = _ahead(spot, 1.1, 0.6, 1.3)
-    if f.space.inside(rect) and not f.space.overlaps_one(rect) and f.space.block(rect):
-        f.on(spot, "table", "coffee table", z=1.3)
-        storage.table(k, 1.1, 0.6, 0.42, k.wood, k.dark)
-        f.on(spot, "objects", "books", -0.25, 0.42, 1.6)
-        decor.book_pile(k, 3)
-        f.on(spot, "objects", "vase", 0.25, 0.42, 1.55)
-        decor.vase(k, 0.2, k.accent(), True)
-    f.rug(spot, 2.6, 1.9, 1.5)
-    side = f.stand("table", "side table", 0.45, 0.45, 0.55, corner=1.0, gap=0.05)
+    if (
+        f.space.contains_rect(rect)
+        and not f.space.is_overlapping(rect)
+        and f.space.try_occupy(rect)
+    ):
+        f.start_object_at(spot, "table", "coffee table", z=1.3)
+        storage.add_table(k, 1.1, 0.6, 0.42, k.wood, k.dark)
+        f.start_object_at(spot, "objects", "books", -0.25, 0.42, 1.6)
+        decor.add_book_pile(k, 3)
+        f.start_object_at(spot, "objects", "vase", 0.25, 0.42, 1.55)
+        decor.add_vase(k, 0.2, k.add_accent_material(), True)
+    f.lay_rug(spot, 2.6, 1.9, 1.5)
+    side = f.place_against_wall("table", "side table", 0.45, 0.45, 0.55, corner=1.0, gap=0.05)
     if side:
-        storage.round_table(k, 0.45, 0.55, k.wood, k.metal)
-        f.on(side, "lighting", "table lamp", 0.0, 0.55, 0.22)
-        decor.table_lamp(k, 0.45, k.accent())
+        storage.add_round_table(k, 0.45, 0.55, k.wood, k.metal)
+        f.start_object_at(side, "lighting", "table lamp", 0.0, 0.55, 0.22)
+        decor.add_table_lamp(k, 0.45, k.add_accent_material())
     if f.area > 16:
-        chair = f.stand("chair", "armchair", 0.85, 0.85, 0.8, corner=1.2, gap=0.08, front=0.4)
+        chair = f.place_against_wall(
+            "chair", "armchair", 0.85, 0.85, 0.8, corner=1.2, gap=0.08, front=0.4
+        )
         if chair:
-            sitting.sofa(k, 0.85, 0.85, 0.8, k.fabric("accents") if f.chance(0.5) else fabric)
-    if f.chance(0.4):
-        ottoman = f.stand("seating", "ottoman", 0.7, 0.5, 0.45)
+            sitting.add_sofa(
+                k,
+                0.85,
+                0.85,
+                0.8,
+                k.add_fabric_material("accents") if f.sample_chance(0.5) else fabric,
+            )
+    if f.sample_chance(0.4):
+        ottoman = f.place_against_wall("seating", "ottoman", 0.7, 0.5, 0.45)
         if ottoman:
-            sitting.bench(k, 0.7, 0.5, k.dark, fabric)
+            sitting.add_bench(k, 0.7, 0.5, k.dark, fabric)
 
 
 def _ahead(spot: Spot, w: float, d: float, z: float) -> tuple[float, float, float, float]:
@@ -206,157 +232,177 @@ def _facing(f: Furnisher, stand: Spot, w: float, d: float, distance: float) -> S
     x0, z0, x1, z1 = f.inner
     if rect[0] < x0 + 0.7 or rect[1] < z0 + 0.7 or rect[2] > x1 - 0.7 or rect[3] > z1 - 0.7:
         return None
-    if f.space.overlaps_one(rect) or not f.space.block(rect):
+    if f.space.is_overlapping(rect) or not f.space.try_occupy(rect):
         return None
     sin, cos = round(math.sin(stand.yaw)), round(math.cos(stand.yaw))
     back = distance + d
     return Spot(rect, stand.x + sin * back, stand.z + cos * back, stand.yaw + math.pi, "")
 
 
-def beams(f: Furnisher) -> None:
+def add_beams(f: Furnisher) -> None:
     """Lay wooden beams under the ceiling across the shorter side."""
     x0, z0, x1, z1 = f.inner
     along_x = x1 - x0 < z1 - z0
     lo, hi = (z0, z1) if along_x else (x0, x1)
     count = max(2, int((hi - lo) / 1.3))
-    y0, y1 = f.base + HEIGHT - 0.16, f.base + HEIGHT
+    y0, y1 = f.base + CEILING_HEIGHT - 0.16, f.base + CEILING_HEIGHT
     for i in range(count):
         at = lo + (i + 0.5) * (hi - lo) / count
-        f.builder.start("beam", "beam", f.index)
+        f.builder.start_object("beam", "beam", f.index)
         if along_x:
-            f.builder.box((x0, y0, at - 0.07), (x1, y1, at + 0.07), f.look.dark)
+            f.builder.add_box((x0, y0, at - 0.07), (x1, y1, at + 0.07), f.style.dark)
         else:
-            f.builder.box((at - 0.07, y0, z0), (at + 0.07, y1, z1), f.look.dark)
+            f.builder.add_box((at - 0.07, y0, z0), (at + 0.07, y1, z1), f.style.dark)
 
 
-def bedroom(f: Furnisher) -> None:
+def furnish_bedroom(f: Furnisher) -> None:
     """Bed with nightstands, wardrobe, dresser with mirror, perhaps a desk, curtains, pictures."""
-    k = f.look
+    k = f.style
     spot, w = None, 0.0
     for w, front in ((1.6 if f.area > 10.5 else 1.2, 0.5), (1.2, 0.5), (0.95, 0.5), (0.95, 0.0)):
-        if spot := f.stand("bed", "bed", w, 2.05, 0.9, middle=1.2, front=front):
+        if spot := f.place_against_wall("bed", "bed", w, 2.05, 0.9, middle=1.2, front=front):
             break
     if spot:
-        frame = k.wood if f.chance(0.6) else k.dark
-        cover = k.accent(("plaid", "quilt", None, "stripes")[int(f.rng.integers(4))], 0.5)
-        sitting.bed(k, w, 2.05, frame, cover, k.fabric())
+        frame = k.wood if f.sample_chance(0.6) else k.dark
+        cover = k.add_accent_material(
+            ("plaid", "quilt", None, "stripes")[int(f.rng.integers(4))], 0.5
+        )
+        sitting.add_bed(k, w, 2.05, frame, cover, k.add_fabric_material())
         for x in (-w / 4, w / 4) if w > 1.3 else (0.0,):
-            f.on(spot, "cushion", "pillow", x, 0.48, 0.09)
-            sitting.pillow(k, min(0.66, w / 2 - 0.06) if w > 1.3 else 0.62, k.linen)
+            f.start_object_at(spot, "cushion", "pillow", x, 0.48, 0.09)
+            sitting.add_pillow(k, min(0.66, w / 2 - 0.06) if w > 1.3 else 0.62, k.linen)
             if w > 1.3:
-                f.on(spot, "cushion", "cushion", x, 0.52, 0.38)
-                sitting.cushion(k, 0.36, cover)
+                f.start_object_at(spot, "cushion", "cushion", x, 0.52, 0.38)
+                sitting.add_cushion(k, 0.36, cover)
         for side in (-1, 1):
             _nightstand(f, spot, side * (w / 2 + 0.27))
-        f.rug(spot, w + 1.2, 1.6, 1.7)
-        if f.hang("picture", "picture", 1.0, 1.3, 1.95, above=spot):
-            decor.picture(k, 0.95, 0.6, k.dark)
-    for w in (f.between(1.4, 2.0), 1.0):
-        if f.stand("cabinet", "wardrobe", w, 0.6, 2.1, corner=1.0, front=0.5):
-            storage.wardrobe(k, w, 0.6, 2.1, k.wood if f.chance(0.5) else k.front, k.front)
+        f.lay_rug(spot, w + 1.2, 1.6, 1.7)
+        if f.hang_on_wall("picture", "picture", 1.0, 1.3, 1.95, above=spot):
+            decor.add_picture(k, 0.95, 0.6, k.dark)
+    for w in (f.sample_uniform(1.4, 2.0), 1.0):
+        if f.place_against_wall("cabinet", "wardrobe", w, 0.6, 2.1, corner=1.0, front=0.5):
+            storage.add_wardrobe(
+                k, w, 0.6, 2.1, k.wood if f.sample_chance(0.5) else k.front, k.front
+            )
             break
-    if dresser := f.stand("chest_of_drawers", "dresser", 1.1, 0.45, 0.82, front=0.5):
-        storage.chest(k, 1.1, 0.45, 0.82, k.wood, k.wood if f.chance(0.6) else k.front, 3, 2)
-        if f.hang("mirror", "mirror", 0.7, 1.0, 1.8, above=dresser):
-            decor.mirror(k, 0.6, 0.75, k.wood)
-        f.on(dresser, "objects", "vase", 0.35, 0.82, 0.2)
-        decor.vase(k, 0.22, k.accent(), f.chance(0.6))
-    if f.area > 12 and f.chance(0.5):
-        desk(f, 1.1)
-    if f.chance(0.4) and f.stand("stool", "stool", 0.4, 0.4, 0.46):
-        sitting.stool(k, 0.38, 0.46, k.wood, k.fabric("accents"))
-    if f.chance(0.35) and f.stand("objects", "laundry basket", 0.44, 0.44, 0.5, corner=1.0):
-        decor.basket(k, 0.2, 0.5, k.linen, True)
-    f.corner_plant(0.5)
-    f.pictures(int(f.rng.integers(1, 3)))
+    if dresser := f.place_against_wall("chest_of_drawers", "dresser", 1.1, 0.45, 0.82, front=0.5):
+        storage.add_drawer_chest(
+            k, 1.1, 0.45, 0.82, k.wood, k.wood if f.sample_chance(0.6) else k.front, 3, 2
+        )
+        if f.hang_on_wall("mirror", "mirror", 0.7, 1.0, 1.8, above=dresser):
+            decor.add_mirror(k, 0.6, 0.75, k.wood)
+        f.start_object_at(dresser, "objects", "vase", 0.35, 0.82, 0.2)
+        decor.add_vase(k, 0.22, k.add_accent_material(), f.sample_chance(0.6))
+    if f.area > 12 and f.sample_chance(0.5):
+        place_desk(f, 1.1)
+    if f.sample_chance(0.4) and f.place_against_wall("stool", "stool", 0.4, 0.4, 0.46):
+        sitting.add_stool(k, 0.38, 0.46, k.wood, k.add_fabric_material("accents"))
+    if f.sample_chance(0.35) and f.place_against_wall(
+        "objects", "laundry basket", 0.44, 0.44, 0.5, corner=1.0
+    ):
+        decor.add_basket(k, 0.2, 0.5, k.linen, True)
+    f.place_corner_plant(0.5)
+    f.hang_pictures(int(f.rng.integers(1, 3)))
     f.dress_windows("curtain")
-    f.ceiling_lamp()
+    f.hang_ceiling_lamp()
 
 
 def _nightstand(f: Furnisher, bed: Spot, x: float) -> None:
-    k = f.look
+    k = f.style
     cos, sin = round(math.cos(bed.yaw)), round(math.sin(bed.yaw))
     spot = Spot(bed.rect, bed.x + cos * x, bed.z - sin * x, bed.yaw, bed.wall)
     rect = _ahead(spot, 0.46, 0.4, 0.0)
-    if not f.space.inside(rect) or f.space.overlaps_one(rect) or not f.space.block(rect):
+    if (
+        not f.space.contains_rect(rect)
+        or f.space.is_overlapping(rect)
+        or not f.space.try_occupy(rect)
+    ):
         return
-    f.carry(spot, 0.46, 0.0, 0.52)
-    f.on(spot, "chest_of_drawers", "nightstand")
-    storage.chest(k, 0.46, 0.4, 0.52, k.wood, k.wood, 2, 1)
-    f.on(spot, "lighting", "bedside lamp", 0.0, 0.52, 0.18)
-    decor.table_lamp(k, 0.42, k.accent())
-    f.carry(spot, 0.3, 0.5, 0.96)
-    if f.chance(0.5):
-        f.on(spot, "objects", "books", 0.12, 0.52, 0.28)
-        decor.book_pile(k, 2)
+    f.mark_wall_covered(spot, 0.46, 0.0, 0.52)
+    f.start_object_at(spot, "chest_of_drawers", "nightstand")
+    storage.add_drawer_chest(k, 0.46, 0.4, 0.52, k.wood, k.wood, 2, 1)
+    f.start_object_at(spot, "lighting", "bedside lamp", 0.0, 0.52, 0.18)
+    decor.add_table_lamp(k, 0.42, k.add_accent_material())
+    f.mark_wall_covered(spot, 0.3, 0.5, 0.96)
+    if f.sample_chance(0.5):
+        f.start_object_at(spot, "objects", "books", 0.12, 0.52, 0.28)
+        decor.add_book_pile(k, 2)
 
 
-def desk(f: Furnisher, w: float) -> Spot | None:
+def place_desk(f: Furnisher, w: float) -> Spot | None:
     """Stand a desk with a screen and a chair tucked in front of it."""
-    k = f.look
-    spot = f.stand("table", "desk", w, 1.15, 0.76, front=0.2)
+    k = f.style
+    spot = f.place_against_wall("table", "desk", w, 1.15, 0.76, front=0.2)
     if not spot:
         return None
-    storage.desk(k, w, 0.65, 0.76, k.wood, k.wood if f.chance(0.5) else k.front)
-    if f.chance(0.7):
-        f.on(spot, "tv_monitor", "computer monitor", 0.0, 0.76, 0.16)
-        decor.monitor(k)
-        f.carry(spot, 0.6, 0.76, 1.25)
-        f.on(spot, "objects", "keyboard", 0.0, 0.765, 0.45)
-        f.builder.box((-0.21, -0.005, -0.075), (0.21, 0.012, 0.075), k.gray)
-        decor.flat_image(k, 0.4, 0.13, 0.013, k.image("keys"))
+    storage.add_desk(k, w, 0.65, 0.76, k.wood, k.wood if f.sample_chance(0.5) else k.front)
+    if f.sample_chance(0.7):
+        f.start_object_at(spot, "tv_monitor", "computer monitor", 0.0, 0.76, 0.16)
+        decor.add_monitor(k)
+        f.mark_wall_covered(spot, 0.6, 0.76, 1.25)
+        f.start_object_at(spot, "objects", "keyboard", 0.0, 0.765, 0.45)
+        f.builder.add_box((-0.21, -0.005, -0.075), (0.21, 0.012, 0.075), k.gray)
+        decor.add_flat_image(k, 0.4, 0.13, 0.013, k.add_image_material("keys"))
     else:
-        f.on(spot, "objects", "laptop", 0.0, 0.76, 0.36)
-        decor.laptop(k)
-    f.on(spot, "objects", "books", w / 2 - 0.2, 0.76, 0.25)
-    decor.book_pile(k, 3)
-    f.on(spot, "lighting", "desk lamp", -w / 2 + 0.18, 0.76, 0.2)
-    decor.table_lamp(k, 0.42, k.metal)
-    f.on(spot, "chair", "office chair", -0.1, 0.0, 1.13, math.pi + f.between(-0.3, 0.3))
-    sitting.office_chair(k, 0.58, 0.58, k.fabric() if f.chance(0.5) else k.black)
+        f.start_object_at(spot, "objects", "laptop", 0.0, 0.76, 0.36)
+        decor.add_laptop(k)
+    f.start_object_at(spot, "objects", "books", w / 2 - 0.2, 0.76, 0.25)
+    decor.add_book_pile(k, 3)
+    f.start_object_at(spot, "lighting", "desk lamp", -w / 2 + 0.18, 0.76, 0.2)
+    decor.add_table_lamp(k, 0.42, k.metal)
+    f.start_object_at(
+        spot, "chair", "office chair", -0.1, 0.0, 1.13, math.pi + f.sample_uniform(-0.3, 0.3)
+    )
+    sitting.add_office_chair(
+        k, 0.58, 0.58, k.add_fabric_material() if f.sample_chance(0.5) else k.black
+    )
     return spot
 
 
-def dining_room(f: Furnisher) -> None:
+def furnish_dining_room(f: Furnisher) -> None:
     """Table with chairs under a lamp, sideboard, plant, pictures."""
-    k = f.look
-    if not dining_set(f, f.between(1.5, 1.9), 0.9, 6):
-        dining_set(f, 1.0, 0.8, 4)
-    w = f.between(1.2, 1.7)
-    if spot := f.stand("cabinet", "sideboard", w, 0.42, 0.85, middle=0.8):
-        storage.sideboard(k, w, 0.42, 0.85, k.wood, k.wood)
-        f.on(spot, "objects", "vase", -0.3, 0.85, 0.2)
-        decor.vase(k, 0.28, k.accent(), True)
-        f.on(spot, "objects", "bowl", 0.3, 0.85, 0.2)
-        decor.bowl(k, 0.14, k.ceramic, False)
-        if f.hang("mirror", "mirror", 0.9, 1.25, 1.95, above=spot):
-            decor.mirror(k, 0.85, 0.65, k.dark)
-    if f.chance(0.4) and (spot := f.stand("cabinet", "china cabinet", 1.0, 0.4, 1.9, corner=1.0)):
-        storage.wardrobe(k, 1.0, 0.4, 1.9, k.dark, k.wood)
-    f.corner_plant(0.9)
-    f.pictures(int(f.rng.integers(2, 4)))
+    k = f.style
+    if not place_dining_set(f, f.sample_uniform(1.5, 1.9), 0.9, 6):
+        place_dining_set(f, 1.0, 0.8, 4)
+    w = f.sample_uniform(1.2, 1.7)
+    if spot := f.place_against_wall("cabinet", "sideboard", w, 0.42, 0.85, middle=0.8):
+        storage.add_sideboard(k, w, 0.42, 0.85, k.wood, k.wood)
+        f.start_object_at(spot, "objects", "vase", -0.3, 0.85, 0.2)
+        decor.add_vase(k, 0.28, k.add_accent_material(), True)
+        f.start_object_at(spot, "objects", "bowl", 0.3, 0.85, 0.2)
+        decor.add_bowl(k, 0.14, k.ceramic, False)
+        if f.hang_on_wall("mirror", "mirror", 0.9, 1.25, 1.95, above=spot):
+            decor.add_mirror(k, 0.85, 0.65, k.dark)
+    if f.sample_chance(0.4) and (
+        spot := f.place_against_wall("cabinet", "china cabinet", 1.0, 0.4, 1.9, corner=1.0)
+    ):
+        storage.add_wardrobe(k, 1.0, 0.4, 1.9, k.dark, k.wood)
+    f.place_corner_plant(0.9)
+    f.hang_pictures(int(f.rng.integers(2, 4)))
     f.dress_windows("curtain")
-    if k.name in ("rustic", "classic") and f.chance(0.5):
-        beams(f)
+    if k.name in ("rustic", "classic") and f.sample_chance(0.5):
+        add_beams(f)
 
 
-def office(f: Furnisher) -> None:
+def furnish_office(f: Furnisher) -> None:
     """Desk, shelves, whiteboard, filing drawers."""
-    k = f.look
-    desk(f, f.between(1.3, 1.6))
-    bookshelf(f, f.between(0.9, 1.3))
-    if f.chance(0.7) and f.hang("board_panel", "whiteboard", 1.3, 1.0, 1.85):
-        decor.whiteboard(k, 1.3, 0.8)
-    if spot := f.stand("chest_of_drawers", "filing cabinet", 0.45, 0.5, 0.72):
-        storage.chest(k, 0.45, 0.5, 0.72, k.gray, k.gray, 3, 1)
-        f.on(spot, "appliances", "printer", 0.0, 0.72, 0.05)
-        f.builder.soft((-0.19, 0.0, 0.0), (0.19, 0.18, 0.36), k.white, 0.03)
-        f.builder.box((-0.14, 0.06, 0.34), (0.14, 0.09, 0.42), k.black)
-    if f.chance(0.5) and f.stand("chair", "armchair", 0.8, 0.82, 0.8, corner=1.0, gap=0.08):
-        sitting.sofa(k, 0.8, 0.82, 0.8, k.fabric())
-    if f.stand("objects", "trash can", 0.32, 0.32, 0.34):
-        decor.basket(k, 0.14, 0.34, k.black, False)
-    f.corner_plant(0.8)
-    f.pictures(2)
-    f.dress_windows("blinds" if f.chance(0.6) else "curtain")
-    f.ceiling_lamp()
+    k = f.style
+    place_desk(f, f.sample_uniform(1.3, 1.6))
+    place_bookshelf(f, f.sample_uniform(0.9, 1.3))
+    if f.sample_chance(0.7) and f.hang_on_wall("board_panel", "whiteboard", 1.3, 1.0, 1.85):
+        decor.add_whiteboard(k, 1.3, 0.8)
+    if spot := f.place_against_wall("chest_of_drawers", "filing cabinet", 0.45, 0.5, 0.72):
+        storage.add_drawer_chest(k, 0.45, 0.5, 0.72, k.gray, k.gray, 3, 1)
+        f.start_object_at(spot, "appliances", "printer", 0.0, 0.72, 0.05)
+        f.builder.add_beveled_box((-0.19, 0.0, 0.0), (0.19, 0.18, 0.36), k.white, 0.03)
+        f.builder.add_box((-0.14, 0.06, 0.34), (0.14, 0.09, 0.42), k.black)
+    if f.sample_chance(0.5) and f.place_against_wall(
+        "chair", "armchair", 0.8, 0.82, 0.8, corner=1.0, gap=0.08
+    ):
+        sitting.add_sofa(k, 0.8, 0.82, 0.8, k.add_fabric_material())
+    if f.place_against_wall("objects", "trash can", 0.32, 0.32, 0.34):
+        decor.add_basket(k, 0.14, 0.34, k.black, False)
+    f.place_corner_plant(0.8)
+    f.hang_pictures(2)
+    f.dress_windows("blinds" if f.sample_chance(0.6) else "curtain")
+    f.hang_ceiling_lamp()

@@ -6,7 +6,7 @@ import numpy as np
 
 from embodied.simulators.houses.mesh_builder import Color, MeshBuilder
 from embodied.simulators.houses.shell import RoomStyle, ShellStyle
-from embodied.simulators.houses.textures import texture
+from embodied.simulators.houses.textures import make_texture
 
 # wood, second wood, wall paints, upholstery, accents, metal, floor wood
 _STYLES: dict[str, dict] = {
@@ -48,7 +48,7 @@ _STYLES: dict[str, dict] = {
 }  # fmt: skip
 
 
-class Look:
+class HouseStyle:
     """Materials of one house.
 
     Args:
@@ -62,8 +62,8 @@ class Look:
         self._style = _STYLES[self.name]
         self.builder = builder
         self.rng = rng
-        grain = texture("grain")
-        paint = builder.material
+        grain = make_texture("grain")
+        paint = builder.add_material
         self.wood = paint(self._style["wood"], grain, 0.9)
         # Grain reads as veneer on wood tones only; light colours are plain paint.
         self.dark = paint(
@@ -78,7 +78,7 @@ class Look:
         self.white = paint((0.95, 0.95, 0.94))
         self.ceramic = paint((0.97, 0.97, 0.96))
         self.ceramic_in = paint((0.85, 0.88, 0.9))
-        self.linen = paint((0.95, 0.94, 0.91), texture("fabric"), 0.06)
+        self.linen = paint((0.95, 0.94, 0.91), make_texture("fabric"), 0.06)
         self.leaf = [paint(c) for c in ((0.2, 0.45, 0.18), (0.28, 0.54, 0.24), (0.16, 0.36, 0.2))]
         self.soil = paint((0.25, 0.17, 0.11))
         self.shade = paint((1.0, 0.95, 0.82))
@@ -86,13 +86,13 @@ class Look:
         self.water = paint((0.62, 0.8, 0.88))
         self.glass = paint((0.78, 0.88, 0.9))
         self.stone = [
-            paint((0.93, 0.92, 0.9), texture("marble"), 1.2),
-            paint((0.35, 0.35, 0.37), texture("granite"), 0.3),
-            paint((0.72, 0.67, 0.6), texture("granite", 1), 0.3),
+            paint((0.93, 0.92, 0.9), make_texture("marble"), 1.2),
+            paint((0.35, 0.35, 0.37), make_texture("granite"), 0.3),
+            paint((0.72, 0.67, 0.6), make_texture("granite", 1), 0.3),
         ][int(rng.integers(3))]
         self.trim = paint((0.96, 0.96, 0.95)) if rng.random() < 0.7 else self.wood
 
-    def color(self, group: str) -> Color:
+    def sample_color(self, group: str) -> Color:
         """Draw a slightly varied colour of a group: "walls", "fabrics" or "accents"."""
         options = self._style[group]
         base = options[int(self.rng.integers(len(options)))]
@@ -102,57 +102,59 @@ class Look:
         )
         return (r, g, b)
 
-    def fabric(self, group: str = "fabrics") -> int:
+    def add_fabric_material(self, group: str = "fabrics") -> int:
         """Return an upholstery material."""
         kind, scale = (
             ("leather", 0.5) if self.rng.random() < 0.2 and group == "fabrics" else ("fabric", 0.06)
         )
-        return self.builder.material(self.color(group), texture(kind), scale)
+        return self.builder.add_material(self.sample_color(group), make_texture(kind), scale)
 
-    def accent(self, pattern: str | None = None, scale: float = 0.4) -> int:
+    def add_accent_material(self, pattern: str | None = None, scale: float = 0.4) -> int:
         """Return a material in an accent colour, with a pattern if named."""
-        return self.builder.material(
-            self.color("accents"), texture(pattern) if pattern else None, scale
+        return self.builder.add_material(
+            self.sample_color("accents"), make_texture(pattern) if pattern else None, scale
         )
 
-    def image(self, kind: str, variants: int = 1) -> int:
+    def add_image_material(self, kind: str, variants: int = 1) -> int:
         """Return a material that shows a whole picture once (uv 0..1)."""
-        return self.builder.material(
-            (1.0, 1.0, 1.0), texture(kind, int(self.rng.integers(variants))), 1.0
+        return self.builder.add_material(
+            (1.0, 1.0, 1.0), make_texture(kind, int(self.rng.integers(variants))), 1.0
         )
 
-    def floor(self, room: str) -> int:
+    def add_floor_material(self, room: str) -> int:
         """Return the floor material of a room type."""
-        paint, rng = self.builder.material, self.rng
+        paint, rng = self.builder.add_material, self.rng
         if room in ("bathroom", "laundry room", "kitchen") and rng.random() < 0.85:
             if rng.random() < 0.25:
-                return paint((0.95, 0.94, 0.9), texture("checker"), 0.6)
+                return paint((0.95, 0.94, 0.9), make_texture("checker"), 0.6)
             r, g, b = rng.uniform(0.62, 0.92, 1).repeat(3) * [1.0, 0.98, 0.94]
-            return paint((float(r), float(g), float(b)), texture("tiles"), 0.8)
+            return paint((float(r), float(g), float(b)), make_texture("tiles"), 0.8)
         if room in ("bedroom", "office", "closet") and rng.random() < 0.3:
-            return paint(self.color("fabrics"), texture("carpet"), 0.5)
-        return paint(self._style["floor"], texture("planks"), 1.3)
+            return paint(self.sample_color("fabrics"), make_texture("carpet"), 0.5)
+        return paint(self._style["floor"], make_texture("planks"), 1.3)
 
-    def wall(self, room: str) -> int:
+    def add_wall_material(self, room: str) -> int:
         """Return the wall material of a room type."""
-        paint, rng = self.builder.material, self.rng
+        paint, rng = self.builder.add_material, self.rng
         if room in ("bathroom", "laundry room") and rng.random() < 0.75:
-            return paint(self.color("walls"), texture("brick_tiles"), 0.5)
+            return paint(self.sample_color("walls"), make_texture("brick_tiles"), 0.5)
         if room in ("bedroom", "living room", "dining room") and rng.random() < 0.35:
             kind, scale = (("stripes", 0.8), ("dots", 0.5))[int(rng.integers(2))]
-            return paint(self.color("walls"), texture(kind), scale)
-        return paint(self.color("walls"), texture("plaster"), 1.5)
+            return paint(self.sample_color("walls"), make_texture(kind), scale)
+        return paint(self.sample_color("walls"), make_texture("plaster"), 1.5)
 
-    def room(self, room: str) -> RoomStyle:
+    def make_room_style(self, room: str) -> RoomStyle:
         """Return the surfaces of a room type."""
-        ceiling = self.builder.material((0.97, 0.97, 0.96))
-        return RoomStyle(self.wall(room), self.floor(room), ceiling, self.trim)
+        ceiling = self.builder.add_material((0.97, 0.97, 0.96))
+        return RoomStyle(
+            self.add_wall_material(room), self.add_floor_material(room), ceiling, self.trim
+        )
 
-    def shell(self) -> ShellStyle:
+    def make_shell_style(self) -> ShellStyle:
         """Return the surfaces all rooms share."""
-        paint = self.builder.material
-        outside = paint(self.color("walls"), texture("bricks", 1), 0.6)
-        entrance = paint(self.color("accents"), texture("grain"), 0.9)
+        paint = self.builder.add_material
+        outside = paint(self.sample_color("walls"), make_texture("bricks", 1), 0.6)
+        entrance = paint(self.sample_color("accents"), make_texture("grain"), 0.9)
         leaf = self.wood if self.rng.random() < 0.5 else paint((0.95, 0.95, 0.93))
         return ShellStyle(outside, self.trim, leaf, self.metal, entrance,
-                          self.image("view", 8), paint((0.3, 0.3, 0.32)))  # fmt: skip
+                          self.add_image_material("view", 8), paint((0.3, 0.3, 0.32)))  # fmt: skip

@@ -16,10 +16,10 @@ Texture = NDArray[np.uint8]
 
 
 @lru_cache(maxsize=256)
-def texture(kind: str, variant: int = 0) -> Texture:
-    """Return a (H, W, 3) uint8 texture of a kind in `KINDS`; equal arguments, the same array."""
+def make_texture(kind: str, variant: int = 0) -> Texture:
+    """Return a (H, W, 3) uint8 texture of `TEXTURE_KINDS`; equal arguments, the same array."""
     rng = np.random.Generator(np.random.PCG64([zlib.crc32(kind.encode()), variant]))
-    image = KINDS[kind](rng)
+    image = TEXTURE_KINDS[kind](rng)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     result = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -301,7 +301,7 @@ def _fire(rng: np.random.Generator) -> NDArray:
     return np.stack([0.08 + 0.92 * heat, 0.05 + 0.7 * heat**2, 0.04 + 0.3 * heat**4], axis=-1)
 
 
-KINDS = {
+TEXTURE_KINDS = {
     "plaster": _plaster, "grain": _grain, "planks": _planks, "tiles": _tiles, "checker": _checker,
     "brick_tiles": _brick_tiles, "bricks": _bricks, "carpet": _carpet, "fabric": _fabric,
     "leather": _leather, "stripes": _stripes, "dots": _dots, "marble": _marble,

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 Array = NDArray[Any]
 
 CLEARANCE = 1e-4  # cells kept from a wall, so that the next step starts inside
 
 
-@compiled()
-def locate(
+@cached_njit()
+def locate_cell(
     start: Array, width: int, depth: int, height: Array, x: float, y: float, z: float, reach: float
 ) -> int:
     """Return the cell under (x, z) [cells] whose height [m] is nearest to y within `reach`, or
@@ -37,8 +37,8 @@ def locate(
     return best
 
 
-@compiled()
-def locate_many(
+@cached_njit()
+def locate_cells(
     start: Array,
     width: int,
     depth: int,
@@ -48,21 +48,21 @@ def locate_many(
     points: Array,
     reach: float,
 ) -> Array:
-    """Vectorised `locate` for world points (N, 3) [m]: (N,) cells, -1 off the surface."""
+    """Vectorised `locate_cell` for world points (N, 3) [m]: (N,) cells, -1 off the surface."""
     result = np.empty(len(points), np.int32)
     for i in range(len(points)):
         p = points[i]
         if not (np.isfinite(p[0]) and np.isfinite(p[1]) and np.isfinite(p[2])):
             result[i] = -1
             continue
-        result[i] = locate(
+        result[i] = locate_cell(
             start, width, depth, height, (p[0] - low[0]) / cell, p[1], (p[2] - low[2]) / cell, reach
         )
     return result
 
 
-@compiled()
-def advance(
+@cached_njit()
+def walk_segment(
     column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
 ) -> tuple[int, float, float, int]:
     """Walk a segment [cells] until the end or a wall.
@@ -104,8 +104,8 @@ def advance(
         node = other
 
 
-@compiled()
-def slide(
+@cached_njit()
+def slide_along_wall(
     column: Array, row: Array, links: Array, node: int, x0: float, z0: float, x1: float, z1: float
 ) -> tuple[int, float, float]:
     """Find the reachable place nearest to the end of a blocked step [cells].
@@ -166,8 +166,8 @@ def slide(
     return best, best_x, best_z
 
 
-@compiled()
-def touches(
+@cached_njit()
+def touches_wall(
     column: Array, row: Array, links: Array, node: int, x: float, z: float, margin: float
 ) -> bool:
     """Tell whether (x, z) [cells] in `node` is within `margin` of a wall."""
@@ -179,8 +179,8 @@ def touches(
     )
 
 
-@compiled()
-def step_many(
+@cached_njit()
+def step_points(
     start: Array,
     width: int,
     depth: int,
@@ -211,16 +211,16 @@ def step_many(
         goal_z = (targets[i, 2] - low[2]) / cell
         node = -1
         if np.isfinite(x + z + goal_x + goal_z + positions[i, 1]):
-            node = locate(start, width, depth, height, x, positions[i, 1], z, reach)
+            node = locate_cell(start, width, depth, height, x, positions[i, 1], z, reach)
         if node < 0:
             collided[i] = -1
             continue
-        if sticky and not sliding and touches(column, row, links, node, x, z, 0.01):
+        if sticky and not sliding and touches_wall(column, row, links, node, x, z, 0.01):
             end, end_x, end_z, axis = node, x, z, 1
         else:
-            end, end_x, end_z, axis = advance(column, row, links, node, x, z, goal_x, goal_z)
+            end, end_x, end_z, axis = walk_segment(column, row, links, node, x, z, goal_x, goal_z)
             if axis != 0 and sliding:
-                end, end_x, end_z = slide(column, row, links, node, x, z, goal_x, goal_z)
+                end, end_x, end_z = slide_along_wall(column, row, links, node, x, z, goal_x, goal_z)
         places[i, 0] = low[0] + end_x * cell
         places[i, 1] = height[end]
         places[i, 2] = low[2] + end_z * cell
@@ -230,8 +230,8 @@ def step_many(
     return places, collided
 
 
-@compiled()
-def field_at(
+@cached_njit()
+def look_up_distances(
     start: Array,
     width: int,
     depth: int,
@@ -252,7 +252,7 @@ def field_at(
         result[i] = -1.0
         if not (np.isfinite(x) and np.isfinite(z) and np.isfinite(points[i, 1])):
             continue
-        node = locate(start, width, depth, height, x, points[i, 1], z, reach)
+        node = locate_cell(start, width, depth, height, x, points[i, 1], z, reach)
         if node < 0:
             continue
         far = root[node]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 Array = NDArray[Any]
 
 
-@compiled()
+@cached_njit()
 def _chamfer(links: Array, seed: Array) -> Array:
     """Two-pass chamfer distance (2 per side step, 3 per diagonal) over the links, as Recast's."""
     distance = seed
@@ -36,8 +36,8 @@ def _chamfer(links: Array, seed: Array) -> Array:
     return distance
 
 
-@compiled()
-def erode(links: Array, radius: int) -> Array:
+@cached_njit()
+def erode_nodes(links: Array, radius: int) -> Array:
     """Tell which nodes stay walkable for a disc of `radius` cells: (N,) bool."""
     seed = np.full(len(links), 255, np.int32)
     for i in range(len(links)):
@@ -47,8 +47,8 @@ def erode(links: Array, radius: int) -> Array:
     return _chamfer(links, seed) >= 2 * radius
 
 
-@compiled()
-def islands(links: Array, keep: Array) -> tuple[Array, Array]:
+@cached_njit()
+def label_islands(links: Array, keep: Array) -> tuple[Array, Array]:
     """Number the connected parts of the kept nodes: (N,) int32, -1 elsewhere, and their sizes."""
     label = np.full(len(links), -1, np.int32)
     stack = np.empty(len(links), np.int32)
@@ -75,8 +75,8 @@ def islands(links: Array, keep: Array) -> tuple[Array, Array]:
     return label, np.array(sizes, np.int64)[1:]
 
 
-@compiled()
-def select(start: Array, links: Array, keep: Array) -> tuple[Array, Array, Array]:
+@cached_njit()
+def select_nodes(start: Array, links: Array, keep: Array) -> tuple[Array, Array, Array]:
     """Drop the nodes that are not kept and renumber. Returns start, old index of each node,
     links.
     """

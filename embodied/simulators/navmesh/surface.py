@@ -20,7 +20,7 @@ SAME_FLOOR = 0.5  # a point this near a cell's height stands on it [m]
 Points = NDArray[np.float64]
 
 
-class Surface:
+class NavigationSurface:
     """Cells an agent's centre may occupy, their links and islands.
 
     Args:
@@ -61,16 +61,18 @@ class Surface:
         radius = int(np.ceil(np.float32(agent.radius) / cell))
         slope = np.float32(np.cos(np.float32(agent.max_slope) / 180.0 * np.pi))
         size = (self.width, self.depth)
-        spans = voxels.rasterize(points, triangles, low, high, *size, cell, tall, slope, climb)
+        spans = voxels.rasterize_triangles(
+            points, triangles, low, high, *size, cell, tall, slope, climb
+        )
         voxels.filter_spans(*spans, *size, climb, height)  # type: ignore[call-arg, arg-type]
-        start, level, room, ground, links = voxels.compact(
+        start, level, room, ground, links = voxels.build_compact_heightfield(
             *spans,  # type: ignore[arg-type]
             *size,
             climb,
             height,  # type: ignore[call-arg]
         )
-        keep = regions.erode(links, radius)
-        label, sizes = regions.islands(links, keep)
+        keep = regions.erode_nodes(links, radius)
+        label, sizes = regions.label_islands(links, keep)
         keep &= np.append(sizes >= MIN_ISLAND_CELLS, False)[label]
         if not keep.any():
             raise NavigationError(
@@ -79,11 +81,11 @@ class Surface:
                 f"{agent.radius} m and height {agent.height} m. Check that y is up, the unit is "
                 "metres and floors face upwards."
             )
-        self.start, old, self.links = regions.select(start, links, keep)
+        self.start, old, self.links = regions.select_nodes(start, links, keep)
         columns = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
         self.column = (columns % self.width).astype(np.int32)
         self.row = (columns // self.width).astype(np.int32)
-        self.island, _ = regions.islands(self.links, np.ones(len(old), np.bool_))
+        self.island, _ = regions.label_islands(self.links, np.ones(len(old), np.bool_))
         self.covered = room[old] < voxels.OPEN_ROOM
         chosen = ground[old] if agent.navmesh == "surface" else level[old] * tall + low[1]
         self.height = chosen.astype(np.float32)
@@ -95,7 +97,7 @@ class Surface:
     def __len__(self) -> int:
         return len(self.column)
 
-    def graph(self) -> CellGraph:
+    def build_cell_graph(self) -> CellGraph:
         """Return the cells as the graph distances are measured on."""
         scaled = (self.height / np.float32(self.cell)).astype(np.float32)
         return CellGraph(self.column, self.row, scaled, self.links)
@@ -112,17 +114,17 @@ class Surface:
         points[:, [0, 2]] += self.low[[0, 2]]
         return points
 
-    def locate(self, points: Points, reach: float = SAME_FLOOR) -> NDArray[np.int32]:
+    def locate_cells(self, points: Points, reach: float = SAME_FLOOR) -> NDArray[np.int32]:
         """Return the cell (N,) under each point whose height is nearest within `reach`, -1 none."""
-        return motion.locate_many(
+        return motion.locate_cells(
             self.start, self.width, self.depth, self.height, self.low, self.cell, points, reach
         )
 
-    def nearest(self, points: Points) -> NDArray[np.int32]:
+    def find_nearest_cells(self, points: Points) -> NDArray[np.int32]:
         """Return the cell (N,) under or nearest to each point within 2 m (4 m up or down), -1
         none.
         """
-        cells = self.locate(points)
+        cells = self.locate_cells(points)
         missing = np.flatnonzero(cells < 0)
         missing = missing[np.isfinite(points[missing]).all(axis=1)]
         if len(missing):
@@ -134,11 +136,11 @@ class Surface:
             cells[missing[hit][close]] = found[hit][close]
         return cells
 
-    def snap(self, points: Points) -> tuple[Points, NDArray[np.int32]]:
+    def snap_points(self, points: Points) -> tuple[Points, NDArray[np.int32]]:
         """Move points (N, 3) onto their nearest cell: places (N, 3), NaN when none, and cells
         (N,).
         """
-        cells = self.nearest(points)
+        cells = self.find_nearest_cells(points)
         places = np.full_like(points, np.nan)
         ok = cells >= 0
         center = self.centers[cells[ok]]

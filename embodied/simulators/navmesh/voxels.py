@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ DX = np.array([-1, 0, 1, 0], np.int64)
 DZ = np.array([0, 1, 0, -1], np.int64)
 
 
-@compiled()
+@cached_njit()
 def _split(
     source: Array, count: int, low: Array, high: Array, at: float, axis: int, side: Array
 ) -> tuple[int, int]:
@@ -65,15 +65,15 @@ def _split(
     return n_low, n_high
 
 
-@compiled()
+@cached_njit()
 def _grow(array: Array, size: int) -> Array:
     larger = np.empty(size, array.dtype)
     larger[: len(array)] = array
     return larger
 
 
-@compiled()
-def rasterize(
+@cached_njit()
+def rasterize_triangles(
     vertices: Array,
     faces: Array,
     low: Array,
@@ -223,13 +223,13 @@ def rasterize(
     )
 
 
-@compiled()
+@cached_njit()
 def filter_spans(
     first: Array,
     lower: Array,
     upper: Array,
     walkable: Array,
-    following: Array,
+    next_span: Array,
     surface: Array,
     width: int,
     depth: int,
@@ -249,27 +249,27 @@ def filter_spans(
             was_walkable = now
             area = walkable[span]
             previous = span
-            span = following[span]
+            span = next_span[span]
     for z in range(depth):
         for x in range(width):
             span = first[x + z * width]
             while span >= 0:
                 if walkable[span]:
                     walkable[span] = not _is_ledge(
-                        first, lower, upper, following, span, x, z, width, depth, climb, height
+                        first, lower, upper, next_span, span, x, z, width, depth, climb, height
                     )
-                span = following[span]
+                span = next_span[span]
     for column in range(len(first)):
         span = first[column]
         while span >= 0:
-            above = following[span]
+            above = next_span[span]
             top = lower[above] if above >= 0 else OPEN_TOP
             if top - upper[span] <= height:
                 walkable[span] = False
             span = above
 
 
-@compiled()
+@cached_njit()
 def _is_ledge(
     first: Array,
     lower: Array,
@@ -313,13 +313,13 @@ def _is_ledge(
     return drop < -climb or highest - lowest > climb
 
 
-@compiled()
-def compact(
+@cached_njit()
+def build_compact_heightfield(
     first: Array,
     lower: Array,
     upper: Array,
     walkable: Array,
-    following: Array,
+    next_span: Array,
     surface: Array,
     width: int,
     depth: int,
@@ -341,7 +341,7 @@ def compact(
         while span >= 0:
             if walkable[span]:
                 count += 1
-            span = following[span]
+            span = next_span[span]
         start[column + 1] = start[column] + count
     total = start[-1]
     level = np.empty(total, np.int32)
@@ -353,13 +353,13 @@ def compact(
         node = start[column]
         while span >= 0:
             if walkable[span]:
-                above = following[span]
+                above = next_span[span]
                 top = lower[above] if above >= 0 else OPEN_TOP
                 level[node] = upper[span]
                 room[node] = min(max(top - upper[span], 0), OPEN_ROOM)
                 ground[node] = surface[span]
                 node += 1
-            span = following[span]
+            span = next_span[span]
     for z in range(depth):
         for x in range(width):
             for node in range(start[x + z * width], start[x + z * width + 1]):

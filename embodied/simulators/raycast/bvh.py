@@ -203,7 +203,7 @@ def _triangle(triangles: Any, face_ids: Any, index: int, packet: Any, packet_ids
 
 
 @compiled(error_model="numpy")
-def trace(
+def trace_packet(
     nodes: Any, links: Any, triangles: Any, face_ids: Any, packet: Any, packet_ids: Any, stack: Any
 ) -> None:
     """Find the nearest hit of every ray of a packet.

@@ -17,7 +17,7 @@ BLOCK = 32
 """Tiles are visited in square blocks of this many pixels: neighbours find the tree in cache."""
 
 
-def camera_poses(
+def compute_camera_poses(
     positions: NDArray[np.floating],
     yaw: NDArray[np.floating],
     camera: CameraSpec,
@@ -50,7 +50,7 @@ def camera_poses(
     return poses
 
 
-def panorama_poses(
+def compute_panorama_poses(
     pose: NDArray[np.floating], headings: int = 12, elevations: tuple[float, ...] = (-30, 0, 30)
 ) -> NDArray[np.float64]:
     """Turn one camera pose into a panorama (VLN's 12 headings x 3 elevations by default).
@@ -68,7 +68,9 @@ def panorama_poses(
     yaw = start - np.arange(headings) * (2 * np.pi / headings)
     camera = CameraSpec(position=(0.0, 0.0, 0.0))
     feet = np.broadcast_to(pose[:3, 3], (headings, 3))
-    return np.concatenate([camera_poses(feet, yaw, camera, np.deg2rad(e)) for e in elevations])
+    return np.concatenate(
+        [compute_camera_poses(feet, yaw, camera, np.deg2rad(e)) for e in elevations]
+    )
 
 
 def check_poses(poses: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -92,7 +94,7 @@ def check_poses(poses: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def pixel_rays(
+def compute_pixel_rays(
     projection: str, width: int, height: int, hfov: float, lanes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], float]:
     """Compute ray directions in the camera frame, in tile order.

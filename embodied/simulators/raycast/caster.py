@@ -12,18 +12,18 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SensorError, nearest
+from embodied.errors import SensorError, suggest_nearest
 from embodied.simulators.base import OUTPUTS, CameraSpec, Scene
 from embodied.simulators.raycast import embree, kernels, packet
 from embodied.simulators.raycast.bvh import STACK, build_bvh
-from embodied.simulators.raycast.cameras import check_poses, pixel_rays
-from embodied.simulators.raycast.pointers import aligned
-from embodied.simulators.raycast.surface import by_object, pack_surface
+from embodied.simulators.raycast.cameras import check_poses, compute_pixel_rays
+from embodied.simulators.raycast.pointers import allocate_aligned
+from embodied.simulators.raycast.surface import pack_surface, sort_faces_by_object
 
 BACKENDS = ("auto", "embree", "numba")
 
 
-class Hits(NamedTuple):
+class RayHits(NamedTuple):
     """First hits of N rays.
 
     Attributes:
@@ -64,7 +64,7 @@ class RayCaster:
         self.scene = scene
         self.threads = threads
         self.backend = backend = choose_backend(backend)
-        ordered, order, first = by_object(scene)
+        ordered, order, first = sort_faces_by_object(scene)
         surface = pack_surface(ordered)
         self._row = np.zeros(packet.COLUMNS, np.int64)
         for column, array in (
@@ -92,7 +92,7 @@ class RayCaster:
         """Travel between processes as the scene; the tree is built again on arrival."""
         return RayCaster, (self.scene, self.threads, self.backend)
 
-    def cast(self, origins: NDArray[np.floating], directions: NDArray[np.floating]) -> Hits:
+    def cast_rays(self, origins: NDArray[np.floating], directions: NDArray[np.floating]) -> RayHits:
         """Return the first hit of each ray.
 
         Args:
@@ -111,10 +111,10 @@ class RayCaster:
         if not (np.isfinite(origins).all() and np.isfinite(directions).all()):
             raise SensorError("a ray's origin or direction holds NaN or infinity")
         count = len(origins)
-        hits = Hits(
+        hits = RayHits(
             np.empty(count, np.float32), np.empty(count, np.int32), np.empty((count, 2), np.float32)
         )
-        kernels.cast(self._row, origins, directions, *hits, *_scratch(), _query(False))
+        kernels.cast_rays(self._row, origins, directions, *hits, *_scratch(), _query(False))
         return hits
 
     def render(
@@ -144,9 +144,9 @@ def choose_backend(name: str) -> str:
         SensorError: unknown name.
     """
     if name not in BACKENDS:
-        raise SensorError(f"unknown ray tracer '{name}': {nearest(name, BACKENDS)}")
+        raise SensorError(f"unknown ray tracer '{name}': {suggest_nearest(name, BACKENDS)}")
     if name == "auto":
-        return "numba" if embree.library() is None else "embree"
+        return "numba" if embree.load_library() is None else "embree"
     return name
 
 
@@ -179,8 +179,8 @@ _local = threading.local()
 def _scratch() -> tuple[NDArray[np.generic], ...]:
     """This thread's packet (as float32 and as int32), valid mask and traversal stack."""
     if not hasattr(_local, "scratch"):
-        words = aligned(packet.PACKET, np.float32)
-        valid = aligned(packet.LANES, np.int32)
+        words = allocate_aligned(packet.PACKET, np.float32)
+        valid = allocate_aligned(packet.LANES, np.int32)
         valid[:] = -1
         _local.scratch = words, words.view(np.int32), valid, np.zeros(STACK, np.int32)
     return _local.scratch
@@ -188,10 +188,10 @@ def _scratch() -> tuple[NDArray[np.generic], ...]:
 
 def _query(coherent: bool) -> NDArray[np.int64]:
     """Addresses of Embree's packet query and of its arguments."""
-    if embree.library() is None:
+    if embree.load_library() is None:
         return np.zeros(2, np.int64)
-    address = embree.intersect_address(packet.LANES)
-    return np.array([address, embree.query_arguments(coherent).ctypes.data], np.int64)
+    address = embree.get_intersect_address(packet.LANES)
+    return np.array([address, embree.make_query_arguments(coherent).ctypes.data], np.int64)
 
 
 @cache
@@ -208,7 +208,7 @@ def _render(
     threads: int,
 ) -> dict[str, NDArray[np.generic]]:
     count, height, width = len(poses), camera.height, camera.width
-    directions, pixels, pixel_size = pixel_rays(
+    directions, pixels, pixel_size = compute_pixel_rays(
         camera.projection, width, height, camera.hfov, packet.LANES
     )
     want = np.array([name in camera.outputs for name in OUTPUTS])

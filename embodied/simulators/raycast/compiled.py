@@ -12,7 +12,7 @@ from maps import compiled as shared
 
 def compiled(**options: Any) -> Callable[[Any], Any]:
     """Compile as `maps.compiled` does; untyped, as kernels are called with unpacked tuples."""
-    return shared.compiled(**options)
+    return shared.cached_njit(**options)
 
 
 def inlined(**options: Any) -> Callable[[Any], Any]:

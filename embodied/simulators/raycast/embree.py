@@ -27,7 +27,7 @@ _QUALITY_LOW, _QUALITY_MEDIUM = 0, 1
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def load_library() -> ctypes.CDLL | None:
     """Return the Embree library, or None where the `embreex` wheel is absent."""
     spec = importlib.util.find_spec("embreex")
     if spec is None or spec.origin is None:
@@ -77,21 +77,21 @@ def _device(process: int) -> int:
 
     Huge pages, where the system grants them, spare address look-ups (0 to 5 % at 200k triangles).
     """
-    embree = library()
+    embree = load_library()
     assert embree is not None  # noqa: S101
     return int(embree.rtcNewDevice(b"threads=1,set_affinity=0,hugepages=1"))
 
 
 @cache
-def intersect_address(lanes: int) -> int:
+def get_intersect_address(lanes: int) -> int:
     """Address of the packet query for 4, 8 or 16 rays."""
-    embree = library()
+    embree = load_library()
     assert embree is not None  # noqa: S101
     return int(ctypes.cast(getattr(embree, f"rtcIntersect{lanes}"), ctypes.c_void_p).value or 0)
 
 
 @cache
-def query_arguments(coherent: bool) -> NDArray[np.uint32]:
+def make_query_arguments(coherent: bool) -> NDArray[np.uint32]:
     """Memory of one `RTCIntersectArguments` with every feature allowed and no filter."""
     memory = np.zeros(16, np.uint32)
     memory[0] = _COHERENT if coherent else 0
@@ -118,7 +118,7 @@ class EmbreeScene:
         first: NDArray[np.int32],
         robust: bool = False,
     ) -> None:
-        embree = library()
+        embree = load_library()
         if embree is None:
             raise SceneError("Embree is not available here: use RayCaster(scene, backend='numba')")
         # Embree reads 16 bytes at the last vertex: the shared buffer needs a spare row.
@@ -155,7 +155,7 @@ class EmbreeMeshes:
     def __init__(
         self, vertices: NDArray[np.float32], faces: NDArray[np.int32], first: NDArray[np.int32]
     ) -> None:
-        embree = library()
+        embree = load_library()
         if embree is None:
             raise SceneError("Embree is not available here: use backend='numba'")
         self._vertices = np.zeros((len(vertices) + 1, 3), np.float32)
@@ -187,7 +187,7 @@ class EmbreeInstances:
     """
 
     def __init__(self, meshes: EmbreeMeshes) -> None:
-        embree = library()
+        embree = load_library()
         assert embree is not None  # noqa: S101
         device = _device(os.getpid())
         self._embree, self._meshes = embree, meshes
@@ -204,7 +204,7 @@ class EmbreeInstances:
                 self._geometries[number] = int(geometry)
         self._release = weakref.finalize(self, _free, embree, [self.handle], os.getpid(), meshes)
 
-    def move(self, poses: NDArray[np.float32], moved: NDArray[np.integer]) -> None:
+    def set_poses(self, poses: NDArray[np.float32], moved: NDArray[np.integer]) -> None:
         """Put objects at poses, the array (O, 3, 4), and rebuild the small tree above them.
 
         Args:

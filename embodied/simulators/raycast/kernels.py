@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from embodied.simulators.raycast.bvh import trace
+from embodied.simulators.raycast.bvh import trace_packet
 from embodied.simulators.raycast.compiled import compiled, inlined
 from embodied.simulators.raycast.packet import (
     CLASSES,
@@ -46,11 +46,11 @@ from embodied.simulators.raycast.pointers import (
     uint8_at,
 )
 from embodied.simulators.raycast.shading import (
-    background,
-    face_color,
+    compute_light,
+    compute_sky_color,
+    interpolate_face_color,
     is_textured,
-    light,
-    texture_color,
+    sample_texture_color,
 )
 
 
@@ -61,7 +61,7 @@ def _at(pointer: Any) -> Any:
 
 @inlined()
 def _trace_numba(row: Any, packet: Any, packet_ids: Any, stack: Any) -> None:
-    trace(
+    trace_packet(
         _at(float32_at(row[NODES])),
         _at(int32_at(row[NODES])),
         _at(float32_at(row[TRIANGLES])),
@@ -101,7 +101,7 @@ def _trace_moving(row: Any, packet: Any, packet_ids: Any, stack: Any, world: Any
                 a, b, c = poses[at + axis], poses[at + 4 + axis], poses[at + 8 + axis]
                 packet[(ORIGIN + axis) * LANES + lane] = a * x + b * y + c * z
                 packet[(DIRECTION + axis) * LANES + lane] = a * dx + b * dy + c * dz
-        trace(
+        trace_packet(
             _at(float32_at(trees[2 * number])),
             _at(int32_at(trees[2 * number])),
             _at(float32_at(trees[2 * number + 1])),
@@ -233,18 +233,18 @@ def render(
                     )
                     if moving:
                         nx, ny, nz = _turned_normal(row, hit, packet, lane)
-                    factor, facing = light(nx, ny, nz, dx, dy, dz, t)
-                    red, green, blue = face_color(colors, face, u, v)
+                    factor, facing = compute_light(nx, ny, nz, dx, dy, dz, t)
+                    red, green, blue = interpolate_face_color(colors, face, u, v)
                     if is_textured(colors, face):
                         footprint = t * np.float32(pixel_size)
                         footprint /= math.sqrt(max(facing, np.float32(0.05)))
-                        tr, tg, tb = texture_color(
+                        tr, tg, tb = sample_texture_color(
                             colors, coords, textures, texels, face, u, v, footprint
                         )
                         red, green, blue = red * tr, green * tg, blue * tb
                     red, green, blue = red * factor, green * factor, blue * factor
                 else:
-                    red, green, blue = background(dx, dy, dz)
+                    red, green, blue = compute_sky_color(dx, dy, dz)
                 half = np.float32(0.5)
                 rgb[n, 3 * pixel] = np.uint8(red + half)
                 rgb[n, 3 * pixel + 1] = np.uint8(green + half)
@@ -252,7 +252,7 @@ def render(
 
 
 @compiled()
-def cast(
+def cast_rays(
     row: Any, origins: Any, directions: Any, distance: Any, face: Any, uv: Any, packet: Any,
     packet_ids: Any, valid: Any, stack: Any, query: Any,
 ) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from embodied.simulators.base import Scene
 from embodied.simulators.raycast import embree, packet
 from embodied.simulators.raycast.bvh import build_bvh
 from embodied.simulators.raycast.caster import choose_backend
-from embodied.simulators.raycast.surface import by_object, pack_surface
+from embodied.simulators.raycast.surface import pack_surface, sort_faces_by_object
 
 
 class RigidMeshes:
@@ -29,7 +29,7 @@ class RigidMeshes:
 
     def __init__(self, scene: Scene, backend: str = "auto") -> None:
         self.backend = choose_backend(backend)
-        self.scene, _, self.first = by_object(scene)
+        self.scene, _, self.first = sort_faces_by_object(scene)
         self.surface = pack_surface(self.scene)
         self.native: embree.EmbreeMeshes | None = None
         self.trees = np.zeros((len(scene.objects), 2), np.int64)
@@ -78,9 +78,9 @@ class MovingCaster:
         self._row[packet.MOVING] = count
         if self._native is not None:
             self._row[packet.SCENE] = self._native.handle
-            self._native.move(self._poses, np.arange(count))
+            self._native.set_poses(self._poses, np.arange(count))
 
-    def move(self, poses: NDArray[np.floating]) -> None:
+    def set_poses(self, poses: NDArray[np.floating]) -> None:
         """Put the objects somewhere.
 
         Args:
@@ -99,9 +99,9 @@ class MovingCaster:
         if len(moved):
             self._poses[moved] = given[moved]
             if self._native is not None:
-                self._native.move(self._poses, moved)
+                self._native.set_poses(self._poses, moved)
 
-    def paint(self, number: int, color: tuple[float, float, float]) -> None:
+    def set_object_color(self, number: int, color: tuple[float, float, float]) -> None:
         """Give an object another colour, RGB in [0, 1]: to all its faces that have the first's.
 
         Textures stay on top.

@@ -45,14 +45,14 @@ def apply_noise(
     rng = np.random.default_rng(rng)
     noisy = dict(images)
     if "rgb" in images and noise.rgb_sigma > 0:
-        noisy["rgb"] = gaussian_color(images["rgb"], noise.rgb_sigma, rng)
+        noisy["rgb"] = add_gaussian_noise(images["rgb"], noise.rgb_sigma, rng)
     if "depth" in images and noise.depth == "redwood":
-        depth = redwood_depth(images["depth"], noise.depth_multiplier, rng)
+        depth = add_redwood_noise(images["depth"], noise.depth_multiplier, rng)
         noisy["depth"] = np.where(depth <= camera.max_depth, depth, np.float32(0.0))
     return noisy
 
 
-def gaussian_color(
+def add_gaussian_noise(
     rgb: NDArray[np.generic], sigma: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Add independent noise of `sigma` levels to every channel of uint8 images."""
@@ -60,7 +60,7 @@ def gaussian_color(
     return np.clip(np.rint(np.asarray(rgb, np.float32) + noise), 0, 255).astype(np.uint8)
 
 
-def redwood_depth(
+def add_redwood_noise(
     depth: NDArray[np.generic], multiplier: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Add disparity noise, rounding and sideways jitter to depth (..., H, W) [m].

@@ -85,7 +85,7 @@ uint8_at = _pointer_to(types.uint8)
 float32_at = _pointer_to(types.float32)
 
 
-def aligned(count: int, dtype: type, boundary: int = 64) -> NDArray[Any]:
+def allocate_aligned(count: int, dtype: type, boundary: int = 64) -> NDArray[Any]:
     """Return (count,) zeros at a multiple of `boundary` bytes (packet queries need it)."""
     size = np.dtype(dtype).itemsize
     raw = np.zeros(count * size + boundary, np.uint8)

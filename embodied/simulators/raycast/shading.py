@@ -28,7 +28,7 @@ FADE = 0.012
 
 
 @inlined(fastmath=True)
-def light(
+def compute_light(
     nx: Scalar, ny: Scalar, nz: Scalar, dx: Scalar, dy: Scalar, dz: Scalar, distance: Scalar
 ) -> tuple[Scalar, Scalar]:
     """Return the light factor in [0, 1] and |cos| of the angle between normal and ray."""
@@ -49,7 +49,7 @@ def light(
 
 
 @inlined(fastmath=True)
-def background(dx: Scalar, dy: Scalar, dz: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def compute_sky_color(dx: Scalar, dy: Scalar, dz: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Sky colour (0-255) along a ray: pale at the horizon, blue above, grey below."""
     up = dy / math.sqrt(dx * dx + dy * dy + dz * dz)
     if up > 0:
@@ -68,7 +68,9 @@ def background(dx: Scalar, dy: Scalar, dz: Scalar) -> tuple[Scalar, Scalar, Scal
 
 
 @inlined(fastmath=True)
-def face_color(colors: Any, face: int, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def interpolate_face_color(
+    colors: Any, face: int, u: Scalar, v: Scalar
+) -> tuple[Scalar, Scalar, Scalar]:
     """Interpolate the corner colours (0-255) of a face at barycentric (u, v)."""
     base = face * 12
     if colors[base + 9] & VARIED == 0:
@@ -86,7 +88,7 @@ def face_color(colors: Any, face: int, u: Scalar, v: Scalar) -> tuple[Scalar, Sc
 
 
 @inlined(fastmath=True)
-def texture_color(
+def sample_texture_color(
     colors: Any,
     coords: Any,
     textures: Any,

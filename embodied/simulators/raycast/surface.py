@@ -18,7 +18,7 @@ TEXTURED, VARIED = 1, 2
 
 
 @dataclass(frozen=True)
-class Surface:
+class PackedSurface:
     """Per-object and per-face records the renderer reads.
 
     Attributes:
@@ -36,7 +36,7 @@ class Surface:
     texels: NDArray[np.uint8]
 
 
-def by_object(scene: Scene) -> tuple[Scene, NDArray[np.int32], NDArray[np.int32]]:
+def sort_faces_by_object(scene: Scene) -> tuple[Scene, NDArray[np.int32], NDArray[np.int32]]:
     """Sort a scene's faces by object, so that a hit's object tells its labels.
 
     Returns:
@@ -56,7 +56,7 @@ def by_object(scene: Scene) -> tuple[Scene, NDArray[np.int32], NDArray[np.int32]
     return ordered, order, first
 
 
-def pack_surface(scene: Scene) -> Surface:
+def pack_surface(scene: Scene) -> PackedSurface:
     """Pack the look and labels of a scene."""
     count = len(scene.faces)
     lookup = {name: i for i, name in enumerate(scene.categories)}
@@ -87,7 +87,7 @@ def pack_surface(scene: Scene) -> Surface:
         uv = scene.uv - np.floor(scene.uv.min(axis=1, keepdims=True))  # keeps float32 fractions
         coords[:, :6] = uv.reshape(count, 6)
         coords[:, 6] = _texel_density(scene, textures[slot, 1:3])
-    return Surface(classes, colors, coords, textures, texels)
+    return PackedSurface(classes, colors, coords, textures, texels)
 
 
 def _texel_density(scene: Scene, log_size: NDArray[np.int32]) -> NDArray[np.float32]:

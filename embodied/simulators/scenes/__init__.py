@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SceneError, nearest
+from embodied.errors import SceneError, suggest_nearest
 from embodied.simulators.base import Scene
 from embodied.simulators.scenes.habitat import CONFIG_EXTENSIONS, load_habitat
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, load_mesh
 from embodied.simulators.scenes.procthor import HOUSE_EXTENSIONS, load_house
-from embodied.simulators.scenes.semantics import load_scan, semantic_files
+from embodied.simulators.scenes.semantics import find_semantic_files, load_scan
 from embodied.simulators.scenes.unpack import ARCHIVE_SUFFIXES, is_archive
 from embodied.simulators.scenes.world import WORLD_EXTENSIONS, find_world, load_world
 
@@ -84,13 +84,15 @@ def _dispatch(path: Path, selected: str, up: str | None, table: Labels | None) -
     if extension in WORLD_EXTENSIONS or is_archive(path):
         return load_world(path, _names(table, path))
     if extension in MESH_EXTENSIONS:
-        if table is None and semantic_files(path) is not None:
+        if table is None and find_semantic_files(path) is not None:
             return load_scan(path, up)
         return load_mesh(path, up, table)
     if name.endswith(HOUSE_EXTENSIONS):
         return load_house(path, _index(selected, path), _names(table, path))
     known = (*MESH_EXTENSIONS, *WORLD_EXTENSIONS, *HOUSE_EXTENSIONS, *ARCHIVE_SUFFIXES)
-    raise SceneError(f"{path}: unknown scene format '{extension}'; {nearest(extension, known)}")
+    raise SceneError(
+        f"{path}: unknown scene format '{extension}'; {suggest_nearest(extension, known)}"
+    )
 
 
 def _index(selected: str, path: Path) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from embodied.simulators.base import Material
 from embodied.simulators.scenes.builder import MeshPart
-from embodied.simulators.scenes.shapes import box
+from embodied.simulators.scenes.shapes import make_box
 
 Block = tuple[float, float, float, float, float, float, float]
 
@@ -83,7 +83,7 @@ _PIECES["clothes dryer"] = _PIECES["washing machine"]
 _PIECES["side table"] = [*_PIECES["table"], (0.05, 0.95, 0.45, 0.5, 0.05, 0.95, 0.9)]
 
 
-def pieces(
+def make_furniture_boxes(
     kind: str, category: str, size: Sequence[float], color: tuple[float, float, float]
 ) -> Iterator[MeshPart]:
     """Yield the boxes of one thing, centred at the origin and facing -z.
@@ -99,4 +99,6 @@ def pieces(
     for x0, x1, y0, y1, z0, z1, shade in blocks:
         low, high = np.array([x0, y0, z0]), np.array([x1, y1, z1])
         r, g, b = (float(np.clip(c * shade, 0.0, 1.0)) for c in color)
-        yield box((high - low) * extents, ((low + high) / 2 - 0.5) * extents, Material((r, g, b)))
+        yield make_box(
+            (high - low) * extents, ((low + high) / 2 - 0.5) * extents, Material((r, g, b))
+        )

@@ -42,7 +42,7 @@ class MeshPart:
     material: Material = field(default_factory=Material)
     name: str = ""
 
-    def moved(self, transform: NDArray[np.float64]) -> MeshPart:
+    def get_transformed(self, transform: NDArray[np.float64]) -> MeshPart:
         """Return the part under a (4, 4) transform; a mirroring one also turns the faces round."""
         if np.allclose(transform, np.eye(4)):
             return self
@@ -72,7 +72,7 @@ class SceneBuilder:
         self.objects.append(SceneObject(category or "unlabeled", name, room=room))
         return len(self.objects) - 1
 
-    def add(
+    def add_part(
         self,
         part: MeshPart,
         object_id: int | NDArray[np.integer] = 0,
@@ -88,7 +88,7 @@ class SceneBuilder:
         if len(part.faces) == 0:
             return
         if transform is not None:
-            part = part.moved(transform)
+            part = part.get_transformed(transform)
         material = part.material
         key = (tuple(np.round(material.color, 4)), id(material.texture))
         if key not in self._materials:
@@ -100,7 +100,7 @@ class SceneBuilder:
         )
         self._material_ids.append(self._materials[key])
 
-    def build(self) -> Scene:
+    def build_scene(self) -> Scene:
         """Concatenate everything into a `Scene`.
 
         Raises:
@@ -139,7 +139,7 @@ class SceneBuilder:
             uv=self._corner_uv(counts),
             colors=self._vertex_colors(),
             objects=_with_boxes(self.objects, vertices, faces, face_object),
-            categories=categories_of(self.objects),
+            categories=collect_categories(self.objects),
             rooms=tuple(self.rooms),
         )
 
@@ -164,7 +164,7 @@ class SceneBuilder:
         return _concatenate(white, np.uint8)
 
 
-def categories_of(objects: Sequence[SceneObject]) -> tuple[str, ...]:
+def collect_categories(objects: Sequence[SceneObject]) -> tuple[str, ...]:
     """Return mpcat40 followed by the other categories used, in order of appearance."""
     extra = dict.fromkeys(o.category for o in objects if o.category not in MPCAT40)
     return (*MPCAT40, *extra)

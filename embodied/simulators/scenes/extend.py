@@ -11,17 +11,17 @@ from embodied.simulators.base import Scene, SceneObject
 from embodied.simulators.scenes.builder import MeshPart
 
 
-def extended(scene: Scene, things: Sequence[tuple[SceneObject, MeshPart]]) -> Scene:
+def extend_scene(scene: Scene, objects: Sequence[tuple[SceneObject, MeshPart]]) -> Scene:
     """Return a scene with further objects; those that it had keep their numbers.
 
     Args:
         scene: any.
-        things: the objects, of categories that the scene knows, each with its mesh in the world
+        objects: the objects, of categories that the scene knows, each with its mesh in the world
             frame and one plain material.
     """
-    if not things:
+    if not objects:
         return scene
-    parts = [part for _, part in things]
+    parts = [part for _, part in objects]
     firsts = np.cumsum([len(scene.vertices), *(len(part.vertices) for part in parts)])
     counts = [len(part.faces) for part in parts]
     faces = [part.faces + first for part, first in zip(parts, firsts, strict=False)]
@@ -41,5 +41,5 @@ def extended(scene: Scene, things: Sequence[tuple[SceneObject, MeshPart]]) -> Sc
         materials=(*scene.materials, *(part.material for part in parts)),
         uv=None if scene.uv is None else np.concatenate([scene.uv, blank]),
         colors=None if scene.colors is None else np.concatenate([scene.colors, white]),
-        objects=(*scene.objects, *(thing for thing, _ in things)),
+        objects=(*scene.objects, *(thing for thing, _ in objects)),
     )

@@ -18,10 +18,15 @@ from scipy.spatial.transform import Rotation
 from embodied.errors import SceneError
 from embodied.simulators.base import Room, Scene
 from embodied.simulators.scenes.builder import UP_ROTATIONS, MeshPart, SceneBuilder
-from embodied.simulators.scenes.habitat_dataset import Dataset, Template, dataset_above, read_json
+from embodied.simulators.scenes.habitat_dataset import (
+    HabitatDataset,
+    HabitatTemplate,
+    find_dataset,
+    read_json_object,
+)
 from embodied.simulators.scenes.labels import to_mpcat40
-from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, file_up, read_parts
-from embodied.simulators.scenes.semantics import add_labelled
+from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, read_parts, read_up_axis
+from embodied.simulators.scenes.semantics import add_labelled_parts
 from embodied.simulators.scenes.urdf import read_urdf
 
 CONFIG_EXTENSIONS = (
@@ -50,64 +55,66 @@ def load_habitat(
         SceneError: damaged JSON, or an asset, template or scene that is not there.
     """
     name = path.name.lower()
-    dataset = Dataset(path) if name.endswith(".scene_dataset_config.json") else dataset_above(path)
+    dataset = (
+        HabitatDataset(path) if name.endswith(".scene_dataset_config.json") else find_dataset(path)
+    )
     if name.endswith(".scene_dataset_config.json"):
         kind, path = dataset.find_scene(scene)
         if kind == "stage":
-            return _load_single(dataset.stage(path.name, path.parent), True, labels or {}, up)
+            return _load_single(dataset.find_stage(path.name, path.parent), True, labels or {}, up)
         return _load_instance(path, dataset, labels or {}, up)
     if name.endswith(".scene_instance.json"):
         return _load_instance(path, dataset, labels or {}, up)
-    template = Template(path, read_json(path))
+    template = HabitatTemplate(path, read_json_object(path))
     return _load_single(template, name.endswith(".stage_config.json"), labels or {}, up)
 
 
 def _load_single(
-    template: Template, is_stage: bool, labels: Mapping[str, str], up: str | None
+    template: HabitatTemplate, is_stage: bool, labels: Mapping[str, str], up: str | None
 ) -> Scene:
     builder = SceneBuilder(template.name)
     if is_stage:
         _add_stage(builder, template, np.eye(4), up)
     else:
         _add_object(builder, template, {}, np.eye(4), labels, "asset_local")
-    return builder.build()
+    return builder.build_scene()
 
 
 def _load_instance(
-    path: Path, dataset: Dataset, labels: Mapping[str, str], up: str | None
+    path: Path, dataset: HabitatDataset, labels: Mapping[str, str], up: str | None
 ) -> Scene:
-    config = read_json(path)
+    config = read_json_object(path)
     builder = SceneBuilder(path.name.removesuffix(".scene_instance.json"))
     origin = config.get("translation_origin", "COM")
     stage = config.get("stage_instance")
     if stage:
-        template = dataset.stage(stage.get("template_name", ""), path.parent)
+        template = dataset.find_stage(stage.get("template_name", ""), path.parent)
         _add_stage(builder, template, _instance_pose(stage, path), up)
     for entry in config.get("object_instances", []):
-        template = dataset.object(entry.get("template_name", ""), path.parent)
+        template = dataset.find_object(entry.get("template_name", ""), path.parent)
         pose = _instance_pose(entry, path)
         where = entry.get("translation_origin", origin)
         _add_object(builder, template, entry, pose, labels, where)
     for entry in config.get("articulated_object_instances", []):
-        urdf = dataset.articulated(entry.get("template_name", ""), path.parent)
+        urdf = dataset.find_articulated_object(entry.get("template_name", ""), path.parent)
         joints = entry.get("initial_joint_pose")
         frame = _instance_pose(entry, path) @ _instance_scale(entry)
         owner = builder.add_object(labels.get(urdf.stem) or to_mpcat40(urdf.stem), urdf.stem)
         for part in read_urdf(urdf, joints if isinstance(joints, dict) else None):
-            builder.add(part, owner, frame)
-    descriptor = dataset.semantics(config.get("semantic_scene_instance"), path)
+            builder.add_part(part, owner, frame)
+    descriptor = dataset.find_semantics(config.get("semantic_scene_instance"), path)
     if descriptor is not None:
-        builder.rooms.extend(_regions(read_json(descriptor)))
-    return builder.build()
+        builder.rooms.extend(_regions(read_json_object(descriptor)))
+    return builder.build_scene()
 
 
 def _add_stage(
-    builder: SceneBuilder, template: Template, pose: NDArray[np.float64], up: str | None
+    builder: SceneBuilder, template: HabitatTemplate, pose: NDArray[np.float64], up: str | None
 ) -> None:
     parts, frame = _asset(template, up)
-    parts = [p.moved(pose @ frame) for p in parts]
-    semantic = template.file("semantic_asset")
-    table = template.file("semantic_descriptor_filename")
+    parts = [p.get_transformed(pose @ frame) for p in parts]
+    semantic = template.get_file("semantic_asset")
+    table = template.get_file("semantic_descriptor_filename")
     if semantic is not None and table is not None and semantic.is_file() and table.is_file():
         own = None
         if "semantic_up" in template.attributes:
@@ -115,16 +122,16 @@ def _add_stage(
                 template, template.attributes["semantic_up"],
                 template.attributes.get("semantic_front", [0, 0, -1]),
             )  # fmt: skip
-        add_labelled(builder, parts, semantic, table, own)
+        add_labelled_parts(builder, parts, semantic, table, own)
         return
     for part in parts:
         category = to_mpcat40(part.name)
-        builder.add(part, builder.add_object(category, part.name) if category else 0)
+        builder.add_part(part, builder.add_object(category, part.name) if category else 0)
 
 
 def _add_object(
     builder: SceneBuilder,
-    template: Template,
+    template: HabitatTemplate,
     entry: Mapping[str, Any],
     pose: NDArray[np.float64],
     labels: Mapping[str, str],
@@ -137,7 +144,7 @@ def _add_object(
     if str(origin).lower() != "asset_local":  # Habitat places the centre of mass: the box's middle
         center = template.attributes.get("COM")
         if center is None:
-            points = np.concatenate([p.moved(frame).vertices for p in parts])
+            points = np.concatenate([p.get_transformed(frame).vertices for p in parts])
             center = (points.min(axis=0) + points.max(axis=0)) / 2
         shift = np.eye(4)
         shift[:3, 3] = -np.asarray(center, np.float64)
@@ -145,12 +152,12 @@ def _add_object(
     category = labels.get(template.name) or to_mpcat40(template.name)
     owner = builder.add_object(category, template.name)
     for part in parts:
-        builder.add(part, owner, pose @ frame)
+        builder.add_part(part, owner, pose @ frame)
 
 
-def _asset(template: Template, up: str | None) -> tuple[list[MeshPart], NDArray[np.float64]]:
+def _asset(template: HabitatTemplate, up: str | None) -> tuple[list[MeshPart], NDArray[np.float64]]:
     """Return a template's drawn mesh and its (4, 4) scale and axes."""
-    path = template.file("render_asset") or template.file("collision_asset")
+    path = template.get_file("render_asset") or template.get_file("collision_asset")
     if path is None:
         raise SceneError(f"{template.path}: names no render_asset; nothing to draw")
     if path.suffix.lower() not in MESH_EXTENSIONS and not path.exists():
@@ -171,18 +178,18 @@ def _asset(template: Template, up: str | None) -> tuple[list[MeshPart], NDArray[
         front = template.attributes.get("front", [0, 0, -1])
         frame = _frame(template, template.attributes["up"], front)
     else:
-        frame = UP_ROTATIONS["z" if template.bare_stage else file_up(path)]
+        frame = UP_ROTATIONS["z" if template.bare_stage else read_up_axis(path)]
     return parts, _scale(template) @ frame
 
 
-def _scale(template: Template) -> NDArray[np.float64]:
+def _scale(template: HabitatTemplate) -> NDArray[np.float64]:
     attributes = template.attributes
     size = np.broadcast_to(np.asarray(attributes.get("scale", 1.0), np.float64), 3)
     units = float(attributes.get("units_to_meters", 1.0))
     return np.diag([*(size * units), 1.0])
 
 
-def _frame(template: Template, up: Any, front: Any) -> NDArray[np.float64]:  # noqa: ANN401
+def _frame(template: HabitatTemplate, up: Any, front: Any) -> NDArray[np.float64]:  # noqa: ANN401
     """Return the (4, 4) rotation that turns a file's up and front into +y and -z."""
     up, front = np.asarray(up, np.float64), np.asarray(front, np.float64)
     if not (up.any() and front.any()):

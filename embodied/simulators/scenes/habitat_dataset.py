@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from embodied.errors import SceneError, nearest
+from embodied.errors import SceneError, suggest_nearest
 
 _ENDINGS = (".stage_config.json", ".object_config.json", ".scene_instance.json")
 
 
 @dataclass(frozen=True)
-class Template:
+class HabitatTemplate:
     """A stage or object description.
 
     Attributes:
@@ -35,7 +35,7 @@ class Template:
         """The template's name without folder and ending."""
         return self.handle or _stem(self.path)
 
-    def file(self, key: str) -> Path | None:
+    def get_file(self, key: str) -> Path | None:
         """Return the path an attribute names, None when it is absent or empty."""
         value = self.attributes.get(key)
         if not value:
@@ -45,7 +45,7 @@ class Template:
         return (self.path.parent / str(value)).resolve()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -62,31 +62,31 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def dataset_above(path: Path) -> Dataset:
+def find_dataset(path: Path) -> HabitatDataset:
     """Return the data set a scene file belongs to: the nearest config in a folder above, if any."""
     for folder in list(path.resolve().parents)[:4]:
         found = sorted(folder.glob("*.scene_dataset_config.json"))
         if len(found) == 1:
-            return Dataset(found[0])
-    return Dataset(None)
+            return HabitatDataset(found[0])
+    return HabitatDataset(None)
 
 
-class Dataset:
+class HabitatDataset:
     """A data set config and the files around it; also works without one, by file names alone."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path.resolve() if path is not None else None
-        self.config = read_json(path) if path is not None else {}
+        self.config = read_json_object(path) if path is not None else {}
 
-    def stage(self, handle: str, near: Path) -> Template:
+    def find_stage(self, handle: str, near: Path) -> HabitatTemplate:
         """Return a stage by its handle."""
         return self._template("stages", ".stage_config.json", handle, near)
 
-    def object(self, handle: str, near: Path) -> Template:
+    def find_object(self, handle: str, near: Path) -> HabitatTemplate:
         """Return an object by its handle."""
         return self._template("objects", ".object_config.json", handle, near)
 
-    def articulated(self, handle: str, near: Path) -> Path:
+    def find_articulated_object(self, handle: str, near: Path) -> Path:
         """Return the URDF file of an articulated object."""
         short = Path(handle).name.removesuffix(".urdf").removesuffix(".ao_config.json")
         files = {p.name: p for p in self._files("articulated_objects", ".ao_config.json")}
@@ -96,10 +96,12 @@ class Dataset:
                     return place
         if f"{short}.ao_config.json" in files:
             config = files[f"{short}.ao_config.json"]
-            return config.parent / str(read_json(config).get("urdf_filepath", f"{short}.urdf"))
+            return config.parent / str(
+                read_json_object(config).get("urdf_filepath", f"{short}.urdf")
+            )
         if f"{short}.urdf" in files:
             return files[f"{short}.urdf"]
-        hint = nearest(short, sorted(files)[:200]) if files else "the data set lists none"
+        hint = suggest_nearest(short, sorted(files)[:200]) if files else "the data set lists none"
         raise SceneError(f"{near}: the articulated object '{handle}' was not found; {hint}")
 
     def find_scene(self, name: str | None) -> tuple[str, Path]:
@@ -128,9 +130,11 @@ class Dataset:
                 f"{self.path}: has {len(scenes)} scenes; name one as '{self.path}#NAME'. "
                 f"There are: {shown}"
             )
-        raise SceneError(f"{self.path}: no scene '{name}'; {nearest(name, list(scenes)[:200])}")
+        raise SceneError(
+            f"{self.path}: no scene '{name}'; {suggest_nearest(name, list(scenes)[:200])}"
+        )
 
-    def semantics(self, handle: str | None, scene: Path) -> Path | None:
+    def find_semantics(self, handle: str | None, scene: Path) -> Path | None:
         """Return the region descriptor of a scene instance, None when it has none."""
         section = self.config.get("scene_instances", {}).get("default_attributes", {})
         value = handle or section.get("semantic_scene_instance")
@@ -145,34 +149,36 @@ class Dataset:
         return next(iter(sorted(root.glob(f"**/{name}"))), None)
 
     @cached_property
-    def _stages(self) -> dict[str, Template]:
+    def _stages(self) -> dict[str, HabitatTemplate]:
         return self._listed("stages", ".stage_config.json")
 
     @cached_property
-    def _objects(self) -> dict[str, Template]:
+    def _objects(self) -> dict[str, HabitatTemplate]:
         return self._listed("objects", ".object_config.json")
 
-    def _listed(self, section: str, ending: str) -> dict[str, Template]:
+    def _listed(self, section: str, ending: str) -> dict[str, HabitatTemplate]:
         """Return every template the config lists, by handle."""
         part = self.config.get(section, {})
         defaults = part.get("default_attributes", {})
-        found: dict[str, Template] = {}
+        found: dict[str, HabitatTemplate] = {}
         for file in self._files(section, ending):
             if file.name.endswith(ending):
-                found[_stem(file)] = Template(file, {**defaults, **read_json(file)})
+                found[_stem(file)] = HabitatTemplate(file, {**defaults, **read_json_object(file)})
             else:
                 attributes = {"render_asset": file.name, **defaults}
-                found[_stem(file)] = Template(file, attributes, bare_stage=section == "stages")
+                found[_stem(file)] = HabitatTemplate(
+                    file, attributes, bare_stage=section == "stages"
+                )
         for entry in part.get("configs", []):
             base: Mapping[str, Any] = {}
             path = self.path
             if "original_file" in entry and self.path is not None:
                 path = self.path.parent / entry["original_file"]
-                base = read_json(path)
+                base = read_json_object(path)
             if path is None:
                 continue
             handle = entry.get("template_handle") or _stem(path)
-            found[handle] = Template(
+            found[handle] = HabitatTemplate(
                 path, {**defaults, **base, **entry.get("attributes", {})}, handle
             )
         return found
@@ -190,7 +196,7 @@ class Dataset:
                     elif place.name.endswith(suffix):
                         yield place
 
-    def _template(self, section: str, ending: str, handle: str, near: Path) -> Template:
+    def _template(self, section: str, ending: str, handle: str, near: Path) -> HabitatTemplate:
         listed = self._stages if section == "stages" else self._objects
         short = _stem(Path(handle))
         for name in (handle, short):
@@ -202,16 +208,18 @@ class Dataset:
             for folder in (root, root / section):
                 config = folder / f"{handle}{'' if handle.endswith(ending) else ending}"
                 if config.is_file():
-                    return Template(config, {**defaults, **read_json(config)})
+                    return HabitatTemplate(config, {**defaults, **read_json_object(config)})
                 for mesh in (folder / handle, folder / f"{handle}.glb"):
                     if mesh.is_file() and mesh.suffix.lower() == ".glb":
                         attributes = {"render_asset": mesh.name, **defaults}
-                        return Template(mesh, attributes, bare_stage=section == "stages")
+                        return HabitatTemplate(mesh, attributes, bare_stage=section == "stages")
         close = [name for name in listed if short in name]
         if len(close) == 1:  # Habitat accepts any unambiguous part of a handle
             return listed[close[0]]
         hint = (
-            nearest(short, list(listed)[:200]) if listed else "there is no data set config near it"
+            suggest_nearest(short, list(listed)[:200])
+            if listed
+            else "there is no data set config near it"
         )
         raise SceneError(
             f"{near}: the {section[:-1]} '{handle}' was not found; {hint}. "

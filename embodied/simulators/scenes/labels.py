@@ -92,7 +92,7 @@ _PHRASES = _phrases()
 _LONGEST = max(map(len, _PHRASES))
 
 
-def words(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Split a name into lower-case words: "CoffeeTable_01|surface" -> coffee, table, surface."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return re.findall(r"[a-z]+", spaced.lower())
@@ -105,7 +105,7 @@ def to_mpcat40(name: str) -> str | None:
     English puts the head noun last, so the match that ends last in the name wins, then the longest:
     "kitchen cabinet" is a cabinet, "cabinet door" a door. Plurals are understood.
     """
-    parts = words(re.sub(r"\s*[/\\]\s*other room", "", name))
+    parts = split_words(re.sub(r"\s*[/\\]\s*other room", "", name))
     while len(parts) > 1 and len(parts[-1]) == 1:  # "ChairA", "lamp_b": a variant, not a noun
         parts.pop()
     for end in range(len(parts), 0, -1):

@@ -28,7 +28,7 @@ _PLY_TYPES = {
 
 
 @dataclass
-class House:
+class MatterportHouse:
     """A `.house` file.
 
     Attributes:
@@ -42,13 +42,13 @@ class House:
     regions: dict[int, tuple[str, NDArray[np.float64] | None, float]] = field(default_factory=dict)
 
 
-def read_house(path: Path) -> House:
+def read_house(path: Path) -> MatterportHouse:
     """Read the O, C, R, S and V rows of a `.house` file (ASCII, z up).
 
     Raises:
         SceneError: unreadable, or a row with too few columns.
     """
-    house = House()
+    house = MatterportHouse()
     surfaces: dict[int, int] = {}
     outlines: dict[int, dict[int, list[tuple[float, float]]]] = {}
     try:

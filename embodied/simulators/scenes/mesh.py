@@ -15,16 +15,16 @@ import trimesh
 from numpy.typing import NDArray
 from trimesh.resolvers import Resolver
 
-from embodied.errors import SceneError, nearest
+from embodied.errors import SceneError, suggest_nearest
 from embodied.simulators.base import Material, Scene
 from embodied.simulators.scenes.builder import UP_ROTATIONS, MeshPart, SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40
-from embodied.simulators.scenes.textures import decode_compressed, to_rgb
+from embodied.simulators.scenes.textures import decode_compressed_textures, to_rgb
 
 MESH_EXTENSIONS = (".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 
 
-class Beside(Resolver):
+class SiblingResolver(Resolver):
     """Finds the files a mesh refers to, next to it, and remembers those it did not find."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,9 +52,9 @@ class Beside(Resolver):
         """Refuse: loading never writes."""
         raise PermissionError(f"refusing to write '{name}' while loading a mesh")
 
-    def namespaced(self, namespace: str) -> Beside:
+    def namespaced(self, namespace: str) -> SiblingResolver:
         """Return a resolver for a sub-folder."""
-        return Beside(self.folder / namespace)
+        return SiblingResolver(self.folder / namespace)
 
 
 def load_mesh(
@@ -72,10 +72,10 @@ def load_mesh(
     """
     parts = read_parts(path)
     builder = SceneBuilder(path.stem)
-    transform = UP_ROTATIONS[up or file_up(path)]
+    transform = UP_ROTATIONS[up or read_up_axis(path)]
     if isinstance(labels, np.ndarray):
         add_labelled_faces(builder, parts, labels, transform, path)
-        return builder.build()
+        return builder.build_scene()
     names = list(dict.fromkeys(p.name for p in parts))
     several = len(names) > 1
     ids = {}
@@ -83,8 +83,8 @@ def load_mesh(
         category = (labels or {}).get(name) or to_mpcat40(name)
         ids[name] = builder.add_object(category, name) if several or category else 0
     for part in parts:
-        builder.add(part, ids[part.name], transform)
-    return builder.build()
+        builder.add_part(part, ids[part.name], transform)
+    return builder.build_scene()
 
 
 def add_labelled_faces(
@@ -111,14 +111,14 @@ def add_labelled_faces(
     )[inverse.reshape(-1)]
     start = 0
     for part in parts:
-        builder.add(part, ids[start : start + len(part.faces)], transform)
+        builder.add_part(part, ids[start : start + len(part.faces)], transform)
         start += len(part.faces)
 
 
 def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
     """Read every triangle mesh of a file, placed by its nodes, in metres and the file's axes.
 
-    COLLADA's `<unit>` is honoured; `file_up` tells its up axis. Names of missing textures are
+    COLLADA's `<unit>` is honoured; `read_up_axis` tells its up axis. Names of missing textures are
     appended to `missing`, or warned about when it is None.
 
     Raises:
@@ -127,16 +127,17 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
     extension = path.suffix.lower()
     if extension not in MESH_EXTENSIONS:
         raise SceneError(
-            f"{path}: unknown mesh format '{extension}'; {nearest(extension, MESH_EXTENSIONS)}"
+            f"{path}: unknown mesh format '{extension}'; "
+            f"{suggest_nearest(extension, MESH_EXTENSIONS)}"
         )
     if not path.is_file():
         raise SceneError(f"{path}: no such file. Check the path, or unpack the data set first.")
     data = path.read_bytes()
     _refuse_other_content(data, path)
-    resolver = Beside(path.parent)
+    resolver = SiblingResolver(path.parent)
     decoded: dict[str, NDArray[np.uint8]] = {}
     if extension in (".glb", ".gltf"):
-        data, decoded = decode_compressed(data, resolver, path)
+        data, decoded = decode_compressed_textures(data, resolver, path)
     options: dict[str, Any] = {}
     if extension == ".obj":
         options = {"maintain_order": True, "split_objects": True}
@@ -168,7 +169,7 @@ def read_parts(path: Path, missing: list[str] | None = None) -> list[MeshPart]:
     if extension == ".dae":
         unit = re.search(rb"<unit\b[^>]*\bmeter\s*=\s*[\"']([^\"']+)", data[:20000])
         scale = np.diag([*[float(unit.group(1)) if unit else 1.0] * 3, 1.0])
-        parts = [p.moved(scale) for p in parts]
+        parts = [p.get_transformed(scale) for p in parts]
     return parts
 
 
@@ -213,7 +214,7 @@ def _scene_parts(
             continue
         if key not in geometries:
             geometries[key] = _part(mesh, decoded, textures, linear)
-        part = geometries[key].moved(np.asarray(transform, np.float64))
+        part = geometries[key].get_transformed(np.asarray(transform, np.float64))
         name = str(node)
         if mesh.metadata.get("from_gltf_primitive"):  # primitives of one node belong together
             name = str(loaded.graph.transforms.parents.get(node, node))
@@ -287,7 +288,7 @@ def _unit(color: object) -> NDArray[np.float64]:
     return values / 255.0 if values.dtype.kind in "ui" else np.clip(values, 0.0, 1.0)
 
 
-def file_up(path: Path) -> str:
+def read_up_axis(path: Path) -> str:
     """Return the up axis a mesh file declares: COLLADA's `<up_axis>`, y for everything else."""
     if path.suffix.lower() != ".dae":
         return "y"

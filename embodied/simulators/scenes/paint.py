@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from embodied.simulators.base import Material
-from embodied.simulators.houses.textures import texture
-from embodied.simulators.scenes.labels import words
+from embodied.simulators.houses.textures import make_texture
+from embodied.simulators.scenes.labels import split_words
 
 Color = tuple[float, float, float]
 
@@ -41,7 +41,7 @@ _FLOOR = (0.68, 0.50, 0.34)
 _WET = ("bathroom", "toilet")
 
 
-def class_color(category: str, key: str | None = None) -> Color:
+def get_class_color(category: str, key: str | None = None) -> Color:
     """Return a class's sRGB colour in [0, 1], varied a little by a key (the same for the same)."""
     color = _CLASSES.get(category, (0.68, 0.60, 0.52))
     if key is None:
@@ -52,30 +52,30 @@ def class_color(category: str, key: str | None = None) -> Color:
     return r, g, b
 
 
-def named_color(material: Mapping[str, Any] | None, otherwise: Color) -> Color:
+def get_named_color(material: Mapping[str, Any] | None, otherwise: Color) -> Color:
     """Return a material's own colour, else what its name says ("PinkMarble"), else a default."""
     if not material:
         return otherwise
     if rgb := material.get("color"):
         return float(rgb["r"]), float(rgb["g"]), float(rgb["b"])
-    known = (_WORDS[w] for w in words(str(material.get("name", ""))) if w in _WORDS)
+    known = (_WORDS[w] for w in split_words(str(material.get("name", ""))) if w in _WORDS)
     return next(known, otherwise)
 
 
-def wall_color(material: Mapping[str, Any] | None, key: str) -> Color:
+def get_wall_color(material: Mapping[str, Any] | None, key: str) -> Color:
     """Return a wall's colour: its own, or a light shade of what its material is called."""
-    plain = class_color("wall", key)
-    color = named_color(material, plain)
+    plain = get_class_color("wall", key)
+    color = get_named_color(material, plain)
     if color == plain or (material or {}).get("color"):
         return color
     r, g, b = (0.45 * c + 0.50 for c in color)
     return r, g, b
 
 
-def floor_material(material: Mapping[str, Any] | None, room: str) -> tuple[Material, float]:
+def get_floor_material(material: Mapping[str, Any] | None, room: str) -> tuple[Material, float]:
     """Return a floor's material and its texture's side [m]: tiles where it gets wet, else wood."""
-    name = words(str((material or {}).get("name", "")))
+    name = split_words(str((material or {}).get("name", "")))
     tiled = room in _WET or any(w.startswith("tile") for w in name)
     kind, side = ("tiles", 0.8) if tiled else ("planks", 1.3)
     default = (0.80, 0.82, 0.82) if tiled else _FLOOR
-    return Material(named_color(material, default), texture(kind)), side
+    return Material(get_named_color(material, default), make_texture(kind)), side

@@ -21,11 +21,11 @@ from scipy.spatial.transform import Rotation
 
 from embodied.errors import SceneError
 from embodied.simulators.base import Material, Room, Scene
-from embodied.simulators.scenes.box_furniture import pieces
+from embodied.simulators.scenes.box_furniture import make_furniture_boxes
 from embodied.simulators.scenes.builder import SceneBuilder
-from embodied.simulators.scenes.labels import to_mpcat40, words
-from embodied.simulators.scenes.paint import class_color, floor_material, wall_color
-from embodied.simulators.scenes.shapes import box, contains, flat_polygon
+from embodied.simulators.scenes.labels import split_words, to_mpcat40
+from embodied.simulators.scenes.paint import get_class_color, get_floor_material, get_wall_color
+from embodied.simulators.scenes.shapes import contains_points, make_box, make_flat_polygon
 
 HOUSE_EXTENSIONS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 WALL_THICKNESS = 0.06
@@ -90,22 +90,24 @@ def _build(
     ceiling = float(max(heights, default=2.8))
     rooms: dict[str, int] = {}
     for number, room in enumerate(house["rooms"]):
-        category = " ".join(words(room["roomType"]))
+        category = " ".join(split_words(room["roomType"]))
         polygon = _plan(room["floorPolygon"])
         height = float(np.mean([p["y"] for p in room["floorPolygon"]]))
         rooms[room["id"]] = number
         builder.rooms.append(Room(category, polygon, height))
         floor = builder.add_object("floor", f"{category} floor", number)
-        material, side = floor_material(room.get("floorMaterial"), category)
-        surface = flat_polygon(polygon, height, 1, material)
+        material, side = get_floor_material(room.get("floorMaterial"), category)
+        surface = make_flat_polygon(polygon, height, 1, material)
         surface.uv = polygon / side
-        builder.add(surface, floor)
+        builder.add_part(surface, floor)
         above = builder.add_object("ceiling", f"{category} ceiling", number)
-        builder.add(flat_polygon(polygon, ceiling, -1, Material(class_color("ceiling"))), above)
+        builder.add_part(
+            make_flat_polygon(polygon, ceiling, -1, Material(get_class_color("ceiling"))), above
+        )
     _add_walls(builder, house, walls, rooms)
     for thing in _flatten(house["objects"]):
         _add_thing(builder, thing, assets, labels)
-    return builder.build()
+    return builder.build_scene()
 
 
 def _add_walls(
@@ -160,7 +162,7 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
     frame[[0, 2], 0] = (end - start) / length
     frame[0, 2], frame[2, 2] = -frame[2, 0], frame[0, 0]
     frame[:3, 3] = start[0], 0.0, start[1]
-    color = wall_color(wall.get("material"), wall["roomId"])
+    color = get_wall_color(wall.get("material"), wall["roomId"])
     room = rooms.get(wall["roomId"])
     owner = builder.add_object("wall", "wall", room)
     material = Material(color)
@@ -169,8 +171,8 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
         x0: float, x1: float, y0: float, y1: float, depth: float, paint: Material, who: int
     ) -> None:
         if x1 - x0 > 1e-4 and y1 - y0 > 1e-4:
-            part = box((x1 - x0, y1 - y0, depth), ((x0 + x1) / 2, (y0 + y1) / 2, 0.0), paint)
-            builder.add(part, who, frame)
+            part = make_box((x1 - x0, y1 - y0, depth), ((x0 + x1) / 2, (y0 + y1) / 2, 0.0), paint)
+            builder.add_part(part, who, frame)
 
     reach = WALL_THICKNESS / 2  # walls meet at corners without a gap
     at = -reach
@@ -181,7 +183,7 @@ def _add_wall(builder: SceneBuilder, segment: Mapping[str, Any], rooms: Mapping[
         slab(x0, x1, y1, top, WALL_THICKNESS, material, owner)
         at = max(at, x1)
         category = "door" if kind == "doors" else "window"
-        paint = Material(class_color(category))
+        paint = Material(get_class_color(category))
         who = builder.add_object(category, category, room)
         if kind == "windows" or outside:  # panes and the closed door to the street fill the hole
             slab(x0, x1, y0, y1, 0.03, paint, who)
@@ -213,18 +215,20 @@ def _add_thing(
     transform[:3, 3] = position["x"], position["y"], -position["z"]
     room = next(
         (i for i, r in enumerate(builder.rooms)
-         if contains(r.polygon, transform[None, [0, 2], 3])[0]), None
+         if contains_points(r.polygon, transform[None, [0, 2], 3])[0]), None
     )  # fmt: skip
-    owner = builder.add_object(category, " ".join(words(kind)), room)
-    for piece in pieces(" ".join(words(kind)), category, size, class_color(category, asset)):
-        builder.add(piece, owner, transform)
+    owner = builder.add_object(category, " ".join(split_words(kind)), room)
+    for piece in make_furniture_boxes(
+        " ".join(split_words(kind)), category, size, get_class_color(category, asset)
+    ):
+        builder.add_part(piece, owner, transform)
 
 
 def _size(entry: Mapping[str, Any] | None, kind: str, category: str) -> tuple[float, float, float]:
     extents = (entry or {}).get("boundingBox")
     if extents:
         return tuple(max(float(extents[axis]), 0.002) for axis in "xyz")  # type: ignore[return-value]
-    for word in (*words(kind), category):
+    for word in (*split_words(kind), category):
         if word in _SIZES:
             return _SIZES[word]
     return _SIZES["objects"]

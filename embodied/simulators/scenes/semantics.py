@@ -23,7 +23,7 @@ from embodied.simulators.scenes.mesh import read_parts
 
 
 @dataclass
-class Annotations:
+class SemanticAnnotations:
     """What a descriptor file says.
 
     Attributes:
@@ -37,7 +37,7 @@ class Annotations:
     colors: dict[int, int] = field(default_factory=dict)
 
 
-def semantic_files(path: Path) -> tuple[Path, Path] | None:
+def find_semantic_files(path: Path) -> tuple[Path, Path] | None:
     """Return the semantic mesh and descriptor that belong to a scan, or None."""
     stem = path.name.removesuffix(path.suffix).removesuffix(".basis")
     for mesh, text in (
@@ -52,7 +52,7 @@ def semantic_files(path: Path) -> tuple[Path, Path] | None:
 
 def load_scan(path: Path, up: str | None = None) -> Scene:
     """Load a scan with the semantics beside it; both kinds are z up in their files."""
-    files = semantic_files(path)
+    files = find_semantic_files(path)
     if files is None:
         raise SceneError(
             f"{path}: no semantics beside it. Expected {path.stem}.semantic.glb and .semantic.txt "
@@ -60,12 +60,12 @@ def load_scan(path: Path, up: str | None = None) -> Scene:
         )
     builder = SceneBuilder(path.stem.removesuffix(".basis"))
     rotation = UP_ROTATIONS[up or "z"]
-    parts = [p.moved(rotation) for p in read_parts(path)]
-    add_labelled(builder, parts, *files)
-    return builder.build()
+    parts = [p.get_transformed(rotation) for p in read_parts(path)]
+    add_labelled_parts(builder, parts, *files)
+    return builder.build_scene()
 
 
-def add_labelled(
+def add_labelled_parts(
     builder: SceneBuilder,
     parts: list[MeshPart],
     mesh: Path,
@@ -105,13 +105,13 @@ def add_labelled(
     owners = _add_objects(builder, notes, found, drawn)
     start = 0
     for part in parts:
-        builder.add(part, owners[start : start + len(part.faces)])
+        builder.add_part(part, owners[start : start + len(part.faces)])
         start += len(part.faces)
 
 
 def _add_objects(
     builder: SceneBuilder,
-    notes: Annotations,
+    notes: SemanticAnnotations,
     labels: NDArray[np.int64],
     centers: NDArray[np.floating],
 ) -> NDArray[np.int32]:
@@ -147,9 +147,9 @@ def _misfit(points: NDArray[np.floating], target: NDArray[np.floating]) -> float
     return float(low + np.abs(points.max(axis=0) - target.max(axis=0)).sum())
 
 
-def read_hm3d_table(path: Path) -> Annotations:
+def read_hm3d_table(path: Path) -> SemanticAnnotations:
     """Read HM3D's `id,RRGGBB,"name",room` lines."""
-    notes = Annotations({})
+    notes = SemanticAnnotations({})
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
@@ -172,14 +172,14 @@ def read_hm3d_table(path: Path) -> Annotations:
     return notes
 
 
-def _from_house(path: Path) -> Annotations:
+def _from_house(path: Path) -> SemanticAnnotations:
     house = read_house(path)
     names: dict[int, tuple[str, str, int | None]] = {}
     for number, (region, category) in house.objects.items():
         raw, general = house.categories.get(category, ("unknown", "unlabeled"))
         known = general if general in MPCAT40 else to_mpcat40(raw) or "unlabeled"
         names[number] = (known, raw, region if region in house.regions else None)
-    return Annotations(names, dict(house.regions))
+    return SemanticAnnotations(names, dict(house.regions))
 
 
 def _colored_faces(

@@ -22,7 +22,7 @@ _BOX_FACES = np.array(
 )  # fmt: skip
 
 
-def box(
+def make_box(
     size: Sequence[float],
     center: Sequence[float] = (0.0, 0.0, 0.0),
     material: Material | None = None,
@@ -32,7 +32,7 @@ def box(
     return MeshPart(vertices, _BOX_FACES, material=material or Material())
 
 
-def flat_polygon(
+def make_flat_polygon(
     polygon: NDArray[np.float64], height: float, facing: int, material: Material
 ) -> MeshPart:
     """Make a horizontal surface.
@@ -43,13 +43,13 @@ def flat_polygon(
         facing: 1 = seen from above, -1 = from below.
         material: its colour.
     """
-    triangles = triangulate(polygon)
+    triangles = triangulate_polygon(polygon)
     vertices = np.stack([polygon[:, 0], np.full(len(polygon), height), polygon[:, 1]], axis=1)
     # counter-clockwise in (x, z) is clockwise seen from +y, because z points towards the viewer
     return MeshPart(vertices, triangles[:, ::-1] if facing > 0 else triangles, material=material)
 
 
-def triangulate(polygon: NDArray[np.float64]) -> NDArray[np.int32]:
+def triangulate_polygon(polygon: NDArray[np.float64]) -> NDArray[np.int32]:
     """Cut a simple polygon (K, 2) into at most K - 2 counter-clockwise triangles (ear clipping)."""
     points = np.asarray(polygon, np.float64)
     order = list(range(len(points)))
@@ -77,7 +77,7 @@ def triangulate(polygon: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.array(triangles, np.int32).reshape(-1, 3)
 
 
-def contains(polygon: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+def contains_points(polygon: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which points (N, 2) lie inside a simple polygon (K, 2)."""
     start, end = polygon, np.roll(polygon, -1, axis=0)
     x, y = points[:, None, 0], points[:, None, 1]

@@ -30,7 +30,7 @@ def to_rgb(image: Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(image.convert("RGB")))
 
 
-def decode_compressed(
+def decode_compressed_textures(
     data: bytes, resolver: Resolver, path: Path
 ) -> tuple[bytes, dict[str, NDArray[np.uint8]]]:
     """Decode a glTF's Basis/KTX2 base-colour textures.

@@ -21,11 +21,11 @@ _DAMAGED = (
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether the file's name says it is an archive `unpack` can open."""
+    """Return whether the file's name says it is an archive `unpack_archive` can open."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def unpack(archive: str | Path, target: str | Path, *, progress: bool = True) -> Path:
+def unpack_archive(archive: str | Path, target: str | Path, *, progress: bool = True) -> Path:
     """Unpack an archive into a new folder; the folder appears only when everything is in it.
 
     Args:

@@ -44,7 +44,7 @@ def read_urdf(path: Path, joints: Mapping[str, float] | None = None) -> list[Mes
             geometry = visual.find("geometry")
             if geometry is not None:
                 at = pose @ _origin(visual)
-                parts += [part.moved(at) for part in _geometry(geometry, path)]
+                parts += [part.get_transformed(at) for part in _geometry(geometry, path)]
     return parts
 
 
@@ -65,7 +65,7 @@ def _geometry(geometry: ElementTree.Element, path: Path) -> list[MeshPart]:
         if shape.tag == "mesh":
             file = path.parent / shape.get("filename", "").removeprefix("package://")
             scale = [float(v) for v in shape.get("scale", "1 1 1").split()]
-            return [p.moved(np.diag([*scale, 1.0])) for p in read_parts(file)]
+            return [p.get_transformed(np.diag([*scale, 1.0])) for p in read_parts(file)]
         if shape.tag == "box":
             solid = trimesh.creation.box([float(v) for v in shape.get("size", "1 1 1").split()])
         elif shape.tag == "sphere":

@@ -20,7 +20,7 @@ from embodied.simulators.base import Material, Scene
 from embodied.simulators.scenes.builder import Z_UP_TO_Y_UP, MeshPart, SceneBuilder
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.mesh import read_parts, warn_missing
-from embodied.simulators.scenes.unpack import is_archive, unpack
+from embodied.simulators.scenes.unpack import is_archive, unpack_archive
 
 WORLD_EXTENSIONS = (".world", ".sdf")
 MAX_DEPTH = 32
@@ -51,7 +51,7 @@ def load_world(path: Path, labels: Mapping[str, str] | None = None) -> Scene:
     """
     if is_archive(path):
         with tempfile.TemporaryDirectory(prefix="embodied-world-") as temporary:
-            inside = unpack(path, Path(temporary) / "world", progress=False)
+            inside = unpack_archive(path, Path(temporary) / "world", progress=False)
             world = find_world(inside)
             if world is None or is_archive(world):
                 raise SceneError(f"{path}: holds no *.world file. Give an archive of an SDF world.")
@@ -79,10 +79,10 @@ def _build(
             category = to_mpcat40(uri)
         owner = builder.add_object(category, label)
         for part, pose in models.parts(element):
-            builder.add(part, owner, Z_UP_TO_Y_UP @ pose)
+            builder.add_part(part, owner, Z_UP_TO_Y_UP @ pose)
     if models.missing:
         warn_missing(source, models.missing)
-    return builder.build()
+    return builder.build_scene()
 
 
 class _Models:

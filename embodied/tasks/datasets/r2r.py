@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from embodied.simulators.annotations import find
+from embodied.simulators.annotations import find_file
 from embodied.simulators.graph import GraphWorld
-from embodied.tasks.datasets.viewpoints import items, numbers, take, text, walked, world_of
+from embodied.tasks.datasets.viewpoints import (
+    clean_instruction,
+    find_world,
+    iter_entries,
+    measure_path,
+    number_viewpoints,
+    require_field,
+)
 from embodied.tasks.vln.episodes import VLNEpisode
 
 RADIUS = 3.0
@@ -26,31 +33,31 @@ def annotation_file(root: Path, split: str) -> Path:
     """
     name = f"R2R_{split}.json"
     places = [f"{folder}/{name}{end}" for folder in ("r2r", "R2R", ".") for end in ("", ".gz")]
-    return find(root, places, f"R2R split '{split}'", REMEDY)
+    return find_file(root, places, f"R2R split '{split}'", REMEDY)
 
 
-def load(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
+def load_r2r(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
     """Read one split: an episode per instruction, id "<path_id>_<instruction number>".
 
     Raises:
         SceneError, NavigationError: bad data; names file and key.
     """
     episodes = []
-    for where, item in items(file):
-        world = world_of(worlds, take(item, "scan", str, where), where)
-        path = numbers(world, take(item, "path", list, where), "path", where)
-        heading = take(item, "heading", float, where)
+    for where, item in iter_entries(file):
+        world = find_world(worlds, require_field(item, "scan", str, where), where)
+        path = number_viewpoints(world, require_field(item, "path", list, where), "path", where)
+        heading = require_field(item, "heading", float, where)
         known = "distance" in item or len(path) > 1  # the test split tells the start only
         if known:
-            walked(world, path, where)
-        for j, instruction in enumerate(take(item, "instructions", list, where)):
+            measure_path(world, path, where)
+        for j, instruction in enumerate(require_field(item, "instructions", list, where)):
             episodes.append(
                 VLNEpisode(
                     id=f"{item.get('path_id', item.get('id'))}_{j}",
                     world=world.name,
                     start=path[0],
                     heading=heading,
-                    instruction=text(instruction, f"instructions[{j}]", where),
+                    instruction=clean_instruction(instruction, f"instructions[{j}]", where),
                     goals=(path[-1],) if known else (),
                     path=path,
                     length=float(world.distances[path[0], path[-1]]) if known else float("nan"),

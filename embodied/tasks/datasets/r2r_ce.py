@@ -52,7 +52,7 @@ class ContinuousEpisode:
         instruction: the words.
         goals: (G, 3) points that count as arriving [m]; (0, 3) in the test split.
         reference: (P, 3) annotated path [m]; (0, 3) in the test split.
-        shortest: geodesic distance from the start to the goal [m]; nan in the test split.
+        geodesic_distance: geodesic distance from the start to the goal [m]; nan in the test split.
         radius: success distance of the goals [m].
     """
 
@@ -63,7 +63,7 @@ class ContinuousEpisode:
     instruction: str
     goals: Array = field(default_factory=lambda: np.zeros((0, 3)))
     reference: Array = field(default_factory=lambda: np.zeros((0, 3)))
-    shortest: float = float("nan")
+    geodesic_distance: float = float("nan")
     radius: float = 3.0
 
     @property
@@ -152,19 +152,19 @@ def load_demonstrations(
     return found
 
 
-def straight(a: Array, b: Array) -> Array:
+def straight_distances(a: Array, b: Array) -> Array:
     """Return the straight-line distances (A, B) between points (A, 3) and (B, 3) [m]."""
     gaps: Array = np.linalg.norm(a[:, None] - b[None], axis=2)
     return gaps
 
 
-def score(
+def score_path(
     episode: ContinuousEpisode,
     positions: ArrayLike,
     *,
     stopped: bool = True,
     reference: ArrayLike | None = None,
-    distance: Distance = straight,
+    distance: Distance = straight_distances,
     shortest: float | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a walked path, as VLN-CE computes them.
@@ -201,7 +201,7 @@ def score(
     given = episode.reference if reference is None else _points(reference, "reference")
     gaps = distance(path, episode.goals).min(axis=1)
     success = float(stopped and gaps[-1] < episode.radius)
-    best = episode.shortest if shortest is None else shortest
+    best = episode.geodesic_distance if shortest is None else shortest
     # the graph metrics over a graph of all points: path first, then the reference
     points = np.concatenate([path, given])
     table = distance(points, points)

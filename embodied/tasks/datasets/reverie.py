@@ -12,10 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embodied.errors import NavigationError
-from embodied.simulators.annotations import find
+from embodied.simulators.annotations import find_file
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from embodied.tasks.datasets.viewpoints import items, numbers, take, text, walked, world_of
+from embodied.tasks.datasets.viewpoints import (
+    clean_instruction,
+    find_world,
+    iter_entries,
+    measure_path,
+    number_viewpoints,
+    require_field,
+)
 from embodied.tasks.vln.episodes import VLNEpisode
 
 REMEDY = "Get tasks/REVERIE/data_v2 (or data, for v1) of github.com/YuankaiQi/REVERIE"
@@ -35,41 +42,43 @@ def annotation_file(root: Path, split: str, version: str = "v2") -> Path:
         for folder in (*(f"{f}/" for f in FOLDERS[version]), "")
         for end in ("", ".gz")
     ]
-    return find(root, places, f"REVERIE {version} split '{split}'", REMEDY)
+    return find_file(root, places, f"REVERIE {version} split '{split}'", REMEDY)
 
 
-def load(file: Path, worlds: Mapping[str, GraphWorld], boxes: ObjectBoxes) -> list[VLNEpisode]:
+def load_reverie(
+    file: Path, worlds: Mapping[str, GraphWorld], boxes: ObjectBoxes
+) -> list[VLNEpisode]:
     """Read one split: an episode per instruction, id "<path_id>_<object id>_<number>".
 
     Raises:
         SceneError, NavigationError: bad data; names file and key.
     """
     episodes = []
-    for where, item in items(file):
-        world = world_of(worlds, take(item, "scan", str, where), where)
-        path = numbers(world, take(item, "path", list, where), "path", where)
-        heading = take(item, "heading", float, where)
+    for where, item in iter_entries(file):
+        world = find_world(worlds, require_field(item, "scan", str, where), where)
+        path = number_viewpoints(world, require_field(item, "path", list, where), "path", where)
+        heading = require_field(item, "heading", float, where)
         goals: tuple[int, ...] = ()
         target, length = -1, float("nan")
         if "objId" in item:  # the test split tells the start only
             target = _object_id(item["objId"], where)
-            shown = boxes.seen_from(world.name, target)
-            if not shown and not boxes.knows(world.name, target):
+            shown = boxes.find_viewpoints(world.name, target)
+            if not shown and not boxes.is_annotated(world.name, target):
                 raise NavigationError(
                     f"{where}, key 'objId': {boxes.source} has no object {target} in scan "
                     f"'{world.name}'"
                 )
-            visible = {world.number(name) for name in shown if name in world}
+            visible = {world.get_place_index(name) for name in shown if name in world}
             goals = tuple(sorted({path[-1], *visible}))
-            length = walked(world, path, where)
-        for j, instruction in enumerate(take(item, "instructions", list, where)):
+            length = measure_path(world, path, where)
+        for j, instruction in enumerate(require_field(item, "instructions", list, where)):
             episodes.append(
                 VLNEpisode(
                     id=f"{item.get('id', item.get('path_id'))}_{j}",
                     world=world.name,
                     start=path[0],
                     heading=heading,
-                    instruction=text(instruction, f"instructions[{j}]", where),
+                    instruction=clean_instruction(instruction, f"instructions[{j}]", where),
                     goals=goals,
                     target=target,
                     path=path,

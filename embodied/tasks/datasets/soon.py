@@ -29,10 +29,17 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import ConfigError, NavigationError, nearest
-from embodied.simulators.annotations import find
+from embodied.errors import ConfigError, NavigationError, suggest_nearest
+from embodied.simulators.annotations import find_file
 from embodied.simulators.graph import GraphWorld
-from embodied.tasks.datasets.viewpoints import items, numbers, take, text, walked, world_of
+from embodied.tasks.datasets.viewpoints import (
+    clean_instruction,
+    find_world,
+    iter_entries,
+    measure_path,
+    number_viewpoints,
+    require_field,
+)
 from embodied.tasks.vln.episodes import Polygon, VLNEpisode
 
 RADIUS = 3.0
@@ -58,30 +65,32 @@ def annotation_file(root: Path, split: str) -> Path:
         SceneError: none there; says where to get it.
     """
     if split not in SPLITS:
-        raise ConfigError(f"unknown split '{split}' of SOON: {nearest(split, SPLITS)}")
+        raise ConfigError(f"unknown split '{split}' of SOON: {suggest_nearest(split, SPLITS)}")
     ends = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
     folders = ("soon", "SOON", "SOON/annotations")
     places = [f"{folder}/{SPLITS[split]}{end}" for folder in folders for end in ends]
-    return find(root, places, f"SOON split '{split}'", REMEDY)
+    return find_file(root, places, f"SOON split '{split}'", REMEDY)
 
 
-def load(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
+def load_soon(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
     """Read one split: an episode per path and instruction, id "<item>_<path>_<instruction>".
 
     Raises:
         SceneError, NavigationError: bad data; names file and key.
     """
     episodes = []
-    for number, (where, item) in enumerate(items(file)):
+    for number, (where, item) in enumerate(iter_entries(file)):
         annotated = item.get("bboxes") or []
         scan = item.get("scan") or (annotated[0].get("scan") if annotated else None)
-        world = world_of(worlds, take({"scan": scan}, "scan", str, where), where)
+        world = find_world(worlds, require_field({"scan": scan}, "scan", str, where), where)
         outlines: dict[int, Polygon] = {}
         for k, box in enumerate(annotated):
-            place = numbers(world, [box.get("image_id")], f"bboxes[{k}].image_id", where)[0]
+            place = number_viewpoints(world, [box.get("image_id")], f"bboxes[{k}].image_id", where)[
+                0
+            ]
             outline = _outline(box, f"{where}, key 'bboxes[{k}]'")
             outlines.setdefault(place, outline)  # the released evaluation takes the first
-        paths = take(item, "path", list, where)
+        paths = require_field(item, "path", list, where)
         if paths and isinstance(paths[0], str):
             paths = [paths]
         told = [_instruction(v, j, where) for j, v in enumerate(item.get("instructions") or [])]
@@ -90,10 +99,10 @@ def load(file: Path, worlds: Mapping[str, GraphWorld]) -> list[VLNEpisode]:
         if not told:
             raise NavigationError(f"{where}: 'instructions' is empty: nothing to follow")
         for p, names in enumerate(paths):
-            path = numbers(world, names, f"path[{p}]", where)
+            path = number_viewpoints(world, names, f"path[{p}]", where)
             goals = tuple(sorted({path[-1], *outlines})) if outlines else ()
             if goals:
-                walked(world, path, where)
+                measure_path(world, path, where)
             for j, instruction in enumerate(told):
                 episodes.append(
                     VLNEpisode(
@@ -116,12 +125,12 @@ def _instruction(value: Any, j: int, where: str) -> str:
     """Return the full description: the fifth of five texts, or the field "full"."""
     key = f"instructions[{j}]"
     if isinstance(value, Mapping):
-        return text(value.get("full"), f"{key}.full", where)
+        return clean_instruction(value.get("full"), f"{key}.full", where)
     if isinstance(value, list):
         if len(value) != 5:
             raise NavigationError(f"{where}: '{key}' has {len(value)} texts, SOON gives five")
-        return text(value[4], f"{key}[4]", where)
-    return text(value, key, where)
+        return clean_instruction(value[4], f"{key}[4]", where)
+    return clean_instruction(value, key, where)
 
 
 def _outline(box: Mapping[str, Any], where: str) -> Polygon:

@@ -14,7 +14,7 @@ from embodied.simulators.annotations import read_json
 from embodied.simulators.graph import GraphWorld
 
 
-def items(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def iter_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where, item) for the entries of an annotation file; `where` names file and entry.
 
     Raises:
@@ -31,7 +31,7 @@ def items(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{file}: item {number} (id {name})", item
 
 
-def take(item: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+def require_field(item: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     """Return a field of the wanted type.
 
     Raises:
@@ -45,7 +45,7 @@ def take(item: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return value
 
 
-def world_of(worlds: Mapping[str, GraphWorld], scan: str, where: str) -> GraphWorld:
+def find_world(worlds: Mapping[str, GraphWorld], scan: str, where: str) -> GraphWorld:
     """Return the world of a scan; its errors also name the entry."""
     try:
         return worlds[scan]
@@ -53,7 +53,9 @@ def world_of(worlds: Mapping[str, GraphWorld], scan: str, where: str) -> GraphWo
         raise NavigationError(f"{where}, key 'scan': {error}") from error
 
 
-def numbers(world: GraphWorld, names: Sequence[Any], key: str, where: str) -> tuple[int, ...]:
+def number_viewpoints(
+    world: GraphWorld, names: Sequence[Any], key: str, where: str
+) -> tuple[int, ...]:
     """Return the place numbers of viewpoint names.
 
     Raises:
@@ -62,12 +64,12 @@ def numbers(world: GraphWorld, names: Sequence[Any], key: str, where: str) -> tu
     if not names:
         raise NavigationError(f"{where}: '{key}' holds no viewpoint")
     try:
-        return tuple(world.number(name) for name in names)
+        return tuple(world.get_place_index(name) for name in names)
     except NavigationError as error:
         raise NavigationError(f"{where}, key '{key}': {error}") from error
 
 
-def text(value: Any, key: str, where: str) -> str:
+def clean_instruction(value: Any, key: str, where: str) -> str:
     """Return an instruction without white space around it.
 
     Raises:
@@ -81,13 +83,13 @@ def text(value: Any, key: str, where: str) -> str:
     return words
 
 
-def walked(world: GraphWorld, path: Sequence[int], where: str) -> float:
+def measure_path(world: GraphWorld, path: Sequence[int], where: str) -> float:
     """Return the length of an annotated path [m].
 
     Raises:
         NavigationError: two places of it are not connected at all.
     """
-    length = world.length(path)
+    length = world.compute_walk_length(path)
     if not math.isfinite(length):
         raise NavigationError(f"{where}, key 'path': no way connects its viewpoints")
     return length

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from embodied.categories import MPCAT40
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.simulators.base import AgentSpec, CameraSpec
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 from embodied.tasks.tabletop.config import TabletopConfig
 
-HEIGHT = 0.45
+STAND_HEIGHT = 0.45
 """Of the stands, and of the arm's mount on the base: to the arm a stand is a table [m]."""
 
-STAND = 0.15
+STAND_HALF_WIDTH = 0.15
 """Half the edge of a stand [m]."""
 
 CUBE_COLORS = ("red", "blue", "yellow", "purple", "orange")
@@ -22,13 +22,13 @@ CUBE_COLORS = ("red", "blue", "yellow", "purple", "orange")
 CATEGORIES: tuple[str, ...] = (*MPCAT40, *(f"{color} cube" for color in CUBE_COLORS))
 """Names of the class ids in semantic images; "goal" is one of the last."""
 
-STOWED: dict[str, tuple[float, ...]] = {
+STOWED_JOINTS: dict[str, tuple[float, ...]] = {
     "panda": (0.0, -0.9, 0.0, -1.8, 0.0, 2.0, 0.785398),
 }
 """Joint angles in which an arm is carried [rad]: over the base, out of its camera's view."""
 
 
-def cube_class(color: str) -> int:
+def cube_class_id(color: str) -> int:
     """Return the class id of the cube of a colour."""
     return CATEGORIES.index(f"{color} cube")
 
@@ -86,10 +86,10 @@ class MobilePickConfig:
                 f"navigation.task = '{navigation.task}' and arm.task = '{arm.task}': a mobile pick "
                 "is made of 'objectnav' and 'pick'"
             )
-        if arm.robot not in STOWED:
+        if arm.robot not in STOWED_JOINTS:
             raise ConfigError(
                 f"arm.robot = '{arm.robot}' has no posture to be carried in: "
-                f"{nearest(arm.robot, STOWED)}"
+                f"{suggest_nearest(arm.robot, STOWED_JOINTS)}"
             )
         if arm.level > 1 or arm.disturbance != "none" or arm.privileged:
             raise ConfigError(
@@ -101,7 +101,9 @@ class MobilePickConfig:
             raise ConfigError("colors is empty: name at least one")
         for color in self.colors:
             if color not in CUBE_COLORS:
-                raise ConfigError(f"unknown colour '{color}': {nearest(color, CUBE_COLORS)}")
+                raise ConfigError(
+                    f"unknown colour '{color}': {suggest_nearest(color, CUBE_COLORS)}"
+                )
         outputs = navigation.camera.outputs
         if "instance" in outputs or navigation.camera.projection != "pinhole":
             raise ConfigError(

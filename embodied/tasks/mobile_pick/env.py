@@ -37,27 +37,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40
-from embodied.errors import ConfigError, NavigationError, nearest
+from embodied.errors import ConfigError, NavigationError, suggest_nearest
 from embodied.simulators.bullet import SimulationError
-from embodied.simulators.embedded import FORWARD, STOP, act
-from embodied.simulators.raycast import apply_noise, camera_poses
+from embodied.simulators.embedded import FORWARD, STOP, apply_actions
+from embodied.simulators.raycast import apply_noise, compute_camera_poses
 from embodied.tasks.mobile_pick.config import (
-    HEIGHT,
+    STAND_HEIGHT,
     MobilePickConfig,
-    cube_class,
+    cube_class_id,
 )
-from embodied.tasks.mobile_pick.episode_specs import Errand, draw_errand
-from embodied.tasks.mobile_pick.frames import as_pose, standing
+from embodied.tasks.mobile_pick.episode_specs import PickEpisodeSpec, draw_episode_spec
+from embodied.tasks.mobile_pick.frames import matrix_to_pose, upright_pose
 from embodied.tasks.mobile_pick.interface import (
     ARM,
     BASE,
     DRIVE,
     action_space,
-    chosen,
     observation_space,
+    split_action,
 )
 from embodied.tasks.mobile_pick.views import MobileBatch, MobileViews
-from embodied.tasks.mobile_pick.workcell import CUBES, HIDDEN, MobileCell
+from embodied.tasks.mobile_pick.workcell import CUBE_BODIES, HIDDEN_POSE, MobileCell
 from embodied.tasks.navigation import metrics
 from embodied.tasks.navigation.observations import relative_pose
 from embodied.tasks.navigation.sources import SceneList
@@ -71,12 +71,14 @@ from embodied.tasks.tabletop.workcell import VIOLATIONS
 Array = NDArray[np.float64]
 Observation = dict[str, Any]
 
-REACH = (0.12, 0.18)
+REACH_TOLERANCE = (0.12, 0.18)
 """A cube no farther than this from the middle of the arm's working space, ahead and aside, lies
 where cubes lie at a table [m]."""
 
 
-def configure(config: MobilePickConfig | None, overrides: Mapping[str, Any]) -> MobilePickConfig:
+def override_config(
+    config: MobilePickConfig | None, overrides: Mapping[str, Any]
+) -> MobilePickConfig:
     """Lay keyword settings over a configuration.
 
     Raises:
@@ -85,7 +87,7 @@ def configure(config: MobilePickConfig | None, overrides: Mapping[str, Any]) -> 
     known = [f.name for f in fields(MobilePickConfig)]
     for name in overrides:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
     return replace(config or MobilePickConfig(), **overrides)
 
 
@@ -98,7 +100,7 @@ class MobilePickEnv(gymnasium.Env):
 
     Attributes:
         batch: the arm's half, as of a tabletop environment.
-        errand: what this episode drew.
+        episode_spec: what this episode drew.
         mode: DRIVE or ARM.
         position, yaw: of the base in the house, (3,) [m] and [rad].
         cubes: (4, 4) poses in the house by name; in ARM those before the arm began.
@@ -117,7 +119,7 @@ class MobilePickEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.render_mode = render_mode
         self.batch = MobileBatch(self.config.arm, 1)
         self._cell: MobileCell = self.batch.cells[0]
@@ -133,7 +135,7 @@ class MobilePickEnv(gymnasium.Env):
         self._middle = np.array([*self.batch.rig.spec.center, 0.0])
         self._next: int | None = None
         self._noise = np.random.default_rng()
-        self.errand: Errand | None = None
+        self.episode_spec: PickEpisodeSpec | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -144,23 +146,25 @@ class MobilePickEnv(gymnasium.Env):
             self._next = seed if seed is not None else int(self.np_random.integers(2**31))
         self._seed = self._next
         self._next += 1
-        self.errand = errand = self._draw(self._seed)
+        self.episode_spec = errand = self._draw(self._seed)
         self._noise = np.random.default_rng((self._seed, 1))
         self.position, self.yaw = errand.position.copy(), errand.yaw
         self._begin = np.array([[*self.position, self.yaw]])
-        self.cubes = dict(zip(CUBES, errand.cubes.copy(), strict=True))
+        self.cubes = dict(zip(CUBE_BODIES, errand.cubes.copy(), strict=True))
         self.mode = DRIVE
         self.collided, self.stopped = False, False
         self.steps = self.collisions = self.docks = 0
         self.seconds = self.travelled = 0.0
-        self.distance = errand.shortest
+        self.distance = errand.geodesic_distance
         self._docked: tuple[bool, float] = (False, 0.0)
         cell, world = self._cell, errand.world
         cell.house = world.caster
         classes = np.arange(len(world.scene.categories), dtype=np.int32)
         cell.names = np.where(classes < len(MPCAT40), classes, MPCAT40.index("unlabeled"))
-        cell.classes = {n: cube_class(c) for n, c in zip(CUBES, errand.colors, strict=True)}
-        cell.park(self._layout())
+        cell.classes = {
+            n: cube_class_id(c) for n, c in zip(CUBE_BODIES, errand.colors, strict=True)
+        }
+        cell.park_arm(self._layout())
         self._take_along()
         return self._observe(), self._info()
 
@@ -173,11 +177,11 @@ class MobilePickEnv(gymnasium.Env):
             NavigationError: no episode, or a mode or base action that does not exist.
             SimulationError: an arm action of another shape or with NaN, or physics has diverged.
         """
-        if self.errand is None:
+        if self.episode_spec is None:
             raise NavigationError("there is no episode to step: reset the environment first")
-        mode, base = chosen(action)
+        mode, base = split_action(action)
         reward = -self.config.navigation.step_penalty
-        before = self._cell.verdict.reward if self.mode == ARM else 0.0
+        before = self._cell.result.reward if self.mode == ARM else 0.0
         if mode != self.mode:
             self._dock() if mode == ARM else self._leave()
         elif mode == DRIVE:
@@ -185,7 +189,7 @@ class MobilePickEnv(gymnasium.Env):
         else:
             self.batch.step(np.asarray(action["arm"])[None])
             self.seconds += 1 / RATE
-            reward += self._cell.verdict.reward - before
+            reward += self._cell.result.reward - before
         self.steps += 1
         success = self.success
         reward += self.config.navigation.success_reward * success
@@ -196,14 +200,14 @@ class MobilePickEnv(gymnasium.Env):
     @property
     def success(self) -> bool:
         """Whether the cube is held at the ball and the base touches nothing."""
-        return self.mode == ARM and self._cell.verdict.success and not self.collided
+        return self.mode == ARM and self._cell.result.success and not self.collided
 
     @property
     def frame(self) -> Array:
         """(4, 4) pose of the arm's frame in the house."""
-        return standing(self.position + (0.0, HEIGHT, 0.0), self.yaw)
+        return upright_pose(self.position + (0.0, STAND_HEIGHT, 0.0), self.yaw)
 
-    def in_reach(self, name: str = "cube") -> Array:
+    def get_reach_offset(self, name: str = "cube") -> Array:
         """Return where a cube is from the middle of the arm's working space, (3,) [m]."""
         place = np.linalg.inv(self.frame) @ self.cubes[name][:, 3]
         return np.asarray(place[:3] - self._middle)
@@ -221,11 +225,11 @@ class MobilePickEnv(gymnasium.Env):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return a picture (H, W, 3) in mode "rgb_array"."""
-        if self.render_mode != "rgb_array" or self.errand is None:
+        if self.render_mode != "rgb_array" or self.episode_spec is None:
             return None
-        return self.picture("front" if self.mode == ARM else BASE)
+        return self.render_camera("front" if self.mode == ARM else BASE)
 
-    def picture(self, camera: str, size: int = 0) -> NDArray[np.uint8]:
+    def render_camera(self, camera: str, size: int = 0) -> NDArray[np.uint8]:
         """Return what a camera sees now, (H, W, 3), whether it is on or not.
 
         Args:
@@ -238,9 +242,9 @@ class MobilePickEnv(gymnasium.Env):
         views = self._views
         if camera == BASE:
             spec = replace(self.config.navigation.camera, outputs=("rgb",))
-            pose = camera_poses(self.position[None], np.array([self.yaw]), spec)[0]
+            pose = compute_camera_poses(self.position[None], np.array([self.yaw]), spec)[0]
         else:
-            spec, pose = views.spec(camera), self.frame @ views.poses(camera)[0]
+            spec, pose = views.camera_spec(camera), self.frame @ views.camera_poses(camera)[0]
         if size:
             spec = replace(spec, width=size, height=size)
         return np.asarray(views.render(0, spec, pose)["rgb"], np.uint8)
@@ -257,7 +261,7 @@ class MobilePickEnv(gymnasium.Env):
         self.stopped = base == STOP
         positions, yaw = self.position[None].copy(), np.array([self.yaw])
         paths = errand.world.pathfinder
-        touched = act([paths], agent, positions, yaw, np.zeros(1), np.array([base]))
+        touched = apply_actions([paths], agent, positions, yaw, np.zeros(1), np.array([base]))
         self.collided = bool(touched[0])
         self.collisions += self.collided
         self.travelled += float(np.linalg.norm(positions[0] - self.position))
@@ -266,7 +270,7 @@ class MobilePickEnv(gymnasium.Env):
         self._take_along()
         before = self.distance
         if base == FORWARD:
-            now = float(errand.docks.at(positions)[0])
+            now = float(errand.dock_distances.get_distances(positions)[0])
             self.distance = now if np.isfinite(now) else before
         return before - self.distance
 
@@ -274,45 +278,47 @@ class MobilePickEnv(gymnasium.Env):
         """Begin to use the arm here."""
         errand = self._errand
         stands = range(errand.first_stand, errand.first_stand + len(errand.stands))
-        self._cell.dock(self._layout(), self.frame, errand.world.scene, stands)
+        self._cell.dock_base(self._layout(), self.frame, errand.world.scene, stands)
         self.mode = ARM
         self.docks += 1
         self.seconds += self._cell.steps / RATE
         self._expert.reset()
-        off = np.abs(self.in_reach())
-        inside = bool((off[:2] <= REACH).all() and off[2] < HEIGHT / 2 and not self.collided)
+        off = np.abs(self.get_reach_offset())
+        inside = bool(
+            (off[:2] <= REACH_TOLERANCE).all() and off[2] < STAND_HEIGHT / 2 and not self.collided
+        )
         if inside and not self._docked[0]:
             self._docked = (True, self.travelled)
 
     def _leave(self) -> None:
         """Fold the arm and drive on."""
         begun = self._cell.steps
-        self.cubes.update(self._cell.leave())
+        self.cubes.update(self._cell.undock_base())
         self.seconds += (self._cell.steps - begun) / RATE
         self.mode = DRIVE
         counts = self._cell.violations.copy()
-        self._cell.park(self._layout())
+        self._cell.park_arm(self._layout())
         self._cell.violations[:] = counts
         self._take_along()
 
     def _take_along(self) -> None:
-        self._cell.carry(self.frame, self.cubes)
+        self._cell.carry_cubes(self.frame, self.cubes)
 
     # -- episodes ---
 
     @property
-    def _errand(self) -> Errand:
-        assert self.errand is not None  # noqa: S101 - every caller runs in an episode
-        return self.errand
+    def _errand(self) -> PickEpisodeSpec:
+        assert self.episode_spec is not None  # noqa: S101 - every caller runs in an episode
+        return self.episode_spec
 
-    def _draw(self, seed: int) -> Errand:
+    def _draw(self, seed: int) -> PickEpisodeSpec:
         """Draw an episode; a house without room for it hands over to the next."""
         trials = min(SCENE_TRIALS, len(self._houses))
         for trial in range(trials):
-            house = self._houses.world((seed + trial) % len(self._houses))
+            house = self._houses.load_world((seed + trial) % len(self._houses))
             rng = np.random.default_rng((seed, 0))
             try:
-                return draw_errand(house, self.config, float(self._middle[0]), rng)
+                return draw_episode_spec(house, self.config, float(self._middle[0]), rng)
             except NavigationError:
                 if trial == trials - 1:
                     raise
@@ -322,18 +328,18 @@ class MobilePickEnv(gymnasium.Env):
         """Return where everything is from where the base is now."""
         errand = self._errand
         back = np.linalg.inv(self.frame)
-        poses = {name: as_pose(back @ cube) for name, cube in self.cubes.items()}
-        for name, top in zip(CUBES, errand.stands, strict=True):
-            poses[f"{name} stand"] = as_pose(back @ standing(top, 0.0))
-        poses["goal"] = np.concatenate([self._middle + errand.hold, HIDDEN[3:]])
-        colors = dict(zip(CUBES, errand.colors, strict=True))
+        poses = {name: matrix_to_pose(back @ cube) for name, cube in self.cubes.items()}
+        for name, top in zip(CUBE_BODIES, errand.stands, strict=True):
+            poses[f"{name} stand"] = matrix_to_pose(back @ upright_pose(top, 0.0))
+        poses["goal"] = np.concatenate([self._middle + errand.hold_position, HIDDEN_POSE[3:]])
+        colors = dict(zip(CUBE_BODIES, errand.colors, strict=True))
         wanted = self._cell.task.phrases[0].format(cube=colors["cube"], goal="green")
         return Layout(
             self._seed,
             wanted,
             poses,
             {name: COLORS[color] for name, color in colors.items()},
-            posture=np.zeros(len(self.batch.rig.lower)),
+            joint_offsets=np.zeros(len(self.batch.rig.lower)),
         )
 
     # -- what is seen and said ---
@@ -347,7 +353,7 @@ class MobilePickEnv(gymnasium.Env):
     def _look(self) -> dict[str, NDArray[Any]]:
         """Return the images of the base's camera."""
         camera = self.config.navigation.camera
-        pose = camera_poses(self.position[None], np.array([self.yaw]), camera)[0]
+        pose = compute_camera_poses(self.position[None], np.array([self.yaw]), camera)[0]
         return apply_noise(self._views.render(0, camera, pose), camera, self._noise)
 
     def _observe(self) -> Observation:
@@ -361,18 +367,18 @@ class MobilePickEnv(gymnasium.Env):
         seen.update({name: glances[name][0] for name in keys})
         place, yaw = self.position[None], np.array([self.yaw])
         seen["pose"] = relative_pose(place, yaw, self._begin)[0]
-        seen["goal"] = np.int64(cube_class(self._errand.colors[0]))
+        seen["goal"] = np.int64(cube_class_id(self._errand.colors[0]))
         seen["mode"] = np.int64(self.mode)
         if self.config.expert:
             idle = np.zeros(self.batch.action_space.shape or (), np.float32)
-            works = self.mode == ARM and self._cell.task.near
+            works = self.mode == ARM and self._cell.task.is_near
             seen["expert_action"] = self._expert.act(self)[0] if works else idle
         return seen
 
     def _info(self) -> dict[str, Any]:
         errand, success = self._errand, self.success
         docked, travelled = self._docked
-        off = self.in_reach()
+        off = self.get_reach_offset()
         return {
             "success": success,
             "is_success": success,
@@ -387,10 +393,10 @@ class MobilePickEnv(gymnasium.Env):
             "dock_ahead": float(off[0]),
             "dock_aside": float(off[1]),
             "path_length": self.travelled,
-            "geodesic": errand.shortest,
+            "geodesic": errand.geodesic_distance,
             "distance_to_goal": self.distance,
-            "spl": float(metrics.spl(docked, errand.shortest, travelled)),
-            "room": errand.room,
+            "spl": float(metrics.spl(docked, errand.geodesic_distance, travelled)),
+            "room": errand.room_type,
             "violations": {
                 name: int(count)
                 for name, count in zip(VIOLATIONS, self._cell.violations, strict=True)

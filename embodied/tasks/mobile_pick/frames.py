@@ -14,7 +14,7 @@ from embodied.simulators.bullet.rotations import from_quaternion, to_quaternion
 Array = NDArray[np.float64]
 
 
-def standing(position: ArrayLike, yaw: float) -> Array:
+def upright_pose(position: ArrayLike, yaw: float) -> Array:
     """Return the (4, 4) pose in the house of something upright.
 
     Args:
@@ -28,13 +28,13 @@ def standing(position: ArrayLike, yaw: float) -> Array:
     return pose
 
 
-def as_matrix(pose: Array) -> Array:
+def pose_to_matrix(pose: Array) -> Array:
     """Return the (4, 4) matrix of a pose (7,): position, quaternion xyzw."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = from_quaternion(pose[3:]), pose[:3]
     return matrix
 
 
-def as_pose(matrix: Array) -> Array:
+def matrix_to_pose(matrix: Array) -> Array:
     """Return the pose (7,) of a (4, 4) matrix."""
     return np.concatenate([matrix[:3, 3], to_quaternion(matrix[:3, :3])])

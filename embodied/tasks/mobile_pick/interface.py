@@ -41,7 +41,7 @@ def action_space(batch: MobileBatch) -> spaces.Dict:
     )
 
 
-def chosen(action: Mapping[str, Any]) -> tuple[int, int]:
+def split_action(action: Mapping[str, Any]) -> tuple[int, int]:
     """Return mode and base action of an action.
 
     Raises:

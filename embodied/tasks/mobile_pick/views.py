@@ -31,7 +31,7 @@ class MobileViews(TableViews):
 
     _cells: Sequence[MobileCell]
 
-    def images(
+    def render_images(
         self, cameras: Sequence[str] = CAMERAS, outputs: tuple[str, ...] = ("rgb",),
         rows: Sequence[int] | None = None,
     ) -> dict[str, dict[str, NDArray[np.generic]]]:  # fmt: skip
@@ -39,7 +39,7 @@ class MobileViews(TableViews):
         chosen = list(range(len(self._cells)) if rows is None else rows)
         found: dict[str, dict[str, NDArray[np.generic]]] = {}
         for camera in cameras:
-            spec, poses = self.spec(camera, outputs), self.poses(camera)
+            spec, poses = self.camera_spec(camera, outputs), self.camera_poses(camera)
             seen = [self.render(row, spec, self._cells[row].frame @ poses[row]) for row in chosen]
             found[camera] = {name: np.stack([one[name] for one in seen]) for name in seen[0]}
         return found
@@ -49,9 +49,9 @@ class MobileViews(TableViews):
         cell = self._cells[row]
         if cell.house is None:
             raise ConfigError("there is no house to look at: reset the environment first")
-        self._cameras.stand(row, cell.frame)
-        self._cameras.look([row])
-        moving = self._cameras.layer(row), self._classes(row)
+        self._cameras.set_world_frame(row, cell.frame)
+        self._cameras.update_poses([row])
+        moving = self._cameras.get_caster(row), self._classes(row)
         images = render_layers([(cell.house, cell.names), moving], camera, pose[None])
         return {name: image[0] for name, image in images.items()}
 

@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.simulators.base import Scene
-from embodied.simulators.bullet import Block, Rig
+from embodied.simulators.bullet import BodyBox, Rig
 from embodied.simulators.raycast import RayCaster
-from embodied.tasks.mobile_pick.config import HEIGHT, STAND, STOWED
-from embodied.tasks.mobile_pick.frames import as_matrix, as_pose
+from embodied.tasks.mobile_pick.config import STAND_HALF_WIDTH, STAND_HEIGHT, STOWED_JOINTS
+from embodied.tasks.mobile_pick.frames import matrix_to_pose, pose_to_matrix
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
-from embodied.tasks.tabletop.cubes import Pick
+from embodied.tasks.tabletop.cubes import PickTask
 from embodied.tasks.tabletop.randomisation import Layout
-from embodied.tasks.tabletop.task import Hand, Verdict
+from embodied.tasks.tabletop.task import Hand, TaskResult
 from embodied.tasks.tabletop.workcell import Workcell
 
 Array = NDArray[np.float64]
 
-CUBES = ("cube", "other")
+CUBE_BODIES = ("cube", "other")
 """Bodies: the wanted one first."""
 
-HIDDEN = np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0, 1.0])
+HIDDEN_POSE = np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0, 1.0])
 """Where the mark is while the base drives."""
 
-NEAR = 3.0
+NEAR_DISTANCE = 3.0
 """Things within are part of what the arm does [m]."""
 
 _MOUNT = 0.14  # half the edge of the arm's mount [m]
@@ -41,32 +41,34 @@ _UNFOLDING = 0.4  # share of the joints' greatest velocities
 _RESTING = 6  # control steps that the arm rests after it
 
 
-class MobilePick(Pick):
+class MobilePickTask(PickTask):
     """Pick the wanted cube up from its stand and hold it at the ball; another lies elsewhere.
 
-    Success and reward: as of `Pick`, where the cube is near; far from it there is neither.
+    Success and reward: as of `PickTask`, where the cube is near; far from it there is neither.
     """
 
-    cubes = CUBES
+    cubes = CUBE_BODIES
     colors: ClassVar = {"cube": "red", "other": "blue", "goal": "green"}
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add cubes, ball and stands."""
-        super().build()
-        block = Block((STAND, STAND, HEIGHT / 2), (0.0, 0.0, -HEIGHT / 2))
-        self.stands = [self.world.add((block,)) for _ in self.cubes]
-        self.near = False
+        super().build_bodies()
+        block = BodyBox(
+            (STAND_HALF_WIDTH, STAND_HALF_WIDTH, STAND_HEIGHT / 2), (0.0, 0.0, -STAND_HEIGHT / 2)
+        )
+        self.stands = [self.world.add_body((block,)) for _ in self.cubes]
+        self.is_near = False
 
-    def begin(self, layout: Layout) -> None:
+    def apply_layout(self, layout: Layout) -> None:
         """Put everything where it is."""
-        super().begin(layout)
+        super().apply_layout(layout)
         for name, stand in zip(self.cubes, self.stands, strict=True):
-            self.world.place(stand, layout.poses[f"{name} stand"])
-        self.near = bool(np.linalg.norm(layout.poses["cube"][:3]) < NEAR)
+            self.world.set_pose(stand, layout.poses[f"{name} stand"])
+        self.is_near = bool(np.linalg.norm(layout.poses["cube"][:3]) < NEAR_DISTANCE)
 
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """See the class."""
-        return super().judge(hand) if self.near else Verdict(False, 0.0)
+        return super().evaluate_task(hand) if self.is_near else TaskResult(False, 0.0)
 
 
 class MobileCell(Workcell):
@@ -79,7 +81,7 @@ class MobileCell(Workcell):
         classes: class ids of bodies by name; the others are "misc".
     """
 
-    task: MobilePick
+    task: MobilePickTask
     house: RayCaster | None = None
     names = np.zeros(0, np.int32)
     frame = np.eye(4)
@@ -91,12 +93,14 @@ class MobileCell(Workcell):
 
     def build_table(self) -> int:
         """Put the arm's mount into the world."""
-        block = Block((_MOUNT, _MOUNT, HEIGHT / 2), (0.0, 0.0, -HEIGHT / 2), (0.25, 0.27, 0.30))
-        return self.world.add((block,))
+        block = BodyBox(
+            (_MOUNT, _MOUNT, STAND_HEIGHT / 2), (0.0, 0.0, -STAND_HEIGHT / 2), (0.25, 0.27, 0.30)
+        )
+        return self.world.add_body((block,))
 
-    def build_task(self) -> MobilePick:
+    def build_task(self) -> MobilePickTask:
         """Put cubes, ball and stands into the world."""
-        return MobilePick(self.world, self.arm, self.rig, self.config.level)
+        return MobilePickTask(self.world, self.arm, self.rig, self.config.level)
 
     @property
     def bodies(self) -> dict[str, int]:
@@ -106,26 +110,26 @@ class MobileCell(Workcell):
     @property
     def stowed(self) -> Array:
         """Joint angles (J,) in which the arm is carried [rad]."""
-        return np.array(STOWED[self.config.robot])
+        return np.array(STOWED_JOINTS[self.config.robot])
 
-    def park(self, layout: Layout) -> None:
+    def park_arm(self, layout: Layout) -> None:
         """Begin with the arm stowed; nothing moves until `begin`."""
         self._open_up()
         self._lay(layout)
         self._aim(self.stowed, 1.0)
-        self.arm.put(self.command)
+        self.arm.reset_joints(self.command)
         self.steps = 0
         self.violations[:] = 0
         self._read()
 
-    def carry(self, frame: Array, cubes: dict[str, Array]) -> None:
+    def carry_cubes(self, frame: Array, cubes: dict[str, Array]) -> None:
         """Show cubes, (4, 4) in the house, from where the base is, (4, 4) likewise."""
         self.frame, back = frame, np.linalg.inv(frame)
         for name, cube in cubes.items():
-            self.world.place(self.task.bodies[name], as_pose(back @ cube))
-        self.world.place(self.task.bodies["goal"], HIDDEN)
+            self.world.set_pose(self.task.bodies[name], matrix_to_pose(back @ cube))
+        self.world.set_pose(self.task.bodies["goal"], HIDDEN_POSE)
 
-    def dock(self, layout: Layout, frame: Array, scene: Scene, left_out: range) -> None:
+    def dock_base(self, layout: Layout, frame: Array, scene: Scene, left_out: range) -> None:
         """Let physics begin here, and unfold the arm.
 
         Args:
@@ -135,22 +139,25 @@ class MobileCell(Workcell):
             left_out: its objects that are stands.
         """
         counts = self.violations.copy()
-        self.park(layout)
+        self.park_arm(layout)
         self.violations[:] = counts
         self.frame = frame
         self._wall_in(scene, left_out)
-        self._go(self.rig.ready + layout.posture)
+        self._go(self.rig.ready_joints + layout.joint_offsets)
 
-    def leave(self) -> dict[str, Array]:
+    def undock_base(self) -> dict[str, Array]:
         """Let go, fold the arm, and return where the cubes near it are now, (4, 4) in the house."""
         self.opening = 1.0
-        self._go(self.rig.ready)
+        self._go(self.rig.ready_joints)
         self._go(self.stowed)
         found = {}
-        for name in CUBES:
+        for name in CUBE_BODIES:
             body = self.task.bodies[name]
-            if self.layout is not None and np.linalg.norm(self.layout.poses[name][:3]) < NEAR:
-                found[name] = self.frame @ as_matrix(self.world.pose(body))
+            if (
+                self.layout is not None
+                and np.linalg.norm(self.layout.poses[name][:3]) < NEAR_DISTANCE
+            ):
+                found[name] = self.frame @ pose_to_matrix(self.world.get_pose(body))
         return found
 
     def _go(self, joints: Array) -> None:
@@ -160,9 +167,9 @@ class MobileCell(Workcell):
         steps = int(np.ceil(np.max(np.abs(way) / limit)))
         begun = self.command
         for step in range(1, steps + 1):
-            self.move(begun + step / steps * way, self.opening)
+            self.move_joints(begun + step / steps * way, self.opening)
         for _ in range(_RESTING):
-            self.move(self.command, self.opening)
+            self.move_joints(self.command, self.opening)
         self._aim(self.command, self.opening)
         self._read()
 
@@ -181,5 +188,5 @@ class MobileCell(Workcell):
     def _open_up(self) -> None:
         """Take the house out of physics again."""
         if self._walls is not None:
-            self.world.remove(self._walls)
+            self.world.remove_body(self._walls)
             self._walls = None

@@ -15,8 +15,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.embedded import FORWARD, LOOK_DOWN, STOP, act
-from embodied.simulators.raycast import apply_noise, camera_poses, render_many
+from embodied.simulators.embedded import FORWARD, LOOK_DOWN, STOP, apply_actions
+from embodied.simulators.raycast import apply_noise, compute_camera_poses, render_many
 from embodied.tasks.navigation import metrics
 from embodied.tasks.navigation.config import NavigationConfig
 from embodied.tasks.navigation.coverage import CoverageGrid
@@ -24,7 +24,7 @@ from embodied.tasks.navigation.expert import GeodesicFollower
 from embodied.tasks.navigation.goals import GoalIndex
 from embodied.tasks.navigation.observations import observation_space, polar_goal, relative_pose
 from embodied.tasks.navigation.sources import SceneList
-from embodied.tasks.navigation.stream import EpisodeStream, Prepared
+from embodied.tasks.navigation.stream import EpisodeStream, PreparedEpisode
 
 Array = NDArray[np.float64]
 
@@ -34,13 +34,13 @@ class NavigationBatch:
 
     Args:
         config: the task.
-        count: number of environments.
+        num_envs: number of environments.
 
     Attributes:
         positions: (N, 3) feet [m].
         yaw, pitch: (N,) [rad].
-        prepared: the episode each environment plays.
-        grids, seen: when exploring, the reachable cells of each scene and which were seen.
+        prepared_episodes: the episode each environment plays.
+        grids, seen_cells: when exploring, the reachable cells of each scene and which were seen.
     """
 
     def __init__(self, config: NavigationConfig, count: int) -> None:
@@ -48,7 +48,7 @@ class NavigationBatch:
             raise ConfigError(f"number of environments = {count} must be at least 1")
         if config.task == "explore" and config.camera.projection != "pinhole":
             raise ConfigError("Explore measures coverage with a pinhole camera; set projection")
-        self.config, self.count = config, count
+        self.config, self.num_envs = config, count
         hidden = ("depth",) if config.task == "explore" else ()
         outputs = tuple(dict.fromkeys((*config.camera.outputs, *hidden)))
         self.camera = replace(config.camera, outputs=outputs)
@@ -64,7 +64,7 @@ class NavigationBatch:
         noise = config.camera.noise
         self._noisy = noise.rgb_sigma > 0 or noise.depth != "none"
         self._noise: list[np.random.Generator] = []
-        self.prepared: list[Prepared] = []
+        self.prepared_episodes: list[PreparedEpisode] = []
         self.positions = np.zeros((count, 3))
         self.yaw, self.pitch = np.zeros(count), np.zeros(count)
         self._begin = np.zeros((count, 4))
@@ -80,28 +80,30 @@ class NavigationBatch:
         self._goal_images: NDArray | None = None
         self._followers: list[GeodesicFollower | None] = [None] * count
         self.grids: list[CoverageGrid | None] = [None] * count
-        self.seen: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * count
+        self.seen_cells: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * count
         self.coverage = np.zeros(count)
 
-    def restart(self, seeds: Sequence[int]) -> None:
+    def restart_streams(self, seeds: Sequence[int]) -> None:
         """Begin the episode stream of each environment anew."""
         for stream, seed in zip(self._streams, seeds, strict=True):
             stream.restart(seed)
         self._noise = [np.random.default_rng((seed, 1)) for seed in seeds]
 
-    def begin(self, rows: Sequence[int]) -> None:
+    def begin_episodes(self, rows: Sequence[int]) -> None:
         """Start the next episode in some environments.
 
         Raises:
             NavigationError, SceneError: the next episode cannot be played; says why.
         """
-        fresh = [self._streams[i].take() for i in rows]
-        if not self.prepared:
-            self.prepared = list(fresh)
+        fresh = [self._streams[i].next_episode() for i in rows]
+        if not self.prepared_episodes:
+            self.prepared_episodes = list(fresh)
         for i, ready in zip(rows, fresh, strict=True):
-            self.prepared[i] = ready
+            self.prepared_episodes[i] = ready
             episode = ready.episode
-            self.positions[i] = ready.world.pathfinder.snap(np.array([episode.start.position]))[0]
+            self.positions[i] = ready.world.pathfinder.snap_points(
+                np.array([episode.start.position])
+            )[0]
             self.yaw[i], self.pitch[i] = episode.start.yaw, 0.0
             self._begin[i] = (*self.positions[i], self.yaw[i])
             self.travelled[i] = self.collisions[i] = self.steps[i] = 0
@@ -110,7 +112,7 @@ class NavigationBatch:
             self.distance[i] = self._shortest[i] = np.nan
             if ready.distances is not None:
                 self._goal_points[i] = episode.goals[0]
-                self.distance[i] = ready.distances.at(self.positions[i : i + 1])[0]
+                self.distance[i] = ready.distances.get_distances(self.positions[i : i + 1])[0]
                 self._shortest[i] = self.distance[i]
                 self._followers[i] = GeodesicFollower(
                     ready.world.pathfinder,
@@ -120,7 +122,7 @@ class NavigationBatch:
                 )
             else:
                 grid = CoverageGrid(ready.world, self.positions[i])
-                self.grids[i], self.seen[i] = grid, np.zeros(len(grid.points), bool)
+                self.grids[i], self.seen_cells[i] = grid, np.zeros(len(grid.points), bool)
                 self.coverage[i] = 0.0
         if self.config.task == "imagenav":
             self._render_goals(rows)
@@ -135,24 +137,24 @@ class NavigationBatch:
         """
         actions = np.asarray(actions)
         last = int(self.action_space.n) - 1
-        known = actions.dtype.kind in "iu" and actions.shape == (self.count,)
+        known = actions.dtype.kind in "iu" and actions.shape == (self.num_envs,)
         if not known or actions.min() < 0 or actions.max() > last:
             raise NavigationError(
-                f"actions must be {self.count} integers in 0..{last}, got {actions.tolist()}"
+                f"actions must be {self.num_envs} integers in 0..{last}, got {actions.tolist()}"
             )
         before = self.positions.copy()
-        paths = [p.world.pathfinder for p in self.prepared]
+        paths = [p.world.pathfinder for p in self.prepared_episodes]
         agent = self.config.agent
-        self.collided = act(paths, agent, self.positions, self.yaw, self.pitch, actions)
+        self.collided = apply_actions(paths, agent, self.positions, self.yaw, self.pitch, actions)
         self.travelled += np.sqrt(((self.positions - before) ** 2).sum(axis=1))
         self.collisions += self.collided
         self.steps += 1
         self.stopped = actions == STOP
-        reward = np.full(self.count, -self.config.step_penalty)
+        reward = np.full(self.num_envs, -self.config.step_penalty)
         reward -= self.config.collision_penalty * self.collided
         if self.config.task != "explore":
             reward += self.config.progress_reward * self._progress(actions)
-            reward += self.config.success_reward * self.succeeded()
+            reward += self.config.success_reward * self.check_success()
         return reward, self.stopped.copy(), (self.steps >= self.config.max_steps) & ~self.stopped
 
     def observe(self, rows: NDArray[np.integer] | None = None) -> tuple[dict[str, NDArray], Array]:
@@ -162,9 +164,11 @@ class NavigationBatch:
             Observations stacked over the rows, and the (K,) coverage reward they bring (zeros but
             for Explore).
         """
-        rows = np.arange(self.count) if rows is None else np.asarray(rows)
-        worlds = [self.prepared[i].world for i in rows]
-        poses = camera_poses(self.positions[rows], self.yaw[rows], self.camera, self.pitch[rows])
+        rows = np.arange(self.num_envs) if rows is None else np.asarray(rows)
+        worlds = [self.prepared_episodes[i].world for i in rows]
+        poses = compute_camera_poses(
+            self.positions[rows], self.yaw[rows], self.camera, self.pitch[rows]
+        )
         images = render_many([w.caster for w in worlds], self.camera, poses)
         gain = np.zeros(len(rows))
         if self.config.task == "explore":
@@ -191,25 +195,27 @@ class NavigationBatch:
         for k, i in enumerate(rows):
             follower = self._followers[i]
             if follower is not None:
-                chosen[k] = follower.action(self.positions[i], float(self.yaw[i]), self.distance[i])
+                chosen[k] = follower.get_next_action(
+                    self.positions[i], float(self.yaw[i]), self.distance[i]
+                )
         return chosen
 
-    def succeeded(self) -> NDArray[np.bool_]:
+    def check_success(self) -> NDArray[np.bool_]:
         """(N,) whether the last action ended the episode with success."""
         if self.config.task == "explore":
             return self.coverage >= self.config.success_coverage
-        return metrics.success(self.stopped, self.distance, self.config.success_distance)
+        return metrics.is_success(self.stopped, self.distance, self.config.success_distance)
 
-    def info(self) -> dict[str, NDArray]:
+    def collect_info(self) -> dict[str, NDArray]:
         """Metrics so far, each (N,): see `embodied.tasks.navigation.metrics`."""
-        good = self.succeeded()
+        good = self.check_success()
         report: dict[str, NDArray] = {
             "success": good.astype(np.float64),
             "collisions": self.collisions.copy(),
             "path_length": self.travelled.copy(),
             "steps": self.steps.copy(),
             "collided": self.collided.copy(),
-            "episode": np.array([p.number for p in self.prepared]),
+            "episode": np.array([p.number for p in self.prepared_episodes]),
         }
         if self.config.task == "explore":
             report["coverage"] = self.coverage.copy()
@@ -238,9 +244,9 @@ class NavigationBatch:
     def _progress(self, actions: NDArray[np.integer]) -> Array:
         before = self.distance.copy()
         for i in np.flatnonzero(actions == FORWARD):
-            field = self.prepared[i].distances
+            field = self.prepared_episodes[i].distances
             if field is not None:
-                now = field.at(self.positions[i : i + 1])[0]
+                now = field.get_distances(self.positions[i : i + 1])[0]
                 # A foot on the rim of the navigable area may fall between cells of the field.
                 self.distance[i] = now if np.isfinite(now) else before[i]
         return before - self.distance
@@ -250,8 +256,12 @@ class NavigationBatch:
         for k, i in enumerate(rows):
             grid = self.grids[i]
             if grid is not None:
-                grid.look(self.seen[i], self.camera, poses[k], depth[k], self.positions[i])
-                now = float(metrics.coverage(self.seen[i].sum(), len(self.seen[i])))
+                grid.mark_seen(
+                    self.seen_cells[i], self.camera, poses[k], depth[k], self.positions[i]
+                )
+                now = float(
+                    metrics.coverage_share(self.seen_cells[i].sum(), len(self.seen_cells[i]))
+                )
                 gain[k] = (now - self.coverage[i]) * 10 * self.config.progress_reward
                 self.coverage[i] = now
         return gain
@@ -266,13 +276,13 @@ class NavigationBatch:
 
     def _render_goals(self, rows: Sequence[int]) -> None:
         camera = replace(self.config.camera, outputs=("rgb",))
-        poses = [self.prepared[i].episode.goal_pose for i in rows]
+        poses = [self.prepared_episodes[i].episode.goal_pose for i in rows]
         places = np.array([p.position for p in poses if p is not None])
         yaw = np.array([p.yaw for p in poses if p is not None])
-        casters = [self.prepared[i].world.caster for i in rows]
-        images = render_many(casters, camera, camera_poses(places, yaw, camera))["rgb"]
+        casters = [self.prepared_episodes[i].world.caster for i in rows]
+        images = render_many(casters, camera, compute_camera_poses(places, yaw, camera))["rgb"]
         if self._goal_images is None:
-            self._goal_images = np.zeros((self.count, *images.shape[1:]), np.uint8)
+            self._goal_images = np.zeros((self.num_envs, *images.shape[1:]), np.uint8)
         # A new array: observations already handed out keep their goal.
         self._goal_images = self._goal_images.copy()
         self._goal_images[list(rows)] = images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from embodied.categories import MPCAT40
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.simulators.base import AgentSpec, CameraSpec
 
 TASKS = ("pointnav", "objectnav", "imagenav", "explore")
@@ -52,7 +52,9 @@ class SceneSource:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ConfigError(f"unknown split '{self.split}': {nearest(self.split, SPLITS)}")
+            raise ConfigError(
+                f"unknown split '{self.split}': {suggest_nearest(self.split, SPLITS)}"
+            )
         if not 1 <= self.rooms[0] <= self.rooms[1]:
             raise ConfigError(f"rooms {self.rooms} must be (fewest, most) with 1 <= fewest <= most")
         for name in ("count", "floors", "episodes_per_scene", "cached_scenes"):
@@ -104,7 +106,7 @@ class NavigationConfig:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
+            raise ConfigError(f"unknown task '{self.task}': {suggest_nearest(self.task, TASKS)}")
         if self.max_steps < 1:
             raise ConfigError(f"max_steps = {self.max_steps} must be at least 1")
         if not self.success_distance > 0:
@@ -115,7 +117,9 @@ class NavigationConfig:
             )
         for name in self.categories:
             if name not in MPCAT40:
-                raise ConfigError(f"unknown object class '{name}': {nearest(name, MPCAT40)}")
+                raise ConfigError(
+                    f"unknown object class '{name}': {suggest_nearest(name, MPCAT40)}"
+                )
         if self.task == "objectnav" and not self.categories:
             raise ConfigError("categories is empty: name at least one object class to look for")
         if not 0 < self.success_coverage <= 1:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embodied.errors import NavigationError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import World
-from maps.compiled import compiled
+from maps.compiled import cached_njit
 
 CELL = 0.1
 RANGE = 10.0
@@ -39,7 +39,7 @@ class CoverageGrid:
 
     def __init__(self, world: World, start: NDArray[np.float64]) -> None:
         paths = world.pathfinder
-        island = int(paths.island(start[None])[0])
+        island = int(paths.get_island(start[None])[0])
         if island < 0:
             world.require_navigable(start[None], "start")
             raise NavigationError(f"the start in scene '{world.scene.name}' is on no island")
@@ -51,7 +51,7 @@ class CoverageGrid:
         for floor in paths.floors:
             flat = np.stack([grid_x, np.full_like(grid_x, floor.height), grid_z], -1).reshape(-1, 3)
             good = paths.is_navigable(flat, 0.3)
-            good[good] = paths.island(flat[good]) == island
+            good[good] = paths.get_island(flat[good]) == island
             floors.append(good.reshape(grid_x.shape))
         self._mask = np.stack(floors)
         self._origin = np.array([low[0], low[2]])
@@ -61,7 +61,7 @@ class CoverageGrid:
         self.points = np.stack([xs[column], heights[level], zs[row]], axis=1)
         self.area = len(self.points) * CELL**2
 
-    def look(
+    def mark_seen(
         self,
         seen: NDArray[np.bool_],
         camera: CameraSpec,
@@ -91,7 +91,7 @@ class CoverageGrid:
         )  # fmt: skip
 
 
-@compiled()
+@cached_njit()
 def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, reach, feet):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     new = 0
@@ -125,7 +125,7 @@ def _look(seen, points, cells, mask, origin, inverse, eye, depth, focal, reach, 
     return new
 
 
-@compiled()
+@cached_njit()
 def _clear(free, origin, feet, x, z):  # type: ignore[no-untyped-def]
     """Tell whether the straight line from the feet to (x, z) away stays on free cells."""
     pieces = int(np.ceil(np.sqrt(x * x + z * z) / (CELL / 2)))

@@ -18,8 +18,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
-from embodied.simulators.raycast import camera_poses
+from embodied.errors import ConfigError, suggest_nearest
+from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.navigation.batch import NavigationBatch
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 
@@ -31,11 +31,13 @@ __all__ = [
     "ObjectNavEnv",
     "PointNavEnv",
     "SceneSource",
-    "configure",
+    "override_config",
 ]
 
 
-def configure(config: NavigationConfig | None, overrides: Mapping[str, Any]) -> NavigationConfig:
+def override_config(
+    config: NavigationConfig | None, overrides: Mapping[str, Any]
+) -> NavigationConfig:
     """Lay keyword settings over a configuration.
 
     Raises:
@@ -44,7 +46,7 @@ def configure(config: NavigationConfig | None, overrides: Mapping[str, Any]) -> 
     known = [f.name for f in fields(NavigationConfig)]
     for name in overrides:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
     return replace(config or NavigationConfig(), **overrides)
 
 
@@ -69,7 +71,7 @@ class NavigationEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, {**overrides, "task": self.task})
+        self.config = override_config(config, {**overrides, "task": self.task})
         self.render_mode = render_mode
         self.batch = NavigationBatch(self.config, 1)
         self.observation_space = self.batch.observation_space
@@ -80,10 +82,10 @@ class NavigationEnv(gymnasium.Env):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Start the next episode; a seed restarts the stream of episodes."""
         super().reset(seed=seed)
-        if seed is not None or not self.batch.prepared:
+        if seed is not None or not self.batch.prepared_episodes:
             start = seed if seed is not None else int(self.np_random.integers(2**31))
-            self.batch.restart([start])
-        self.batch.begin([0])
+            self.batch.restart_streams([start])
+        self.batch.begin_episodes([0])
         observation, _ = self.batch.observe()
         return self._single(observation), self._info()
 
@@ -98,12 +100,12 @@ class NavigationEnv(gymnasium.Env):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return what the agent's camera sees, (H, W, 3) uint8, in mode "rgb_array"."""
-        if self.render_mode != "rgb_array" or not self.batch.prepared:
+        if self.render_mode != "rgb_array" or not self.batch.prepared_episodes:
             return None
         camera = replace(self.config.camera, outputs=("rgb",))
         batch = self.batch
-        poses = camera_poses(batch.positions, batch.yaw, camera, batch.pitch)
-        return batch.prepared[0].world.caster.render(camera, poses)["rgb"][0]
+        poses = compute_camera_poses(batch.positions, batch.yaw, camera, batch.pitch)
+        return batch.prepared_episodes[0].world.caster.render(camera, poses)["rgb"][0]
 
     def close(self) -> None:
         """Stop the background thread."""
@@ -114,7 +116,7 @@ class NavigationEnv(gymnasium.Env):
         return {name: values[0] for name, values in observation.items()}
 
     def _info(self) -> dict[str, Any]:
-        return {name: values[0].item() for name, values in self.batch.info().items()}
+        return {name: values[0].item() for name, values in self.batch.collect_info().items()}
 
 
 class PointNavEnv(NavigationEnv):

@@ -35,7 +35,8 @@ class Episode:
         goals: (K, 3) points that count as arriving, the nearest decides; (0, 3) when exploring.
         category: class id of an ObjectNav goal, -1 otherwise.
         goal_pose: view an ImageNav goal image is taken from.
-        shortest: geodesic distance from the start to the nearest goal [m]; nan when exploring.
+        geodesic_distance: geodesic distance from the start to the nearest goal [m]; nan when
+            exploring.
         name: id within its data set.
     """
 
@@ -44,7 +45,7 @@ class Episode:
     goals: Array = field(default_factory=lambda: np.zeros((0, 3)))
     category: int = -1
     goal_pose: Pose | None = None
-    shortest: float = float("nan")
+    geodesic_distance: float = float("nan")
     name: str = ""
 
 
@@ -70,7 +71,7 @@ def draw_episode(
         start = Pose.from_yaw(_sample(world, rng)[0], rng.uniform(-np.pi, np.pi))
         return Episode(name, start), None
     for goals, category in _goal_candidates(world, config, index, rng):
-        distances = paths.distance_field(goals)
+        distances = paths.compute_distance_field(goals)
         found = _draw_start(world, distances, goals, config, rng)
         if found is not None:
             position, shortest = found
@@ -89,7 +90,7 @@ def draw_episode(
     )
 
 
-def field_of(world: World, episode: Episode) -> DistanceField | None:
+def build_distance_field(world: World, episode: Episode) -> DistanceField | None:
     """Build the distance field of a given episode after checking that it can be solved.
 
     Raises:
@@ -107,11 +108,11 @@ def field_of(world: World, episode: Episode) -> DistanceField | None:
     if not len(episode.goals):
         return None
     paths = world.pathfinder
-    goals = paths.snap(episode.goals)
+    goals = paths.snap_points(episode.goals)
     goals = goals[np.isfinite(goals).all(axis=1)]
     if len(goals):
-        distances = paths.distance_field(goals)
-        if np.isfinite(distances.at(paths.snap(start))[0]):
+        distances = paths.compute_distance_field(goals)
+        if np.isfinite(distances.get_distances(paths.snap_points(start))[0]):
             return distances
     raise NavigationError(
         f"{where}: no goal can be reached from its "
@@ -125,9 +126,9 @@ def _goal_candidates(
 ) -> Iterator[tuple[NDArray[np.float64], int]]:
     """Yield (goals (K, 3), class id) in random order."""
     if config.task == "objectnav":
-        classes = index.classes(world, config.categories)
+        classes = index.find_classes(world, config.categories)
         for category in rng.permutation(classes):
-            yield index.view_points(world, int(category)), int(category)
+            yield index.find_view_points(world, int(category)), int(category)
         return
     for goal in _sample(world, rng, GOAL_TRIALS):
         yield goal[None], -1
@@ -142,7 +143,7 @@ def _draw_start(
 ) -> tuple[Array, float] | None:
     """Return a start (3,) and its geodesic distance, or None when no sample is in range."""
     starts = _sample(world, rng, START_TRIALS)
-    geodesic = distances.at(starts)
+    geodesic = distances.get_distances(starts)
     fits = (geodesic >= config.min_geodesic) & (geodesic <= config.max_geodesic)
     chance = rng.random(START_TRIALS)
     if config.task != "objectnav":
@@ -159,4 +160,4 @@ def _draw_start(
 
 
 def _sample(world: World, rng: np.random.Generator, count: int = 1) -> Array:
-    return world.pathfinder.sample(rng, count, island=world.pathfinder.largest_island)
+    return world.pathfinder.sample_points(rng, count, island=world.pathfinder.largest_island)

@@ -39,7 +39,7 @@ class GeodesicFollower:
         self._yaw = 0.0
         self._left = 0
 
-    def action(self, position: NDArray[np.float64], yaw: float, distance: float) -> int:
+    def get_next_action(self, position: NDArray[np.float64], yaw: float, distance: float) -> int:
         """Return the expert's action.
 
         Args:
@@ -68,5 +68,5 @@ class GeodesicFollower:
         targets[:, 0] -= self._agent.forward * np.sin(headings)
         targets[:, 2] -= self._agent.forward * np.cos(headings)
         ends, _ = self._paths.step(starts, targets, self._agent.sliding)
-        cost = self._distances.at(ends) + TURN_COST * np.abs(self._turns)
+        cost = self._distances.get_distances(ends) + TURN_COST * np.abs(self._turns)
         return int(self._turns[int(np.argmin(cost))])

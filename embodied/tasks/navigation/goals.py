@@ -30,31 +30,31 @@ class GoalIndex:
     def __init__(self) -> None:
         self._points: WeakKeyDictionary[World, dict[int, Array]] = WeakKeyDictionary()
 
-    def view_points(self, world: World, category: int) -> Array:
+    def find_view_points(self, world: World, category: int) -> Array:
         """Return the (K, 3) view points of a class id; (0, 3) when none can be reached."""
         known = self._points.setdefault(world, {})
         if category not in known:
             known[category] = self._compute(world, category)
         return known[category]
 
-    def classes(self, world: World, names: Sequence[str]) -> list[int]:
+    def find_classes(self, world: World, names: Sequence[str]) -> list[int]:
         """Return the class ids among `names` that have at least one view point in the scene."""
         present = {o.category for o in world.scene.objects[1:]}
         ids = [world.scene.categories.index(n) for n in names if n in present]
-        return [i for i in ids if len(self.view_points(world, i))]
+        return [i for i in ids if len(self.find_view_points(world, i))]
 
     @staticmethod
     def _compute(world: World, category: int) -> Array:
         name = world.scene.categories[category]
         found = [
-            object_view_points(world, i)
+            find_object_view_points(world, i)
             for i, o in enumerate(world.scene.objects)
             if i > 0 and o.category == name
         ]
         return np.concatenate([*found, np.zeros((0, 3))])
 
 
-def object_view_points(world: World, index: int) -> Array:
+def find_object_view_points(world: World, index: int) -> Array:
     """Return the (K, 3) points on the largest island that see object `index` within 1 m."""
     item = world.scene.objects[index]
     paths = world.pathfinder
@@ -72,8 +72,8 @@ def object_view_points(world: World, index: int) -> Array:
     points = points[paths.is_navigable(points, 0.3)]
     if not len(points):
         return points
-    points = paths.snap(points)
-    points = points[paths.island(points) == paths.largest_island]
+    points = paths.snap_points(points)
+    points = points[paths.get_island(points) == paths.largest_island]
     if not len(points):
         return points
     return points[_sees(world, points, index, item)]
@@ -88,6 +88,6 @@ def _sees(world: World, points: Array, index: int, item: SceneObject) -> NDArray
     rays = targets[None] - eyes[:, None]
     rays /= np.maximum(np.linalg.norm(rays, axis=-1, keepdims=True), 1e-9)
     origins = np.broadcast_to(eyes[:, None], rays.shape)
-    face = world.caster.cast(origins.reshape(-1, 3), rays.reshape(-1, 3)).face
+    face = world.caster.cast_rays(origins.reshape(-1, 3), rays.reshape(-1, 3)).face
     hit = (face >= 0) & (world.scene.face_object[np.maximum(face, 0)] == index)
     return hit.reshape(len(points), -1).any(axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
-def success(stopped: ArrayLike, distance: ArrayLike, radius: float) -> NDArray[np.bool_]:
+def is_success(stopped: ArrayLike, distance: ArrayLike, radius: float) -> NDArray[np.bool_]:
     """Tell whether the agent called STOP within `radius` of the goal.
 
     Args:
@@ -63,7 +63,7 @@ def path_length(positions: ArrayLike) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
-def coverage(seen: ArrayLike, reachable: ArrayLike) -> Array:
+def coverage_share(seen: ArrayLike, reachable: ArrayLike) -> Array:
     """Return the share of the reachable floor that was seen, from areas or cell counts.
 
     Edge case: a floor without reachable cells counts as covered (1).

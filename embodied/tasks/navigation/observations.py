@@ -7,7 +7,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40
-from embodied.simulators.embedded import wrap
+from embodied.simulators.embedded import wrap_angle
 from embodied.tasks.navigation.config import NavigationConfig
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ def relative_pose(positions: Array, yaw: Array, begin: Array) -> NDArray[np.floa
     pose[:, 0] = cos * offset[:, 0] - sin * offset[:, 2]
     pose[:, 1] = offset[:, 1]
     pose[:, 2] = sin * offset[:, 0] + cos * offset[:, 2]
-    pose[:, 3] = wrap(yaw - begin[:, 3])
+    pose[:, 3] = wrap_angle(yaw - begin[:, 3])
     return pose
 
 

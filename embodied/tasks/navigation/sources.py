@@ -45,7 +45,7 @@ class SceneList:
     def __len__(self) -> int:
         return len(self._loaders)
 
-    def world(self, number: int) -> World:
+    def load_world(self, number: int) -> World:
         """Return a scene, loading it if needed; two threads asking at once load it once."""
         with self._lock:
             future = self._worlds.get(number)

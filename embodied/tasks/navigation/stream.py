@@ -12,7 +12,7 @@ from embodied.errors import NavigationError
 from embodied.simulators.embedded import World
 from embodied.simulators.pathfinder import DistanceField
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.tasks.navigation.episodes import Episode, draw_episode, field_of
+from embodied.tasks.navigation.episodes import Episode, build_distance_field, draw_episode
 from embodied.tasks.navigation.goals import GoalIndex
 from embodied.tasks.navigation.sources import SceneList
 
@@ -21,7 +21,7 @@ SCENE_TRIALS = 10
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpisodePlan:
     """Which episode to prepare: scene number, seed to draw it with, number in the stream."""
 
     scene: int
@@ -30,7 +30,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedEpisode:
     """An episode ready to play."""
 
     world: World
@@ -61,8 +61,8 @@ class EpisodeStream:
     ) -> None:
         self._config, self._scenes, self._index, self._pool = config, scenes, index, pool
         self._slot, self._slots = slot, slots
-        self._plans: Iterator[Plan] = iter(())
-        self._next: Future[Prepared] | None = None
+        self._plans: Iterator[EpisodePlan] = iter(())
+        self._next: Future[PreparedEpisode] | None = None
 
     def restart(self, seed: int) -> None:
         """Begin the stream of a seed."""
@@ -72,7 +72,7 @@ class EpisodeStream:
         self._plans = self._listed() if source.sequential else self._random(seed)
         self._next = self._start()
 
-    def take(self) -> Prepared:
+    def next_episode(self) -> PreparedEpisode:
         """Return the next episode; one that fails is skipped by the next call.
 
         Raises:
@@ -84,23 +84,25 @@ class EpisodeStream:
         asked, self._next = self._next, self._start()
         return asked.result()
 
-    def _start(self) -> Future[Prepared]:
+    def _start(self) -> Future[PreparedEpisode]:
         plan = next(self._plans)
         if self._pool is not None:
             return self._pool.submit(self._prepare, plan)
         lazy: _Lazy = _Lazy(lambda: self._prepare(plan))
         return lazy
 
-    def _prepare(self, plan: Plan) -> Prepared:
+    def _prepare(self, plan: EpisodePlan) -> PreparedEpisode:
         if self._scenes.episodes:
-            world = self._scenes.world(plan.scene)
+            world = self._scenes.load_world(plan.scene)
             listed = self._scenes.episodes[plan.scene]
             episode = listed[plan.seed[-1] % len(listed)]
-            return Prepared(world, episode, field_of(world, episode), plan.number)
+            return PreparedEpisode(
+                world, episode, build_distance_field(world, episode), plan.number
+            )
         # A scene that cannot hold such an episode (no bed, one tiny room) hands over to the next.
         trials = min(SCENE_TRIALS, len(self._scenes))
         for trial in range(trials):
-            world = self._scenes.world((plan.scene + trial) % len(self._scenes))
+            world = self._scenes.load_world((plan.scene + trial) % len(self._scenes))
             rng = np.random.default_rng(plan.seed)
             try:
                 episode, distances = draw_episode(world, self._config, self._index, rng)
@@ -108,19 +110,19 @@ class EpisodeStream:
                 if trial == trials - 1:
                     raise
                 continue
-            return Prepared(world, episode, distances, plan.number)
+            return PreparedEpisode(world, episode, distances, plan.number)
         raise NavigationError("a scene source needs at least one scene")
 
-    def _random(self, seed: int) -> Iterator[Plan]:
+    def _random(self, seed: int) -> Iterator[EpisodePlan]:
         rng = np.random.default_rng(seed)
         number = 0
         while True:
             scene = int(rng.integers(len(self._scenes)))
             for _ in range(self._config.scene.episodes_per_scene):
-                yield Plan(scene, (int(rng.integers(2**31)),), number)
+                yield EpisodePlan(scene, (int(rng.integers(2**31)),), number)
                 number += 1
 
-    def _listed(self) -> Iterator[Plan]:
+    def _listed(self) -> Iterator[EpisodePlan]:
         if self._scenes.episodes:
             order = [
                 (scene, k)
@@ -133,20 +135,20 @@ class EpisodeStream:
         while True:
             if order:
                 scene, k = order[number % len(order)]
-                yield Plan(scene, (k,), number)
+                yield EpisodePlan(scene, (k,), number)
             else:
-                yield Plan(number % len(self._scenes), (0, number), number)
+                yield EpisodePlan(number % len(self._scenes), (0, number), number)
             number += self._slots
 
 
 class _Lazy(Future):
     """A future that computes on the first call of result()."""
 
-    def __init__(self, compute: Callable[[], Prepared]) -> None:
+    def __init__(self, compute: Callable[[], PreparedEpisode]) -> None:
         super().__init__()
         self._compute = compute
 
-    def result(self, timeout: float | None = None) -> Prepared:
+    def result(self, timeout: float | None = None) -> PreparedEpisode:
         if not self.done():
             self.set_result(self._compute())
         return super().result(timeout)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embodied.tasks.navigation.batch import NavigationBatch
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.tasks.navigation.envs import configure
+from embodied.tasks.navigation.envs import override_config
 
 Observation = dict[str, NDArray]
 
@@ -38,7 +38,7 @@ class NavigationVectorEnv(VectorEnv):
     def __init__(
         self, num_envs: int = 1, config: NavigationConfig | None = None, **overrides: Any
     ) -> None:
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.batch = NavigationBatch(self.config, num_envs)
         self.num_envs = num_envs
         self.single_observation_space = self.batch.observation_space
@@ -53,14 +53,16 @@ class NavigationVectorEnv(VectorEnv):
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every environment; see `gymnasium.vector.VectorEnv.reset`."""
-        if seed is not None or not self.batch.prepared:
+        if seed is not None or not self.batch.prepared_episodes:
             if isinstance(seed, int):
                 seeds: list[int | None] = [seed + i for i in range(self.num_envs)]
             else:
                 seeds = list(seed) if seed is not None else [None] * self.num_envs
             chance = np.random.default_rng()
-            self.batch.restart([int(chance.integers(2**31)) if s is None else s for s in seeds])
-        self.batch.begin(range(self.num_envs))
+            self.batch.restart_streams(
+                [int(chance.integers(2**31)) if s is None else s for s in seeds]
+            )
+        self.batch.begin_episodes(range(self.num_envs))
         observation, _ = self.batch.observe()
         return observation, self._infos()
 
@@ -94,14 +96,14 @@ class NavigationVectorEnv(VectorEnv):
             last[i] = {name: values[i].copy() for name, values in observation.items()}
         final = {k: v for k, v in infos.items() if not k.startswith("_")}
         final.update({f"_{k}": mask for k in list(final)})
-        self.batch.begin([int(i) for i in done])
+        self.batch.begin_episodes([int(i) for i in done])
         fresh, _ = self.batch.observe(done)
         for name, values in fresh.items():
             observation[name][done] = values
         return {"final_obs": last, "_final_obs": mask, "final_info": final, "_final_info": mask}
 
     def _infos(self) -> dict[str, Any]:
-        infos: dict[str, Any] = dict(self.batch.info())
+        infos: dict[str, Any] = dict(self.batch.collect_info())
         everyone = np.ones(self.num_envs, bool)
         infos.update({f"_{k}": everyone for k in list(infos)})
         return infos

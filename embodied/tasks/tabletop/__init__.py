@@ -2,10 +2,16 @@
 
 from embodied.tasks.tabletop.config import RATE, TASKS, SafetyLimits, TabletopConfig
 from embodied.tasks.tabletop.env import TabletopEnv
-from embodied.tasks.tabletop.experts import Expert, make_expert
+from embodied.tasks.tabletop.experts import TabletopExpert, make_expert
 from embodied.tasks.tabletop.vector import TabletopVectorEnv
 
 __all__ = [
-    "RATE", "TASKS", "Expert", "SafetyLimits", "TabletopConfig", "TabletopEnv", "TabletopVectorEnv",
+    "RATE",
+    "TASKS",
+    "TabletopExpert",
+    "SafetyLimits",
+    "TabletopConfig",
+    "TabletopEnv",
+    "TabletopVectorEnv",
     "make_expert",
-]  # fmt: skip
+]

@@ -13,9 +13,9 @@ from embodied.errors import ConfigError
 from embodied.simulators.bullet import Rig, SimulationError
 from embodied.simulators.bullet.rotations import from_rotvec, to_quaternion, to_rotvec
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
-from embodied.tasks.tabletop.lazy_images import Glance, Moment
+from embodied.tasks.tabletop.lazy_images import LazyImage, LazyRender
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
-from embodied.tasks.tabletop.workcell import VIOLATIONS, Snapshot, Workcell
+from embodied.tasks.tabletop.workcell import VIOLATIONS, Workcell, WorkcellSnapshot
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class TabletopBatch:
 
     Args:
         config: the task.
-        count: number of workcells.
+        num_envs: number of workcells.
 
     Attributes:
         rig: the arm.
@@ -46,11 +46,11 @@ class TabletopBatch:
     def __init__(self, config: TabletopConfig, count: int) -> None:
         if count < 1:
             raise ConfigError(f"number of environments = {count} must be at least 1")
-        self.config, self.count = config, count
+        self.config, self.num_envs = config, count
         self.rig = Rig(config.robot, config.urdf)
         self.cells = [self.build_cell() for _ in range(count)]
         self._views: TableViews | None = None
-        self._moment: Moment | None = None
+        self._moment: LazyRender | None = None
         joints = len(self.rig.lower)
         size = 7 if config.control == "ee_delta" else joints + 1
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
@@ -66,12 +66,12 @@ class TabletopBatch:
             entries["objects"] = spaces.Box(-_FARTHEST, _FARTHEST, (numbers,), np.float32)
         self.observation_space = spaces.Dict(entries)
 
-    def begin(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
+    def begin_episodes(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """Start the episodes of some seeds in some workcells."""
         self._move_on()
         for row, seed in zip(rows, seeds, strict=True):
             cell = self.cells[row]
-            cell.begin(cell.draw(seed))
+            cell.begin_episode(cell.draw_layout(seed))
             self._relook(row)
 
     def step(
@@ -91,21 +91,21 @@ class TabletopBatch:
         given = self._checked(actions)
         self._move_on()
         arrived: Array = np.stack(
-            [cell.delayed(action) for cell, action in zip(self.cells, given, strict=True)]
+            [cell.delay_action(action) for cell, action in zip(self.cells, given, strict=True)]
         )
         if self.config.control == "ee_delta":
             commands = self._follow(arrived)
         else:
             commands = self._joints(arrived[:, :-1])
         openings = (arrived[:, -1] + 1) / 2
-        rewards = np.zeros(self.count)
-        terminated, truncated = np.zeros(self.count, bool), np.zeros(self.count, bool)
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         for row, cell in enumerate(self.cells):
-            cell.move(commands[row], float(openings[row]))
-        tips = self.rig.tcp(np.stack([cell.positions for cell in self.cells]))
+            cell.move_joints(commands[row], float(openings[row]))
+        tips = self.rig.compute_tcp_poses(np.stack([cell.positions for cell in self.cells]))
         for row, cell in enumerate(self.cells):
-            cell.sense(tips[row])
-            success, reward = cell.verdict
+            cell.update_result(tips[row])
+            success, reward = cell.result
             rewards[row] = reward if self.config.reward == "dense" else float(success)
             terminated[row] = success
             truncated[row] = not success and cell.steps >= cell.max_steps
@@ -126,21 +126,21 @@ class TabletopBatch:
         """Make the cameras."""
         return TableViews(self.config, self.rig, self.cells)
 
-    def restore(self, row: int, state: Snapshot) -> None:
+    def restore_state(self, row: int, state: WorkcellSnapshot) -> None:
         """Put a workcell into a state.
 
         Raises:
             SimulationError: a state of another task or robot.
         """
         self._move_on()
-        self.cells[row].restore(state)
+        self.cells[row].restore_state(state)
         self._relook(row)
 
     def observe(self, lazy: bool = False) -> dict[str, Any]:
         """Return the observations: arrays (N, ...) and a tuple of instructions.
 
         Args:
-            lazy: images are `Glance`s, rendered where they are looked at before the next step.
+            lazy: images are `LazyImage`s, rendered where they are looked at before the next step.
         """
         poses = np.stack([cell.hand.pose for cell in self.cells])
         openings = np.array([[cell.hand.opening] for cell in self.cells])
@@ -152,18 +152,18 @@ class TabletopBatch:
         )
         if self.config.observation == "rgb" and lazy:
             size = (self.config.height, self.config.width)
-            self._moment = Moment(self.views, self.count, size)
-            seen.update({camera: Glance(self._moment, camera) for camera in CAMERAS})
+            self._moment = LazyRender(self.views, self.num_envs, size)
+            seen.update({camera: LazyImage(self._moment, camera) for camera in CAMERAS})
         elif self.config.observation == "rgb":
-            images = self.views.images()
+            images = self.views.render_images()
             seen.update({camera: images[camera]["rgb"] for camera in CAMERAS})
         if self.config.privileged:
-            seen["objects"] = np.stack([cell.task.objects() for cell in self.cells])
+            seen["objects"] = np.stack([cell.task.observe_objects() for cell in self.cells])
         return seen
 
-    def info(self) -> dict[str, Any]:
+    def collect_info(self) -> dict[str, Any]:
         """Return how each episode stands, arrays (N,); "violations" has one for each kind."""
-        success = np.array([cell.verdict.success for cell in self.cells])
+        success = np.array([cell.result.success for cell in self.cells])
         seeds = [cell.layout.seed if cell.layout else -1 for cell in self.cells]
         counts = np.stack([cell.violations for cell in self.cells])
         return {
@@ -181,14 +181,14 @@ class TabletopBatch:
 
     def _move_on(self) -> None:
         if self._moment is not None:
-            self._moment.end()
+            self._moment.mark_stale()
 
     def _relook(self, row: int) -> None:
         if self._views is not None:
-            self._views.begin(row)
+            self._views.apply_appearance(row)
 
     def _checked(self, actions: NDArray[np.floating]) -> Array:
-        shape = (self.count, *(self.action_space.shape or ()))
+        shape = (self.num_envs, *(self.action_space.shape or ()))
         given = np.asarray(actions, np.float64)
         if given.shape != shape:
             raise SimulationError(
@@ -212,8 +212,8 @@ class TabletopBatch:
             if self.config.control == "joint_position"
             else now + joints * self.rig.velocity / RATE
         )
-        for cell, tip in zip(self.cells, self.rig.tcp(commands), strict=True):
-            cell.watch(tip[:3, 3])
+        for cell, tip in zip(self.cells, self.rig.compute_tcp_poses(commands), strict=True):
+            cell.check_workspace(tip[:3, 3])
         return np.asarray(commands)
 
     def _follow(self, actions: Array) -> Array:
@@ -227,10 +227,10 @@ class TabletopBatch:
         targets[:, :3, 3] = poses[:, :3, 3] + _at_most(ahead, _LEAD)
         targets[:, :3, :3] = from_rotvec(_at_most(turned, _LEAD_TURN)) @ poses[:, :3, :3]
         for cell, target in zip(self.cells, targets, strict=True):
-            cell.send(target)
+            cell.set_target(target)
         held = np.stack([cell.target for cell in self.cells])
         now = np.stack([cell.command for cell in self.cells])
-        return self.rig.follow(held, now)
+        return self.rig.solve_ik(held, now)
 
 
 def _at_most(vectors: Array, length: float) -> Array:

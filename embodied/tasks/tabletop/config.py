@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 
 TASKS = ("reach", "push", "pick", "stack", "place_tray", "peg_insert", "drawer", "plug_in")
 RATE = 20
@@ -80,7 +80,7 @@ class TabletopConfig:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise ConfigError(f"unknown task '{self.task}': {nearest(self.task, TASKS)}")
+            raise ConfigError(f"unknown task '{self.task}': {suggest_nearest(self.task, TASKS)}")
         for name, allowed in (
             ("observation", ("state", "rgb")),
             ("control", ("ee_delta", "joint_position", "joint_velocity")),
@@ -89,7 +89,7 @@ class TabletopConfig:
         ):
             value = getattr(self, name)
             if value not in allowed:
-                raise ConfigError(f"unknown {name} '{value}': {nearest(value, allowed)}")
+                raise ConfigError(f"unknown {name} '{value}': {suggest_nearest(value, allowed)}")
         if (self.task, self.disturbance) == ("reach", "heavier"):
             raise ConfigError("nothing is lifted in the task 'reach': choose another disturbance")
         if self.level not in range(4):

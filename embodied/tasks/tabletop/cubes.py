@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from embodied.simulators.bullet import Block
+from embodied.simulators.bullet import BodyBox
 from embodied.tasks.tabletop.config import Triple
-from embodied.tasks.tabletop.randomisation import COLORS, Draw, Layout
-from embodied.tasks.tabletop.task import Array, Hand, Task, Verdict, near, pose
+from embodied.tasks.tabletop.randomisation import COLORS, Layout, LayoutSampler
+from embodied.tasks.tabletop.task import Array, Hand, Task, TaskResult, make_pose, proximity_reward
 
 HALF = 0.02
 """Half the edge of a cube at scale 1 [m]."""
@@ -37,58 +37,62 @@ class CubeTask(Task):
     cubes: ClassVar[tuple[str, ...]] = ("cube",)
     """Which of them are cubes."""
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add the cubes, and the distractors."""
         for name in self.cubes:
-            block = Block((HALF, HALF, HALF), color=COLORS[self.colors[name]])
-            self.add(name, (self.scaled(block),), MASS * self.scale**3)
+            block = BodyBox((HALF, HALF, HALF), color=COLORS[self.colors[name]])
+            self.add_body(name, (self.scale_block(block),), MASS * self.scale**3)
         self.add_distractors()
 
     def add_distractors(self) -> None:
         """Add things that do not matter, at the levels that have them."""
         if self.level >= 2:
             for name, size in _LIES.items():
-                block = self.scaled(Block(size, color=COLORS["white"]))
-                self.add(name, (block,), MASS * self.scale**3)
+                block = self.scale_block(BodyBox(size, color=COLORS["white"]))
+                self.add_body(name, (block,), MASS * self.scale**3)
 
-    def scaled(self, block: Block) -> Block:
+    def scale_block(self, block: BodyBox) -> BodyBox:
         """Return a block given at scale 1 at the rig's scale."""
         half, center = np.multiply((block.half, block.center), self.scale).tolist()
-        return Block(tuple(half), tuple(center), block.color)
+        return BodyBox(tuple(half), tuple(center), block.color)
 
-    def add(self, name: str, blocks: tuple[Block, ...], mass: float) -> None:
+    def add_body(self, name: str, blocks: tuple[BodyBox, ...], mass: float) -> None:
         """Add a body that moves."""
-        self.bodies[name] = self.world.add(blocks, mass, friction=0.9)
+        self.bodies[name] = self.world.add_body(blocks, mass, friction=0.9)
         self.masses[name] = mass
 
     def add_ball(self, radius: float) -> None:
         """Add the ball on its post that marks the goal, of a radius at scale 1 [m]."""
         color = COLORS[self.colors["goal"]]
         radius, post = radius * self.scale, _POST * self.scale
-        self.bodies["goal"] = self.world.marker(radius, color, post=post)
+        self.bodies["goal"] = self.world.add_marker(radius, color, post=post)
 
-    def lay(self, draw: Draw, poses: dict[str, Array]) -> Layout:
+    def finish_layout(self, sampler: LayoutSampler, poses: dict[str, Array]) -> Layout:
         """Finish a layout: distractors, colours, wording."""
         lies = _LIES if self.level >= 2 else {}
         for name, size in lies.items():
-            place = draw.spot((0.14, 0.22))
-            poses[name] = pose((*place, size[2] * self.scale), draw.uniform(-np.pi, np.pi))
+            place = sampler.sample_place((0.14, 0.22))
+            poses[name] = make_pose(
+                (*place, size[2] * self.scale), sampler.sample_uniform(-np.pi, np.pi)
+            )
         named = {**self.colors, **dict.fromkeys(lies, "white")}
-        chosen = dict(zip(named, draw.colors(list(named.values())), strict=True))
-        text = draw.wording(self.phrases).format(**{n: chosen[n] for n in self.colors})
+        chosen = dict(zip(named, sampler.sample_colors(list(named.values())), strict=True))
+        text = sampler.sample_phrase(self.phrases).format(**{n: chosen[n] for n in self.colors})
         colors = {name: COLORS[color] for name, color in chosen.items()}
-        return draw.layout(text, poses, colors, len(self.rig.model.joints))
+        return sampler.build_layout(text, poses, colors, len(self.rig.model.joints))
 
-    def on_table(self, place: Array, yaw: float = 0.0) -> Array:
+    def pose_on_table(self, place: Array, yaw: float = 0.0) -> Array:
         """Return the pose of a cube that lies at a place (2,)."""
-        return pose((*place, HALF * self.scale), yaw)
+        return make_pose((*place, HALF * self.scale), yaw)
 
-    def reached(self, hand: Hand, name: str = "cube") -> float:
+    def reach_reward(self, hand: Hand, name: str = "cube") -> float:
         """Return a reward in [0, 1] for the hand at a body."""
-        return near(float(np.linalg.norm(hand.position - self.position(name))), self.scale)
+        return proximity_reward(
+            float(np.linalg.norm(hand.position - self.get_position(name))), self.scale
+        )
 
 
-class Reach(CubeTask):
+class ReachTask(CubeTask):
     """Bring the tool to the ball.
 
     Randomisation: where the ball hangs in the air; from level 2 on its colour, and things below.
@@ -107,25 +111,25 @@ class Reach(CubeTask):
         "touch the {goal} ball with the gripper",
     )
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add the ball."""
-        super().build()
+        super().build_bodies()
         self.add_ball(0.02)
 
-    def draw(self, draw: Draw) -> Layout:
+    def draw_layout(self, sampler: LayoutSampler) -> Layout:
         """Hang the ball somewhere."""
-        place = draw.spot((0.14, 0.22))
-        height = self.scale * draw.uniform(0.06, 0.34)
-        return self.lay(draw, {"goal": pose((*place, height))})
+        place = sampler.sample_place((0.14, 0.22))
+        height = self.scale * sampler.sample_uniform(0.06, 0.34)
+        return self.finish_layout(sampler, {"goal": make_pose((*place, height))})
 
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """See the class."""
         distance = float(np.linalg.norm(hand.position - self.goal[:3]))
         done = distance < 0.015 * self.scale
-        return Verdict(done, 1.0 if done else near(distance, self.scale))
+        return TaskResult(done, 1.0 if done else proximity_reward(distance, self.scale))
 
 
-class Pick(CubeTask):
+class PickTask(CubeTask):
     """Pick the cube up and hold it at the ball (ManiSkill's PickCube).
 
     Randomisation: place and turn of the cube, place of the ball in the air; from level 2 on
@@ -146,23 +150,25 @@ class Pick(CubeTask):
         "take the {cube} cube and move it to where the {goal} sphere is",
     )
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add the cube and the ball."""
-        super().build()
+        super().build_bodies()
         self.add_ball(0.02)
 
-    def draw(self, draw: Draw) -> Layout:
+    def draw_layout(self, sampler: LayoutSampler) -> Layout:
         """Lay the cube and hang the ball."""
-        cube = self.on_table(draw.spot(_AREA), draw.uniform(-np.pi / 4, np.pi / 4))
-        goal = draw.spot(_AREA, clearance=0.03)
-        height = self.scale * draw.uniform(0.12, 0.28)
-        return self.lay(draw, {"cube": cube, "goal": pose((*goal, height))})
+        cube = self.pose_on_table(
+            sampler.sample_place(_AREA), sampler.sample_uniform(-np.pi / 4, np.pi / 4)
+        )
+        goal = sampler.sample_place(_AREA, clearance=0.03)
+        height = self.scale * sampler.sample_uniform(0.12, 0.28)
+        return self.finish_layout(sampler, {"cube": cube, "goal": make_pose((*goal, height))})
 
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """See the class."""
-        distance = float(np.linalg.norm(self.position("cube") - self.goal[:3]))
-        close, held = distance < 0.025 * self.scale, self.held("cube")
-        if close and hand.still:
-            return Verdict(True, 1.0)
-        reward = self.reached(hand) + held + held * near(distance, self.scale)
-        return Verdict(False, (reward + close * (1 - min(1.0, hand.speed))) / 4)
+        distance = float(np.linalg.norm(self.get_position("cube") - self.goal[:3]))
+        close, held = distance < 0.025 * self.scale, self.is_held("cube")
+        if close and hand.is_still:
+            return TaskResult(True, 1.0)
+        reward = self.reach_reward(hand) + held + held * proximity_reward(distance, self.scale)
+        return TaskResult(False, (reward + close * (1 - min(1.0, hand.speed))) / 4)

@@ -25,7 +25,7 @@ _EYE, _TARGET = 0.05, 0.02  # shifts of the front camera and of what it looks at
 _DELAY = (0.05, 0.1)  # of the actions [s]
 
 
-def disturb(layout: Layout, kind: Disturbance, thing: str, scale: float = 1.0) -> Layout:
+def apply_disturbance(layout: Layout, kind: Disturbance, thing: str, scale: float = 1.0) -> Layout:
     """Return an episode with something wrong in it.
 
     Args:
@@ -40,7 +40,7 @@ def disturb(layout: Layout, kind: Disturbance, thing: str, scale: float = 1.0) -
     if kind == "moved":
         return replace(layout, jolt=Jolt(thing, _way(layout, thing, scale, rng), _NEAR * scale))
     if kind == "heavier":
-        return replace(layout, mass=_HEAVIER * layout.mass)
+        return replace(layout, mass_scale=_HEAVIER * layout.mass_scale)
     if kind == "camera":
         view = layout.view
         eye = _shifted(view.eye, _EYE * scale, rng)
@@ -48,7 +48,7 @@ def disturb(layout: Layout, kind: Disturbance, thing: str, scale: float = 1.0) -
         return replace(layout, view=replace(view, eye=eye, target=target))
     if kind == "delay":
         fewest, most = (round(seconds * RATE) for seconds in _DELAY)
-        return replace(layout, delay=int(rng.integers(fewest, most + 1)))
+        return replace(layout, delay_steps=int(rng.integers(fewest, most + 1)))
     return layout
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from embodied.tasks.tabletop.batch import TabletopBatch
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
-from embodied.tasks.tabletop.vector import configure
-from embodied.tasks.tabletop.workcell import Snapshot
+from embodied.tasks.tabletop.vector import override_config
+from embodied.tasks.tabletop.workcell import WorkcellSnapshot
 
 
 class TabletopEnv(gymnasium.Env):
@@ -48,7 +48,7 @@ class TabletopEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.render_mode = render_mode
         self.batch = TabletopBatch(self.config, 1)
         self.observation_space = self.batch.observation_space
@@ -62,9 +62,9 @@ class TabletopEnv(gymnasium.Env):
         super().reset(seed=seed)
         if seed is not None or self._next is None:
             self._next = seed if seed is not None else int(self.np_random.integers(2**31))
-        self.batch.begin([0], [self._next])
+        self.batch.begin_episodes([0], [self._next])
         self._next += 1
-        return self._observation(), _single(self.batch.info())
+        return self._observation(), _single(self.batch.collect_info())
 
     def step(
         self, action: NDArray[np.floating]
@@ -76,27 +76,27 @@ class TabletopEnv(gymnasium.Env):
             float(reward[0]),
             bool(terminated[0]),
             bool(truncated[0]),
-            _single(self.batch.info()),
+            _single(self.batch.collect_info()),
         )
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return what the front camera sees, (H, W, 3) uint8, in mode "rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
-        image = self.batch.views.images(("front",))["front"]["rgb"][0]
+        image = self.batch.views.render_images(("front",))["front"]["rgb"][0]
         return np.asarray(image, np.uint8)
 
-    def save(self) -> Snapshot:
+    def save_state(self) -> WorkcellSnapshot:
         """Return the state of the episode."""
-        return self.batch.cells[0].save()
+        return self.batch.cells[0].save_state()
 
-    def restore(self, state: Snapshot) -> None:
+    def restore_state(self, state: WorkcellSnapshot) -> None:
         """Return to a state: the same actions lead to the same continuation.
 
         Raises:
             SimulationError: a state of another task or robot.
         """
-        self.batch.restore(0, state)
+        self.batch.restore_state(0, state)
 
     def close(self) -> None:
         """Close the world."""

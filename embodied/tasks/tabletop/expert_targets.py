@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embodied.tasks.tabletop.cubes import HALF, Pick, Reach
-from embodied.tasks.tabletop.insertion import Drawer, InsertTask
-from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
+from embodied.tasks.tabletop.cubes import HALF, PickTask, ReachTask
+from embodied.tasks.tabletop.insertion import DrawerTask, InsertTask
+from embodied.tasks.tabletop.placing import PlaceTrayTask, PushTask, StackTask
 from embodied.tasks.tabletop.task import Array, Hand, axes_of, to_local, yaw_of
 
 _PUSHING = 0.2  # opening of the fingers that push: two edges steady a cube, a corner cannot wedge
@@ -19,7 +19,7 @@ _IN_LINE = (0.006, 0.1)  # hand aside of the thing [m] and turned from it [rad]:
 _OUT_OF_LINE = (0.02, 0.5)  # by so much more it hovers
 
 
-class Aim(NamedTuple):
+class ExpertTarget(NamedTuple):
     """Where the hand should go now.
 
     Attributes:
@@ -35,28 +35,30 @@ class Aim(NamedTuple):
     pitch: float = 0.0
 
 
-def reach(task: Reach, hand: Hand) -> Aim:
+def plan_reach(task: ReachTask, hand: Hand) -> ExpertTarget:
     """Go to the ball."""
-    return Aim(task.goal[:3], 0.0, 0.0)
+    return ExpertTarget(task.goal[:3], 0.0, 0.0)
 
 
-def pick(task: Pick, hand: Hand) -> Aim:
+def plan_pick(task: PickTask, hand: Hand) -> ExpertTarget:
     """Grasp the cube and carry it to the ball."""
-    cube = task.world.pose(task.bodies["cube"])
-    if task.held("cube"):
-        return Aim(task.goal[:3] + hand.position - cube[:3], quarter(yaw_of(cube)), 0.0)
-    return grasp(cube, hand, task.scale)
+    cube = task.world.get_pose(task.bodies["cube"])
+    if task.is_held("cube"):
+        return ExpertTarget(
+            task.goal[:3] + hand.position - cube[:3], wrap_quarter_turn(yaw_of(cube)), 0.0
+        )
+    return plan_grasp(cube, hand, task.scale)
 
 
-def push(task: Push, hand: Hand) -> Aim:
+def plan_push(task: PushTask, hand: Hand) -> ExpertTarget:
     """Come down behind the cube with fingers a little open, which keep it from turning, and push.
 
-    As with `grasp`, where to aim changes smoothly with where the hand is: how far it is from
+    As with `plan_grasp`, where to aim changes smoothly with where the hand is: how far it is from
     behind the cube says how high it goes, and how low and how well in line how much it pushes.
     """
-    s, cube = task.scale, task.position("cube")
+    s, cube = task.scale, task.get_position("cube")
     if cube[2] > 1.3 * HALF * s:  # it hangs between the fingers all the same
-        return Aim(hand.position, yaw_of_hand(hand), 1.0)
+        return ExpertTarget(hand.position, yaw_of_hand(hand), 1.0)
     way = task.goal[:2] - cube[:2]
     far = float(np.linalg.norm(way))
     ahead = way / max(far, 1e-6)
@@ -79,25 +81,25 @@ def push(task: Push, hand: Hand) -> Aim:
     onward = way / s - lateral * aside if far > 0.006 * s else 0 * way
     to = pushes * onward + (1 - pushes) * free * stand
     aim = np.array([*(hand.position[:2] + to * s), (0.028 + 0.072 * _share(astray, 0.02)) * s])
-    return Aim(aim, float(np.arctan2(ahead[1], ahead[0])), _PUSHING)
+    return ExpertTarget(aim, float(np.arctan2(ahead[1], ahead[0])), _PUSHING)
 
 
-def stack(task: Stack, hand: Hand) -> Aim:
+def plan_stack(task: StackTask, hand: Hand) -> ExpertTarget:
     """Grasp one cube, set it down on the other, let go and rise."""
-    base = task.world.pose(task.bodies["base"])
+    base = task.world.get_pose(task.bodies["base"])
     goal = base[:3] + np.array([0, 0, 2 * HALF * task.scale])
-    return set_down(task, hand, goal, quarter(yaw_of(base)), (0.010, 0.008))
+    return plan_set_down(task, hand, goal, wrap_quarter_turn(yaw_of(base)), (0.010, 0.008))
 
 
-def place_tray(task: PlaceTray, hand: Hand) -> Aim:
+def plan_place_tray(task: PlaceTrayTask, hand: Hand) -> ExpertTarget:
     """Grasp the cube, set it down in the middle of the tray, let go and rise."""
-    tray = task.world.pose(task.bodies["tray"])
-    return set_down(task, hand, task.goal[:3], quarter(yaw_of(tray)), (0.012, 0.015))
+    tray = task.world.get_pose(task.bodies["tray"])
+    return plan_set_down(task, hand, task.goal[:3], wrap_quarter_turn(yaw_of(tray)), (0.012, 0.015))
 
 
-def set_down(
-    task: Stack | PlaceTray, hand: Hand, goal: Array, yaw: float, slack: tuple[float, float]
-) -> Aim:
+def plan_set_down(
+    task: StackTask | PlaceTrayTask, hand: Hand, goal: Array, yaw: float, slack: tuple[float, float]
+) -> ExpertTarget:
     """Bring the cube over a goal, down the more the better it is in line, and let go.
 
     Args:
@@ -107,29 +109,29 @@ def set_down(
         yaw: of the gripper there [rad].
         slack: how far aside is in line, and how far above it may fall, at scale 1 [m].
     """
-    s, cube = task.scale, task.world.pose(task.bodies["cube"])
+    s, cube = task.scale, task.world.get_pose(task.bodies["cube"])
     in_line, drop = slack
     off = goal - cube[:3]
     aside = float(np.linalg.norm(off[:2])) / s
     if aside < in_line + 0.007 and -off[2] < drop * s:
-        released = hand.opening > 0.7 and not task.held("cube")
-        return Aim(hand.position + [0, 0, 0.05 * s * released], yaw_of_hand(hand), 1.0)
-    if not task.held("cube"):
-        return grasp(cube, hand, s)
+        released = hand.opening > 0.7 and not task.is_held("cube")
+        return ExpertTarget(hand.position + [0, 0, 0.05 * s * released], yaw_of_hand(hand), 1.0)
+    if not task.is_held("cube"):
+        return plan_grasp(cube, hand, s)
     height = _CARRY * _share(aside - in_line, _OUT_OF_LINE[0])
     # Up first, then across, so that nothing on the way is hit.
     risen = -off[2] > (_CARRY - 0.02) * s or aside < 0.03
     to = np.array([*(off[:2] if risen else 0 * off[:2]), off[2] + height * s])
-    return Aim(hand.position + to, yaw, 0.0)
+    return ExpertTarget(hand.position + to, yaw, 0.0)
 
 
-def insert(task: InsertTask, hand: Hand) -> Aim:
+def plan_insert(task: InsertTask, hand: Hand) -> ExpertTarget:
     """Grasp the part, line it up before the mouth, and go in along the axis."""
-    s, part = task.scale, task.world.pose(task.bodies["part"])
+    s, part = task.scale, task.world.get_pose(task.bodies["part"])
     mouth = axes_of(task.goal)
     yaw = yaw_of(task.goal)
-    if not task.held("part"):
-        return grasp(part, hand, s, turns=np.pi)
+    if not task.is_held("part"):
+        return plan_grasp(part, hand, s, turns=np.pi)
     tip = task.tip_in_mouth()
     # The hand turns by what the part lacks: it may lie askew between the fingers.
     turn = _half(yaw - yaw_of(part))
@@ -137,31 +139,31 @@ def insert(task: InsertTask, hand: Hand) -> Aim:
     hand_yaw, pitch = yaw_of_hand(hand) + turn, pitch_of_hand(hand) + droop
     aligned = np.abs(tip[1:]).max() < 0.0012 * s and abs(turn) < 0.03 and abs(droop) < 0.03
     if tip[0] > -0.002 * s or (aligned and tip[0] > -0.03 * s):
-        to = np.array([min(tip[0] + 0.02 * s, task.depth * s * 1.3), 0.0, 0.0]) - tip
-        return Aim(hand.position + mouth @ to, hand_yaw, 0.0, pitch)
+        to = np.array([min(tip[0] + 0.02 * s, task.insertion_depth * s * 1.3), 0.0, 0.0]) - tip
+        return ExpertTarget(hand.position + mouth @ to, hand_yaw, 0.0, pitch)
     before = np.array([-0.018 * s, 0.0, 0.0])
     if tip[0] > -0.018 * s or np.linalg.norm(tip[1:]) > 0.02 * s:
         before[0] = -0.04 * s
     if abs(tip[2]) > 0.02 * s and np.linalg.norm(tip - before) > 0.03 * s:
         before[:2] = tip[:2]  # up first
-    return Aim(hand.position + mouth @ (before - tip), hand_yaw, 0.0, pitch)
+    return ExpertTarget(hand.position + mouth @ (before - tip), hand_yaw, 0.0, pitch)
 
 
-def drawer(task: Drawer, hand: Hand) -> Aim:
+def plan_drawer(task: DrawerTask, hand: Hand) -> ExpertTarget:
     """Straddle the handle from above, close, and pull along the drawer's axis."""
     s, handle = task.scale, task.handle_pose()
     yaw = yaw_of(handle) - np.pi / 2
     local = to_local(handle, hand.position)
-    if abs(local[0]) < 0.012 * s and abs(local[2]) < 0.012 * s and task.held("cabinet"):
+    if abs(local[0]) < 0.012 * s and abs(local[2]) < 0.012 * s and task.is_held("cabinet"):
         left = (task.opened + 0.02) * s - task.opening
         to = np.array([-min(0.05 * s, left), -local[1], -local[2]])
-        return Aim(hand.position + axes_of(handle) @ to, yaw, 0.0)
-    return grasp(handle, hand, s, turns=np.pi, offset=-np.pi / 2)
+        return ExpertTarget(hand.position + axes_of(handle) @ to, yaw, 0.0)
+    return plan_grasp(handle, hand, s, turns=np.pi, offset=-np.pi / 2)
 
 
-def grasp(
+def plan_grasp(
     thing: Array, hand: Hand, scale: float, turns: float = np.pi / 2, offset: float = 0.0
-) -> Aim:
+) -> ExpertTarget:
     """Come from above, go down the more the better it is in line, close.
 
     Where to aim is a continuous function of the hand's pose, which a policy that sees with some
@@ -181,7 +183,7 @@ def grasp(
     off = max((aside - _IN_LINE[0]) / _OUT_OF_LINE[0], (turned - _IN_LINE[1]) / _OUT_OF_LINE[1])
     height = _HOVER * scale * _share(off, 1.0)
     closing = error[2] < 0.006 * scale and aside < 0.014
-    return Aim(thing[:3] + np.array([0, 0, height]), yaw, 0.0 if closing else 1.0)
+    return ExpertTarget(thing[:3] + np.array([0, 0, height]), yaw, 0.0 if closing else 1.0)
 
 
 def yaw_of_hand(hand: Hand) -> float:
@@ -194,7 +196,7 @@ def pitch_of_hand(hand: Hand) -> float:
     return float(np.arcsin(np.clip(-hand.pose[2, 0], -1, 1)))
 
 
-def quarter(angle: float) -> float:
+def wrap_quarter_turn(angle: float) -> float:
     """Return an angle less whole quarter turns: a cube looks the same after one."""
     return _nearest(angle, np.pi / 2)
 
@@ -213,14 +215,14 @@ def _nearest(angle: float, turns: float) -> float:
     return float((angle + turns / 2) % turns - turns / 2)
 
 
-ADVICE: dict[str, Callable[[Any, Hand], Aim]] = {
-    "reach": reach,
-    "push": push,
-    "pick": pick,
-    "stack": stack,
-    "place_tray": place_tray,
-    "peg_insert": insert,
-    "drawer": drawer,
-    "plug_in": insert,
+EXPERT_PLANNERS: dict[str, Callable[[Any, Hand], ExpertTarget]] = {
+    "reach": plan_reach,
+    "push": plan_push,
+    "pick": plan_pick,
+    "stack": plan_stack,
+    "place_tray": plan_place_tray,
+    "peg_insert": plan_insert,
+    "drawer": plan_drawer,
+    "plug_in": plan_insert,
 }
 """task -> function(task, hand)."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.simulators.bullet.rotations import from_rotvec, to_rotvec
 from embodied.tasks.tabletop.batch import TabletopBatch
-from embodied.tasks.tabletop.expert_targets import ADVICE, Aim
+from embodied.tasks.tabletop.expert_targets import EXPERT_PLANNERS, ExpertTarget
 from embodied.tasks.tabletop.task import Array, Hand
 
 _BURSTS = 0.06  # chance per step that the hand begins to stray
@@ -23,7 +23,7 @@ _BURST = (4, 9)  # for how many steps, the last excluded
 _GAIN = 0.6  # share of the error that a step corrects; more overshoots, as the arm lags
 
 
-class Expert:
+class TabletopExpert:
     """Plays one task in any number of environments.
 
     Args:
@@ -34,12 +34,13 @@ class Expert:
         speed: share of the greatest way and turn per step that it uses, in (0, 1].
 
     Attributes:
-        intended: (N, 7) what the last `act` would have done without noise: the label to learn.
+        intended_actions: (N, 7) what the last `act` would have done without noise: the label to
+            learn.
     """
 
     def __init__(
         self,
-        advise: Callable[[Any, Hand], Aim],
+        advise: Callable[[Any, Hand], ExpertTarget],
         noise: float = 0.0,
         seed: int = 0,
         speed: float = 1.0,
@@ -49,7 +50,7 @@ class Expert:
         self._advise, self._noise, self._speed = advise, noise, speed
         self._rng = np.random.default_rng(seed)
         self._drift, self._left = np.zeros((0, 7)), np.zeros(0, np.int64)
-        self.intended = np.zeros((0, 7), np.float32)
+        self.intended_actions = np.zeros((0, 7), np.float32)
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Forget the noise of some environments; None means of all."""
@@ -69,7 +70,7 @@ class Expert:
                 f"'{batch.config.control}'"
             )
         actions = self._actions(batch)
-        self.intended = actions.astype(np.float32)
+        self.intended_actions = actions.astype(np.float32)
         if self._noise:
             actions = np.clip(actions + self._stray(len(actions)), -1.0, 1.0)
         return actions.astype(np.float32)
@@ -107,21 +108,21 @@ class Expert:
         )
 
 
-def make_expert(task: str, noise: float = 0.0, seed: int = 0, speed: float = 1.0) -> Expert:
+def make_expert(task: str, noise: float = 0.0, seed: int = 0, speed: float = 1.0) -> TabletopExpert:
     """Return the expert of a task.
 
     Args:
         task: one of `TASKS`.
-        noise: see `Expert`; 0.7 makes demonstrations that show how to recover.
+        noise: see `TabletopExpert`; 0.7 makes demonstrations that show how to recover.
         seed: of the noise.
-        speed: see `Expert`; below 1 it demonstrates what can be done faster.
+        speed: see `TabletopExpert`; below 1 it demonstrates what can be done faster.
 
     Raises:
         ConfigError: unknown task, or speed or noise out of range.
     """
-    if task not in ADVICE:
-        raise ConfigError(f"no expert for task '{task}': {nearest(task, ADVICE)}")
-    return Expert(ADVICE[task], noise, seed, speed)
+    if task not in EXPERT_PLANNERS:
+        raise ConfigError(f"no expert for task '{task}': {suggest_nearest(task, EXPERT_PLANNERS)}")
+    return TabletopExpert(EXPERT_PLANNERS[task], noise, seed, speed)
 
 
 def _shorten(vectors: Array, most: float) -> Array:

@@ -7,10 +7,18 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.simulators.bullet import Block, Slide
+from embodied.simulators.bullet import BodyBox, SlidingPart
 from embodied.tasks.tabletop.cubes import CubeTask
-from embodied.tasks.tabletop.randomisation import COLORS, Draw, Layout
-from embodied.tasks.tabletop.task import Array, Hand, Verdict, axes_of, near, pose, to_local
+from embodied.tasks.tabletop.randomisation import COLORS, Layout, LayoutSampler
+from embodied.tasks.tabletop.task import (
+    Array,
+    Hand,
+    TaskResult,
+    axes_of,
+    make_pose,
+    proximity_reward,
+    to_local,
+)
 
 
 class InsertTask(CubeTask):
@@ -19,70 +27,76 @@ class InsertTask(CubeTask):
     The fixture's frame lies at the middle of its mouth, x pointing into it.
 
     Attributes:
-        tip: from the part's middle to its tip along x, at scale 1 [m].
-        lies: height of the part's middle on the table, at scale 1 [m].
-        mouth: height of the mouth's middle, at scale 1 [m].
-        depth: of the tip that counts as inserted, at scale 1 [m].
-        aside: of the tip, most, at scale 1 [m].
+        tip_offset: from the part's middle to its tip along x, at scale 1 [m].
+        part_height: height of the part's middle on the table, at scale 1 [m].
+        mouth_height: height of the mouth's middle, at scale 1 [m].
+        insertion_depth: of the tip that counts as inserted, at scale 1 [m].
+        lateral_tolerance: of the tip, most, at scale 1 [m].
     """
 
     max_steps = 200
     observed = ("part", "fixture")
     subject = "part"
-    tip: ClassVar[float]
-    lies: ClassVar[float]
-    mouth: ClassVar[float]
-    depth: ClassVar[float]
-    aside: ClassVar[float]
+    tip_offset: ClassVar[float]
+    part_height: ClassVar[float]
+    mouth_height: ClassVar[float]
+    insertion_depth: ClassVar[float]
+    lateral_tolerance: ClassVar[float]
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add part and fixture."""
-        self.add("part", tuple(self.scaled(b) for b in self.part_blocks()), 0.06 * self.scale**3)
-        self.bodies["fixture"] = self.world.add(
-            [self.scaled(b) for b in self.fixture_blocks()], friction=0.5
+        self.add_body(
+            "part",
+            tuple(self.scale_block(b) for b in self.build_part_blocks()),
+            0.06 * self.scale**3,
+        )
+        self.bodies["fixture"] = self.world.add_body(
+            [self.scale_block(b) for b in self.build_fixture_blocks()], friction=0.5
         )
         self.add_distractors()
 
-    def part_blocks(self) -> list[Block]:
+    def build_part_blocks(self) -> list[BodyBox]:
         """Return what the part is made of, at scale 1."""
         raise NotImplementedError
 
-    def fixture_blocks(self) -> list[Block]:
+    def build_fixture_blocks(self) -> list[BodyBox]:
         """Return what the fixture is made of, at scale 1."""
         raise NotImplementedError
 
-    def draw(self, draw: Draw) -> Layout:
+    def draw_layout(self, sampler: LayoutSampler) -> Layout:
         """Lay the part near the arm and stand the fixture beyond it."""
-        fixture = draw.spot((0.03, 0.1), offset=(0.14, 0.0))
-        stands = pose((*fixture, self.mouth * self.scale), draw.uniform(-0.3, 0.3))
-        place = draw.spot((0.05, 0.12), offset=(-0.09, 0.0), clearance=0.16)
-        part = pose((*place, self.lies * self.scale), draw.uniform(-0.5, 0.5))
+        fixture = sampler.sample_place((0.03, 0.1), offset=(0.14, 0.0))
+        stands = make_pose(
+            (*fixture, self.mouth_height * self.scale), sampler.sample_uniform(-0.3, 0.3)
+        )
+        place = sampler.sample_place((0.05, 0.12), offset=(-0.09, 0.0), clearance=0.16)
+        part = make_pose((*place, self.part_height * self.scale), sampler.sample_uniform(-0.5, 0.5))
         into = axes_of(stands)[:2, 0]
-        draw.occupy(fixture + 0.05 * into, fixture - 0.06 * into, fixture - 0.12 * into)
+        sampler.reserve_places(fixture + 0.05 * into, fixture - 0.06 * into, fixture - 0.12 * into)
         way = axes_of(part)[:2, 0] * 0.05
-        draw.occupy(place + way, place - way)
-        return self.lay(draw, {"part": part, "fixture": stands, "goal": stands})
+        sampler.reserve_places(place + way, place - way)
+        return self.finish_layout(sampler, {"part": part, "fixture": stands, "goal": stands})
 
     def tip_in_mouth(self) -> Array:
         """Return where the tip is in the fixture's frame, (3,) [m]; x > 0 is inside."""
-        part = self.world.pose(self.bodies["part"])
-        tip = part[:3] + axes_of(part)[:, 0] * self.tip * self.scale
+        part = self.world.get_pose(self.bodies["part"])
+        tip = part[:3] + axes_of(part)[:, 0] * self.tip_offset * self.scale
         return to_local(self.goal, tip)
 
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """Judge depth, aside and how far along the part is."""
-        tip, held = self.tip_in_mouth(), self.held("part")
+        tip, held = self.tip_in_mouth(), self.is_held("part")
         sideways = float(np.linalg.norm(tip[1:]))
-        in_line = sideways < self.aside * self.scale
-        if tip[0] > self.depth * self.scale and in_line:
-            return Verdict(True, 1.0)
-        inside = np.clip(tip[0] / (self.depth * self.scale), 0, 1) * in_line
-        close = near(float(np.linalg.norm(tip)), self.scale)
-        reward = self.reached(hand, "part") + held * (1 + close + float(inside))
-        return Verdict(False, reward / 4)
+        in_line = sideways < self.lateral_tolerance * self.scale
+        if tip[0] > self.insertion_depth * self.scale and in_line:
+            return TaskResult(True, 1.0)
+        inside = np.clip(tip[0] / (self.insertion_depth * self.scale), 0, 1) * in_line
+        close = proximity_reward(float(np.linalg.norm(tip)), self.scale)
+        reward = self.reach_reward(hand, "part") + held * (1 + close + float(inside))
+        return TaskResult(False, reward / 4)
 
 
-class PegInsert(InsertTask):
+class PegInsertTask(InsertTask):
     """Put the peg into the hole of the box from the side (ManiSkill's PegInsertionSide).
 
     Randomisation: place and turn of the peg (24 mm square, 10 cm long) and of the box, whose hole
@@ -100,27 +114,33 @@ class PegInsert(InsertTask):
         "push the {part} stick into the hole in the {fixture} block",
         "pick up the {part} peg and insert it into the {fixture} box",
     )
-    tip, lies, mouth, depth, aside = 0.05, 0.012, 0.05, 0.03, 0.012
+    tip_offset, part_height, mouth_height, insertion_depth, lateral_tolerance = (
+        0.05,
+        0.012,
+        0.05,
+        0.03,
+        0.012,
+    )
 
-    def part_blocks(self) -> list[Block]:
+    def build_part_blocks(self) -> list[BodyBox]:
         """Return the peg."""
-        return [Block((0.05, 0.012, 0.012), color=COLORS["orange"])]
+        return [BodyBox((0.05, 0.012, 0.012), color=COLORS["orange"])]
 
-    def fixture_blocks(self) -> list[Block]:
+    def build_fixture_blocks(self) -> list[BodyBox]:
         """Return a box with a hole through it, made of four."""
         hole, length, wide, high = 0.0135, 0.03, 0.05, 0.04
-        bottom = (self.mouth - hole) / 2
+        bottom = (self.mouth_height - hole) / 2
         side, top = (wide - hole) / 2, (high - hole) / 2
         color = COLORS["blue"]
         return [
-            Block((length, wide, bottom), (length, 0, -hole - bottom), color),
-            Block((length, wide, top), (length, 0, hole + top), color),
-            Block((length, side, hole), (length, hole + side, 0), color),
-            Block((length, side, hole), (length, -hole - side, 0), color),
+            BodyBox((length, wide, bottom), (length, 0, -hole - bottom), color),
+            BodyBox((length, wide, top), (length, 0, hole + top), color),
+            BodyBox((length, side, hole), (length, hole + side, 0), color),
+            BodyBox((length, side, hole), (length, -hole - side, 0), color),
         ]
 
 
-class PlugIn(InsertTask):
+class PlugInTask(InsertTask):
     """Put the plug's two prongs into the socket (ManiSkill's PlugCharger).
 
     Randomisation: place and turn of the plug and of the socket, whose slots are 2 mm wider and
@@ -138,36 +158,42 @@ class PlugIn(InsertTask):
         "insert the {part} plug into the {fixture} outlet",
         "pick up the {part} charger and plug it into the {fixture} outlet",
     )
-    tip, lies, mouth, depth, aside = 0.043, 0.0175, 0.06, 0.014, 0.004
+    tip_offset, part_height, mouth_height, insertion_depth, lateral_tolerance = (
+        0.043,
+        0.0175,
+        0.06,
+        0.014,
+        0.004,
+    )
     apart = 0.011  # each prong from the middle
 
-    def part_blocks(self) -> list[Block]:
+    def build_part_blocks(self) -> list[BodyBox]:
         """Return body and prongs."""
         color, steel = COLORS["white"], (0.7, 0.7, 0.72)
         prong = (0.009, 0.003, 0.003)
         return [
-            Block((0.025, 0.0175, 0.0175), color=color),
-            Block(prong, (0.034, self.apart, 0), steel),
-            Block(prong, (0.034, -self.apart, 0), steel),
+            BodyBox((0.025, 0.0175, 0.0175), color=color),
+            BodyBox(prong, (0.034, self.apart, 0), steel),
+            BodyBox(prong, (0.034, -self.apart, 0), steel),
         ]
 
-    def fixture_blocks(self) -> list[Block]:
+    def build_fixture_blocks(self) -> list[BodyBox]:
         """Return a wall with two slots, made of five boxes."""
         slot, length, wide, high = 0.004, 0.012, 0.045, 0.03
-        bottom, top = (self.mouth - slot) / 2, (high - slot) / 2
+        bottom, top = (self.mouth_height - slot) / 2, (high - slot) / 2
         inner, outer = self.apart - slot, self.apart + slot
         side = (wide - outer) / 2
         color = COLORS["purple"]
         return [
-            Block((length, wide, bottom), (length, 0, -slot - bottom), color),
-            Block((length, wide, top), (length, 0, slot + top), color),
-            Block((length, inner, slot), (length, 0, 0), color),
-            Block((length, side, slot), (length, outer + side, 0), color),
-            Block((length, side, slot), (length, -outer - side, 0), color),
+            BodyBox((length, wide, bottom), (length, 0, -slot - bottom), color),
+            BodyBox((length, wide, top), (length, 0, slot + top), color),
+            BodyBox((length, inner, slot), (length, 0, 0), color),
+            BodyBox((length, side, slot), (length, outer + side, 0), color),
+            BodyBox((length, side, slot), (length, -outer - side, 0), color),
         ]
 
 
-class Drawer(CubeTask):
+class DrawerTask(CubeTask):
     """Pull the drawer open by its handle (ManiSkill's OpenCabinetDrawer).
 
     Randomisation: place and turn of the cabinet; from level 2 on colours, mass, two distractors,
@@ -195,29 +221,31 @@ class Drawer(CubeTask):
     opened = 0.12
     travel = 0.17
 
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Add the cabinet; its frame lies on the table below the middle of its front."""
         color, steel = COLORS["white"], (0.35, 0.35, 0.38)
         wide, deep, high, thick = 0.11, 0.1, 0.042, 0.005
         shell = [
-            Block((deep, wide, thick), (deep, 0, thick), color),
-            Block((deep, wide, thick), (deep, 0, 2 * high - thick), color),
-            Block((deep, thick, high), (deep, wide - thick, high), color),
-            Block((deep, thick, high), (deep, -wide + thick, high), color),
-            Block((thick, wide, high), (2 * deep - thick, 0, high), color),
+            BodyBox((deep, wide, thick), (deep, 0, thick), color),
+            BodyBox((deep, wide, thick), (deep, 0, 2 * high - thick), color),
+            BodyBox((deep, thick, high), (deep, wide - thick, high), color),
+            BodyBox((deep, thick, high), (deep, -wide + thick, high), color),
+            BodyBox((thick, wide, high), (2 * deep - thick, 0, high), color),
         ]
         z, out, post = self.height, self.handle, self.handle / 2
         drawer = [
-            Block((0.006, wide - 0.014, high - 0.014), (0.006, 0, high), (0.8, 0.78, 0.72)),
-            Block((0.08, wide - 0.02, 0.004), (0.09, 0, 0.02), (0.8, 0.78, 0.72)),
-            Block((0.006, 0.05, 0.006), (-out, 0, z), steel),
-            Block((post, 0.005, 0.005), (-post, 0.045, z), steel),
-            Block((post, 0.005, 0.005), (-post, -0.045, z), steel),
+            BodyBox((0.006, wide - 0.014, high - 0.014), (0.006, 0, high), (0.8, 0.78, 0.72)),
+            BodyBox((0.08, wide - 0.02, 0.004), (0.09, 0, 0.02), (0.8, 0.78, 0.72)),
+            BodyBox((0.006, 0.05, 0.006), (-out, 0, z), steel),
+            BodyBox((post, 0.005, 0.005), (-post, 0.045, z), steel),
+            BodyBox((post, 0.005, 0.005), (-post, -0.045, z), steel),
         ]
-        slide = Slide(
-            tuple(self.scaled(b) for b in drawer), self.slide_mass, self.travel * self.scale
+        slide = SlidingPart(
+            tuple(self.scale_block(b) for b in drawer), self.slide_mass, self.travel * self.scale
         )
-        self.bodies["cabinet"] = self.world.add([self.scaled(b) for b in shell], slide=slide)
+        self.bodies["cabinet"] = self.world.add_body(
+            [self.scale_block(b) for b in shell], slide=slide
+        )
         self.add_distractors()
 
     @property
@@ -230,47 +258,51 @@ class Drawer(CubeTask):
         """Numbers in the privileged observation: the way the drawer is open comes last."""
         return super().objects_size + 1
 
-    def objects(self) -> NDArray[np.float32]:
+    def observe_objects(self) -> NDArray[np.float32]:
         """Return poses (7,) of the cabinet and of the handle's goal, and the opening [m]."""
-        return np.append(super().objects(), np.float32(self.opening))
+        return np.append(super().observe_objects(), np.float32(self.opening))
 
     @property
     def opening(self) -> float:
         """How far the drawer is open [m]."""
-        return self.world.travel(self.bodies["cabinet"])
+        return self.world.get_travel(self.bodies["cabinet"])
 
-    def draw(self, draw: Draw) -> Layout:
+    def draw_layout(self, sampler: LayoutSampler) -> Layout:
         """Stand the cabinet beyond the middle, its front to the arm."""
-        place = draw.spot((0.03, 0.09), offset=(0.16, 0.0))
-        cabinet = pose((*place, 0.0), draw.uniform(-0.25, 0.25))
+        place = sampler.sample_place((0.03, 0.09), offset=(0.16, 0.0))
+        cabinet = make_pose((*place, 0.0), sampler.sample_uniform(-0.25, 0.25))
         out = -axes_of(cabinet)[:2, 0] * self.scale
         for way in (0.0, 0.06, 0.12, 0.2):
-            draw.occupy(place + way * out)
+            sampler.reserve_places(place + way * out)
         end = place + (self.handle + self.opened) * out
-        goal = pose((*end, self.height * self.scale), 0.0)
-        return self.lay(draw, {"cabinet": cabinet, "goal": goal})
+        goal = make_pose((*end, self.height * self.scale), 0.0)
+        return self.finish_layout(sampler, {"cabinet": cabinet, "goal": goal})
 
-    def begin(self, layout: Layout) -> None:
+    def apply_layout(self, layout: Layout) -> None:
         """Close the drawer too."""
-        super().begin(layout)
+        super().apply_layout(layout)
         cabinet = self.bodies["cabinet"]
-        self.world.set_mass(cabinet, self.slide_mass * layout.mass, slide=True)
+        self.world.set_mass(cabinet, self.slide_mass * layout.mass_scale, slide=True)
         self.world.set_travel(cabinet, 0.0)
 
     def handle_pose(self) -> Array:
         """Return where the handle's middle is, turned as the cabinet, (7,)."""
-        cabinet = self.world.pose(self.bodies["cabinet"])
+        cabinet = self.world.get_pose(self.bodies["cabinet"])
         local = np.array([-self.handle * self.scale - self.opening, 0.0, self.height * self.scale])
         return np.concatenate([cabinet[:3] + axes_of(cabinet) @ local, cabinet[3:]])
 
-    def approached(self) -> Array:
+    def get_approach_point(self) -> Array:
         """Return the handle's middle."""
         return self.handle_pose()[:3]
 
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """See the class."""
         share = self.opening / (self.opened * self.scale)
-        if share > 1 and self.world.travel_speed(self.bodies["cabinet"]) < 0.1:
-            return Verdict(True, 1.0)
-        reached = near(float(np.linalg.norm(hand.position - self.handle_pose()[:3])), self.scale)
-        return Verdict(False, (reached + self.held("cabinet") + min(1.0, max(0.0, share))) / 3)
+        if share > 1 and self.world.get_travel_speed(self.bodies["cabinet"]) < 0.1:
+            return TaskResult(True, 1.0)
+        reached = proximity_reward(
+            float(np.linalg.norm(hand.position - self.handle_pose()[:3])), self.scale
+        )
+        return TaskResult(
+            False, (reached + self.is_held("cabinet") + min(1.0, max(0.0, share))) / 3
+        )

@@ -18,7 +18,7 @@ from embodied.tasks.tabletop.views import CAMERAS, TableViews
 Rows = int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
 
 
-class Moment:
+class LazyRender:
     """What all cameras of some workcells see between two steps.
 
     Args:
@@ -33,7 +33,7 @@ class Moment:
         self._over = False
         self.images = {name: np.empty((count, *size, 3), np.uint8) for name in CAMERAS}
 
-    def draw(self, rows: Rows) -> None:
+    def render_rows(self, rows: Rows) -> None:
         """Render the images of some workcells that were not rendered yet.
 
         Raises:
@@ -49,16 +49,16 @@ class Moment:
                 f"images of environments {missing.tolist()} were not looked at before the next "
                 "step: look earlier, or make the environment without lazy=True"
             )
-        for name, found in self._views.images(rows=missing.tolist()).items():
+        for name, found in self._views.render_images(rows=missing.tolist()).items():
             self.images[name][missing] = found["rgb"]
         self._drawn[missing] = True
 
-    def end(self) -> None:
+    def mark_stale(self) -> None:
         """Say that the workcells move on."""
         self._over = True
 
 
-class Glance:
+class LazyImage:
     """The images of one camera at one moment; an array (N, H, W, 3) uint8 to those who read it.
 
     Indexing its rows renders those rows only; `np.asarray` renders all.
@@ -70,7 +70,7 @@ class Glance:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, moment: Moment, camera: str) -> None:
+    def __init__(self, moment: LazyRender, camera: str) -> None:
         self._moment, self._camera = moment, camera
 
     @property
@@ -82,7 +82,7 @@ class Glance:
         return self.shape[0]
 
     def __getitem__(self, rows: Rows) -> NDArray[np.uint8]:
-        self._moment.draw(rows)
+        self._moment.render_rows(rows)
         return self._moment.images[self._camera][rows]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

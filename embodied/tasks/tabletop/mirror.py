@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from embodied import config
 from embodied.simulators.bullet import Rig
-from embodied.tasks.tabletop.task import Verdict
-from embodied.tasks.tabletop.twin import TabletopTwin, TwinOptions, table_of
+from embodied.tasks.tabletop.task import TaskResult
+from embodied.tasks.tabletop.twin import TabletopTwin, TwinOptions, describe_table
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
 from embodied.tasks.tabletop.workcell import Workcell
 from robots.arm import Arm, ArmState
@@ -40,30 +40,30 @@ class TableMirror:
     """
 
     def __init__(self, model: ArmModel, options: TwinOptions) -> None:
-        table = table_of(model, options)
+        table = describe_table(model, options)
         rig = Rig(table.robot)
         self._cell = Workcell(table, rig)
-        layout = self._cell.draw(options.seed)
-        self._cell.begin(layout)
+        layout = self._cell.draw_layout(options.seed)
+        self._cell.begin_episode(layout)
         self.instruction = layout.instruction
         self._views = TableViews(table, rig, [self._cell])
-        self.images()  # the first ones take long
+        self.render_images()  # the first ones take long
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TaskResult:
         """How the episode stood when the arm was last shown."""
-        return self._cell.verdict
+        return self._cell.result
 
-    def show(self, state: ArmState) -> None:
+    def show_state(self, state: ArmState) -> None:
         """Put the arm where it was measured."""
         cell = self._cell
-        cell.arm.put(state.positions, 1.0 if state.gripper is None else state.gripper)
+        cell.arm.reset_joints(state.positions, 1.0 if state.gripper is None else state.gripper)
         cell.positions, cell.velocities = state.positions, state.velocities
-        cell.sense(cell.rig.tcp(state.positions))
+        cell.update_result(cell.rig.compute_tcp_poses(state.positions))
 
-    def images(self) -> Images:
+    def render_images(self) -> Images:
         """Return what each camera sees now, (H, W, 3)."""
-        found = self._views.images()
+        found = self._views.render_images()
         return {name: np.asarray(found[name]["rgb"][0], np.uint8) for name in CAMERAS}
 
 
@@ -91,9 +91,9 @@ class TableSensors:
     def __call__(self, state: ArmState) -> Images:
         """Return what a policy sees of an arm in a state, beside the joints."""
         if isinstance(self._table, TableMirror):
-            self._table.show(state)
+            self._table.show_state(state)
         self._done |= self._table.verdict.success
-        return {f"observation/{name}": image for name, image in self._table.images().items()}
+        return {f"observation/{name}": image for name, image in self._table.render_images().items()}
 
     @property
     def verdict(self) -> str:

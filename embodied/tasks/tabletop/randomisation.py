@@ -34,7 +34,7 @@ _CLEARANCE = 0.09  # between the middles of things on the table, times the scale
 
 
 @dataclass(frozen=True)
-class View:
+class ViewVariation:
     """How cameras and light of an episode differ from the nominal ones.
 
     Attributes:
@@ -58,13 +58,14 @@ class Jolt:
 
     Attributes:
         name: of the body.
-        way: (2,) on the table, or as far backwards: whichever leads away from the tool [m].
-        near: it happens when the tool has come so near [m].
+        displacement: (2,) on the table, or as far backwards: whichever leads away from the tool
+            [m].
+        trigger_distance: it happens when the tool has come so near [m].
     """
 
     name: str
-    way: Array
-    near: float
+    displacement: Array
+    trigger_distance: float
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Layout:
         poses: (7,) pose of every body by name: position [m], quaternion xyzw.
         colors: RGB in [0, 1] of bodies by name; others keep theirs.
         friction: of the objects.
-        mass: share of their nominal mass.
-        posture: (J,) shift of the arm's joints at the start [rad].
+        mass_scale: share of their nominal mass.
+        joint_offsets: (J,) shift of the arm's joints at the start [rad].
         view: cameras and light.
         jolt: what is shoved aside while the arm works.
-        delay: control steps by which actions come late.
+        delay_steps: control steps by which actions come late.
     """
 
     seed: int
@@ -89,14 +90,14 @@ class Layout:
     poses: dict[str, Array]
     colors: dict[str, Triple] = field(default_factory=dict)
     friction: float = 0.9
-    mass: float = 1.0
-    posture: Array = field(default_factory=lambda: np.zeros(0))
-    view: View = field(default_factory=View)
+    mass_scale: float = 1.0
+    joint_offsets: Array = field(default_factory=lambda: np.zeros(0))
+    view: ViewVariation = field(default_factory=ViewVariation)
     jolt: Jolt | None = None
-    delay: int = 0
+    delay_steps: int = 0
 
 
-class Draw:
+class LayoutSampler:
     """The chances of one episode.
 
     Args:
@@ -116,13 +117,13 @@ class Draw:
         )
         self._taken: list[Array] = []
 
-    def uniform(self, low: float, high: float) -> float:
+    def sample_uniform(self, low: float, high: float) -> float:
         """Return a number of the layout; level 0 stays near the middle."""
         middle, half = (low + high) / 2, (high - low) / 2
         share = 1.0 if self.level else _STILL
         return float(middle + share * half * self._places.uniform(-1, 1))
 
-    def spot(
+    def sample_place(
         self, half: tuple[float, float], offset: tuple[float, float] = (0.0, 0.0),
         clearance: float = _CLEARANCE,
     ) -> Array:  # fmt: skip
@@ -134,7 +135,7 @@ class Draw:
             clearance: to what was placed before, at scale 1 [m].
         """
         for attempt in range(200):
-            share = np.array([self.uniform(-1, 1), self.uniform(-1, 1)])
+            share = np.array([self.sample_uniform(-1, 1), self.sample_uniform(-1, 1)])
             # A crowded area widens a little with every failure, so that a place is always found.
             wide = np.array(half) * (1 + attempt / 100 * (self.level > 0 or attempt > 20))
             place = self.center + self.scale * (np.array(offset) + share * wide)
@@ -144,23 +145,23 @@ class Draw:
         self._taken.append(place)
         return place
 
-    def occupy(self, *places: Array) -> None:
+    def reserve_places(self, *places: Array) -> None:
         """Keep other things away from places (2,)."""
         self._taken += [np.asarray(place)[:2] for place in places]
 
-    def colors(self, names: Sequence[str]) -> list[str]:
+    def sample_colors(self, names: Sequence[str]) -> list[str]:
         """Return different colour names for things whose nominal ones are given."""
         if self.level < 2:
             return list(names)
         chosen = self._looks.permutation(list(COLORS))[: len(names)]
         return [str(name) for name in chosen]
 
-    def wording(self, phrases: Sequence[str]) -> str:
+    def sample_phrase(self, phrases: Sequence[str]) -> str:
         """Choose among ways to say a thing; below level 2 it is the first."""
         index = int(self._words.integers(len(phrases)))
         return phrases[index if self.level >= 2 else 0]
 
-    def layout(
+    def build_layout(
         self, instruction: str, poses: dict[str, Array], colors: dict[str, Triple], joints: int
     ) -> Layout:
         """Finish an episode: physics, posture, cameras and light."""
@@ -173,9 +174,9 @@ class Draw:
         table = TABLES[int(self._looks.integers(len(TABLES)))]
         if self.level >= 2:
             colors = {**colors, "table": table}
-        shown = View()
+        shown = ViewVariation()
         if self.level >= 3:
-            shown = View(
+            shown = ViewVariation(
                 eye=_triple(0.06 * shifts[0]),
                 target=_triple(0.03 * shifts[1]),
                 wrist=_triple(0.006 * shifts[2]),
@@ -188,8 +189,8 @@ class Draw:
             poses,
             colors,
             friction=float(friction) if self.level >= 2 else 0.9,
-            mass=float(mass) if self.level >= 2 else 1.0,
-            posture=posture * (self.level >= 3),
+            mass_scale=float(mass) if self.level >= 2 else 1.0,
+            joint_offsets=posture * (self.level >= 3),
             view=shown,
         )
 

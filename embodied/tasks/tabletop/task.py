@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embodied.simulators.bullet import BulletWorld, Rig, TableArm
 from embodied.simulators.bullet.rotations import from_quaternion
-from embodied.tasks.tabletop.randomisation import Draw, Layout
+from embodied.tasks.tabletop.randomisation import Layout, LayoutSampler
 
 Array = NDArray[np.float64]
 
@@ -41,12 +41,12 @@ class Hand:
         return self.pose[:3, 3]
 
     @property
-    def still(self) -> bool:
+    def is_still(self) -> bool:
         """Whether the arm is at rest."""
         return self.speed < _ARM_STATIC
 
 
-class Verdict(NamedTuple):
+class TaskResult(NamedTuple):
     """How an episode stands.
 
     Attributes:
@@ -90,18 +90,18 @@ class Task(ABC):
         self.bodies: dict[str, int] = {}
         self.masses: dict[str, float] = {}
         self.goal = np.zeros(7)
-        self.build()
+        self.build_bodies()
 
     @abstractmethod
-    def build(self) -> None:
+    def build_bodies(self) -> None:
         """Put the bodies into the world."""
 
     @abstractmethod
-    def draw(self, draw: Draw) -> Layout:
+    def draw_layout(self, sampler: LayoutSampler) -> Layout:
         """Draw an episode."""
 
     @abstractmethod
-    def judge(self, hand: Hand) -> Verdict:
+    def evaluate_task(self, hand: Hand) -> TaskResult:
         """Say how the episode stands."""
 
     @property
@@ -109,47 +109,47 @@ class Task(ABC):
         """Numbers in the privileged observation."""
         return 7 * (len(self.observed) + 1)
 
-    def begin(self, layout: Layout) -> None:
+    def apply_layout(self, layout: Layout) -> None:
         """Put every body where the layout says, at rest."""
         for name, body in self.bodies.items():
-            self.world.place(body, layout.poses[name])
+            self.world.set_pose(body, layout.poses[name])
             if name in self.masses:
-                self.world.set_mass(body, self.masses[name] * layout.mass)
+                self.world.set_mass(body, self.masses[name] * layout.mass_scale)
                 self.world.set_friction(body, layout.friction)
         self.goal = layout.poses["goal"]
 
-    def objects(self) -> NDArray[np.float32]:
+    def observe_objects(self) -> NDArray[np.float32]:
         """Return the privileged observation: poses (7,) of `observed` and the goal's."""
-        poses = [self.world.pose(self.bodies[name]) for name in self.observed]
+        poses = [self.world.get_pose(self.bodies[name]) for name in self.observed]
         return np.concatenate([*poses, self.goal]).astype(np.float32)
 
-    def approached(self) -> Array:
+    def get_approach_point(self) -> Array:
         """Return what the hand goes for first, (3,) [m]."""
-        return self.position(self.subject)
+        return self.get_position(self.subject)
 
-    def displace(self, name: str, way: Array) -> None:
+    def displace_body(self, name: str, way: Array) -> None:
         """Shove a body along the table by a way (2,) [m]; the goal goes along with what is fixed to
         it.
         """
         step = np.array([*way, 0, 0, 0, 0, 0])
-        self.world.place(self.bodies[name], self.world.pose(self.bodies[name]) + step)
+        self.world.set_pose(self.bodies[name], self.world.get_pose(self.bodies[name]) + step)
         if name not in self.masses:
             self.goal = self.goal + step
 
-    def position(self, name: str) -> Array:
+    def get_position(self, name: str) -> Array:
         """Return where a body is, (3,) [m]."""
-        return self.world.pose(self.bodies[name])[:3]
+        return self.world.get_pose(self.bodies[name])[:3]
 
-    def at_rest(self, name: str) -> bool:
+    def is_at_rest(self, name: str) -> bool:
         """Tell whether a body is at rest."""
-        return self.world.speed(self.bodies[name]) < STATIC
+        return self.world.get_speed(self.bodies[name]) < STATIC
 
-    def held(self, name: str) -> bool:
+    def is_held(self, name: str) -> bool:
         """Tell whether the fingers hold a body."""
-        return self.arm.holds(self.bodies[name])
+        return self.arm.is_holding(self.bodies[name])
 
 
-def pose(position: Array | tuple[float, float, float], yaw: float = 0.0) -> Array:
+def make_pose(position: Array | tuple[float, float, float], yaw: float = 0.0) -> Array:
     """Return a pose (7,) turned about the vertical [rad]."""
     return np.concatenate([position, [0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]])
 
@@ -170,6 +170,6 @@ def to_local(frame: Array, point: Array) -> Array:
     return np.asarray(axes_of(frame).T @ (point - frame[:3]))
 
 
-def near(distance: float, scale: float = 1.0) -> float:
+def proximity_reward(distance: float, scale: float = 1.0) -> float:
     """Return a reward in [0, 1] that rises as a distance [m] falls (ManiSkill's 1 - tanh 5 d)."""
     return float(1 - np.tanh(5 * distance / scale))

@@ -16,14 +16,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.simulators.bullet import RIGS, Rig, SimulationError
 from embodied.simulators.bullet.world import TIMESTEP
 from embodied.tasks.tabletop.config import TabletopConfig
-from embodied.tasks.tabletop.task import Verdict
+from embodied.tasks.tabletop.task import TaskResult
 from embodied.tasks.tabletop.views import CAMERAS, TableViews
 from embodied.tasks.tabletop.workcell import Workcell
-from robots.arm import ArmFeatures, ArmState, Connected, Joints, Setpoint, StopCategory
+from robots.arm import ArmDriver, ArmFeatures, ArmState, Joints, Setpoint, StopCategory
 from robots.errors import DeviceError
 from robots.model import ArmModel
 
@@ -49,7 +49,7 @@ class TwinOptions:
     height: int = 96
 
 
-def table_of(model: ArmModel, options: TwinOptions) -> TabletopConfig:
+def describe_table(model: ArmModel, options: TwinOptions) -> TabletopConfig:
     """Describe the table that an arm of this model stands at.
 
     Raises:
@@ -57,14 +57,14 @@ def table_of(model: ArmModel, options: TwinOptions) -> TabletopConfig:
     """
     rigs = {spec.model: name for name, spec in RIGS.items()}
     if model.name not in rigs:
-        raise ConfigError(f"no table for '{model.name}': {nearest(model.name, rigs)}")
+        raise ConfigError(f"no table for '{model.name}': {suggest_nearest(model.name, rigs)}")
     return TabletopConfig(
         options.task, rigs[model.name], observation="rgb", level=options.level,
         width=options.width, height=options.height,
     )  # fmt: skip
 
 
-class TabletopTwin(Connected):
+class TabletopTwin(ArmDriver):
     """One episode that waits for an arm's commands instead of an environment's actions.
 
     Args:
@@ -85,7 +85,7 @@ class TabletopTwin(Connected):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model, self._seed, self._clock = model, options.seed, clock
-        self._config = table_of(model, options)
+        self._config = describe_table(model, options)
         self._cell: Workcell | None = None
         self._lock = threading.RLock()
         self._time = 0.0
@@ -95,7 +95,7 @@ class TabletopTwin(Connected):
     @property
     def features(self) -> ArmFeatures:
         """What the arm is."""
-        return ArmFeatures(self._model.name, self._model.names, RATE, gripper=True)
+        return ArmFeatures(self._model.name, self._model.joint_names, RATE, gripper=True)
 
     @property
     def instruction(self) -> str:
@@ -104,11 +104,11 @@ class TabletopTwin(Connected):
         return layout.instruction if layout else ""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TaskResult:
         """How the episode stands."""
         with self._lock:
             self._advance()
-            return self._sensed().verdict
+            return self._sensed().result
 
     def connect(self) -> None:
         """Begin the episode.
@@ -122,11 +122,11 @@ class TabletopTwin(Connected):
             cell = Workcell(self._config, rig)
         except SimulationError as error:
             raise DeviceError(str(error)) from error
-        cell.begin(cell.draw(self._seed))
+        cell.begin_episode(cell.draw_layout(self._seed))
         self._cell, self._views = cell, TableViews(self._config, rig, [cell])
         self._target, self._opening = np.array(cell.positions), 1.0
         self._time = self._clock()
-        self.images()  # the first ones take long, and the bridge would miss its measurements
+        self.render_images()  # the first ones take long, and the bridge would miss its measurements
 
     def disconnect(self) -> None:
         """Close the world."""
@@ -143,7 +143,7 @@ class TabletopTwin(Connected):
         """
         with self._lock:
             self._advance()
-            positions, velocities, opening = self._there().arm.read()
+            positions, velocities, opening = self._there().arm.read_joints()
             return ArmState(self._time, positions, velocities, gripper=opening)
 
     def command(self, setpoint: Setpoint) -> None:
@@ -167,7 +167,7 @@ class TabletopTwin(Connected):
         with self._lock:
             self._target = self.state().positions
 
-    def images(self) -> dict[str, NDArray[np.uint8]]:
+    def render_images(self) -> dict[str, NDArray[np.uint8]]:
         """Return what each camera sees now, (H, W, 3).
 
         Raises:
@@ -175,7 +175,7 @@ class TabletopTwin(Connected):
         """
         with self._lock:
             self._sensed()
-            found = self._views.images()
+            found = self._views.render_images()
         return {name: np.asarray(found[name]["rgb"][0], np.uint8) for name in CAMERAS}
 
     def _there(self) -> Workcell:
@@ -186,8 +186,8 @@ class TabletopTwin(Connected):
     def _sensed(self) -> Workcell:
         """Bring hand and verdict to the present."""
         cell = self._there()
-        cell.positions, cell.velocities, _ = cell.arm.read()
-        cell.sense(cell.rig.tcp(cell.positions))
+        cell.positions, cell.velocities, _ = cell.arm.read_joints()
+        cell.update_result(cell.rig.compute_tcp_poses(cell.positions))
         return cell
 
     def _advance(self) -> None:
@@ -195,7 +195,7 @@ class TabletopTwin(Connected):
         cell, now = self._there(), self._clock()
         due = int((now - self._time) / TIMESTEP + 1e-6)
         for _ in range(min(due, round(_CATCH_UP / TIMESTEP))):
-            cell.arm.drive(self._target, self._opening)
+            cell.arm.set_joint_targets(self._target, self._opening)
             cell.world.step()
             self._time += TIMESTEP
         if now - self._time > 2 * TIMESTEP:

@@ -11,15 +11,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.tasks.tabletop.batch import TabletopBatch
 from embodied.tasks.tabletop.config import TabletopConfig
-from embodied.tasks.tabletop.workcell import Snapshot
+from embodied.tasks.tabletop.workcell import WorkcellSnapshot
 
 Observation = dict[str, Any]
 
 
-def configure(config: TabletopConfig | None, overrides: dict[str, Any]) -> TabletopConfig:
+def override_config(config: TabletopConfig | None, overrides: dict[str, Any]) -> TabletopConfig:
     """Lay keyword settings over a configuration.
 
     Raises:
@@ -28,7 +28,7 @@ def configure(config: TabletopConfig | None, overrides: dict[str, Any]) -> Table
     known = [f.name for f in fields(TabletopConfig)]
     for name in overrides:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
     return replace(config or TabletopConfig(), **overrides)
 
 
@@ -64,7 +64,7 @@ class TabletopVectorEnv(VectorEnv):
         self, num_envs: int = 1, config: TabletopConfig | None = None, lazy: bool = False,
         **overrides: Any,
     ) -> None:  # fmt: skip
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.lazy = lazy
         self.batch = TabletopBatch(self.config, num_envs)
         self.num_envs = num_envs
@@ -118,28 +118,28 @@ class TabletopVectorEnv(VectorEnv):
             }
         return observation, reward, terminated, truncated, infos
 
-    def save(self, row: int) -> Snapshot:
+    def save_state(self, row: int) -> WorkcellSnapshot:
         """Return the state of one environment."""
-        return self.batch.cells[row].save()
+        return self.batch.cells[row].save_state()
 
-    def restore(self, row: int, state: Snapshot) -> None:
+    def restore_state(self, row: int, state: WorkcellSnapshot) -> None:
         """Put one environment into a state, of itself or of any other of the same task and robot.
 
         Raises:
             SimulationError: a state of another task or robot.
         """
-        self.batch.restore(row, state)
+        self.batch.restore_state(row, state)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the worlds."""
         self.batch.close()
 
     def _begin(self, rows: Sequence[int]) -> None:
-        self.batch.begin(rows, [self._next[row] for row in rows])
+        self.batch.begin_episodes(rows, [self._next[row] for row in rows])
         for row in rows:
             self._next[row] += self.num_envs
 
     def _infos(self) -> dict[str, Any]:
-        infos: dict[str, Any] = self.batch.info()
+        infos: dict[str, Any] = self.batch.collect_info()
         everyone = np.ones(self.num_envs, bool)
         return {**infos, **{f"_{name}": everyone for name in infos}}

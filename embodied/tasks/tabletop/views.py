@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import SensorError, nearest
+from embodied.errors import SensorError, suggest_nearest
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.bullet import Rig
 from embodied.simulators.bullet.cameras import BulletCameras, look_at
-from embodied.simulators.bullet.points import point_cloud, unproject
+from embodied.simulators.bullet.points import build_point_cloud, unproject_depth
 from embodied.tasks.tabletop.config import TabletopConfig
 from embodied.tasks.tabletop.workcell import Workcell
 
@@ -47,28 +47,28 @@ class TableViews:
         )
         template.world.close()
         for row in range(len(cells)):
-            self.begin(row)
+            self.apply_appearance(row)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names that semantic images show by their index; 0 is the background."""
         return self._cameras.labels
 
-    def begin(self, row: int) -> None:
+    def apply_appearance(self, row: int) -> None:
         """Take over colours and light of the episode that a workcell plays now."""
         layout = self._cells[row].layout
         if layout is not None:
-            self._cameras.paint(row, layout.colors)
-            self._cameras.light(row, layout.view.light, layout.view.turn)
+            self._cameras.set_body_colors(row, layout.colors)
+            self._cameras.set_light(row, layout.view.light, layout.view.turn)
 
-    def spec(self, camera: str, outputs: tuple[str, ...] = ("rgb",)) -> CameraSpec:
+    def camera_spec(self, camera: str, outputs: tuple[str, ...] = ("rgb",)) -> CameraSpec:
         """Return a camera's size and field of view.
 
         Raises:
             SensorError: unknown camera or output.
         """
         if camera not in CAMERAS:
-            raise SensorError(f"unknown camera '{camera}': {nearest(camera, CAMERAS)}")
+            raise SensorError(f"unknown camera '{camera}': {suggest_nearest(camera, CAMERAS)}")
         return CameraSpec(
             outputs=outputs,
             width=self._config.width,
@@ -78,7 +78,7 @@ class TableViews:
             max_depth=_DEPTHS[1],
         )
 
-    def poses(self, camera: str) -> Array:
+    def camera_poses(self, camera: str) -> Array:
         """Return where the cameras are now, (N, 4, 4) camera to base frame, looking along -z."""
         views = [cell.layout.view if cell.layout else None for cell in self._cells]
 
@@ -95,7 +95,7 @@ class TableViews:
         )
         return np.stack([cell.hand.pose for cell in self._cells]) @ local
 
-    def images(
+    def render_images(
         self, cameras: Sequence[str] = CAMERAS, outputs: tuple[str, ...] = ("rgb",),
         rows: Sequence[int] | None = None,
     ) -> dict[str, dict[str, NDArray[np.generic]]]:  # fmt: skip
@@ -112,30 +112,32 @@ class TableViews:
         Raises:
             SensorError: unknown camera or output.
         """
-        specs = {camera: self.spec(camera, outputs) for camera in cameras}
-        self._cameras.look(rows)
+        specs = {camera: self.camera_spec(camera, outputs) for camera in cameras}
+        self._cameras.update_poses(rows)
         chosen = slice(None) if rows is None else list(rows)
         return {
-            camera: self._cameras.render(spec, self.poses(camera)[chosen], rows)
+            camera: self._cameras.render(spec, self.camera_poses(camera)[chosen], rows)
             for camera, spec in specs.items()
         }
 
-    def points(self, row: int, camera: str = "front") -> tuple[Array, NDArray[np.uint8]]:
+    def compute_points(self, row: int, camera: str = "front") -> tuple[Array, NDArray[np.uint8]]:
         """Return points (M, 3) that a camera of one workcell sees [m], and their colours (M, 3).
 
         Raises:
             SensorError: unknown camera.
         """
         outputs = ("rgb", "depth")
-        images = self.images((camera,), outputs)[camera]
-        pose = self.poses(camera)[row]
-        points, seen = unproject(images["depth"][row], self.spec(camera, outputs), pose)
+        images = self.render_images((camera,), outputs)[camera]
+        pose = self.camera_poses(camera)[row]
+        points, seen = unproject_depth(
+            images["depth"][row], self.camera_spec(camera, outputs), pose
+        )
         return points, np.asarray(images["rgb"][row][seen], np.uint8)
 
-    def cloud(self, row: int, camera: str = "front") -> Any:
+    def make_point_cloud(self, row: int, camera: str = "front") -> Any:
         """Return the same as an `open3d.geometry.PointCloud`.
 
         Raises:
             MissingExtraError: Open3D is not installed.
         """
-        return point_cloud(*self.points(row, camera))
+        return build_point_cloud(*self.compute_points(row, camera))

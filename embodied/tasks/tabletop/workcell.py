@@ -10,28 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from embodied.simulators.bullet import Block, BulletWorld, Rig, SimulationError, TableArm
+from embodied.simulators.bullet import BodyBox, BulletWorld, Rig, SimulationError, TableArm
 from embodied.simulators.bullet.world import TIMESTEP
 from embodied.tasks.tabletop.config import RATE, SafetyLimits, TabletopConfig
-from embodied.tasks.tabletop.cubes import Pick, Reach
-from embodied.tasks.tabletop.disturbances import disturb
-from embodied.tasks.tabletop.insertion import Drawer, PegInsert, PlugIn
-from embodied.tasks.tabletop.placing import PlaceTray, Push, Stack
-from embodied.tasks.tabletop.randomisation import Draw, Layout
-from embodied.tasks.tabletop.task import Hand, Task, Verdict, pose
+from embodied.tasks.tabletop.cubes import PickTask, ReachTask
+from embodied.tasks.tabletop.disturbances import apply_disturbance
+from embodied.tasks.tabletop.insertion import DrawerTask, PegInsertTask, PlugInTask
+from embodied.tasks.tabletop.placing import PlaceTrayTask, PushTask, StackTask
+from embodied.tasks.tabletop.randomisation import Layout, LayoutSampler
+from embodied.tasks.tabletop.task import Hand, Task, TaskResult, make_pose
 
 Array = NDArray[np.float64]
 
 TASK_CLASSES: Mapping[str, type[Task]] = MappingProxyType(
     {
-        "reach": Reach,
-        "push": Push,
-        "pick": Pick,
-        "stack": Stack,
-        "place_tray": PlaceTray,
-        "peg_insert": PegInsert,
-        "drawer": Drawer,
-        "plug_in": PlugIn,
+        "reach": ReachTask,
+        "push": PushTask,
+        "pick": PickTask,
+        "stack": StackTask,
+        "place_tray": PlaceTrayTask,
+        "peg_insert": PegInsertTask,
+        "drawer": DrawerTask,
+        "plug_in": PlugInTask,
     }
 )
 
@@ -44,7 +44,7 @@ _SETTLE = 24  # physics steps after a reset, for contacts to form
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class WorkcellSnapshot:
     """A workcell at one moment; restores in any workcell of the same task and robot.
 
     Attributes:
@@ -56,7 +56,7 @@ class Snapshot:
         opening: the gripper is sent to.
         steps: control steps so far.
         violations: counts so far, in the order of `VIOLATIONS`.
-        late: actions that have not come through yet, oldest first.
+        delayed_actions: actions that have not come through yet, oldest first.
     """
 
     kind: tuple[str, str, bool]
@@ -67,7 +67,7 @@ class Snapshot:
     opening: float
     steps: int
     violations: tuple[int, ...]
-    late: tuple[Array, ...] = ()
+    delayed_actions: tuple[Array, ...] = ()
 
 
 class Workcell:
@@ -82,13 +82,13 @@ class Workcell:
         world, arm, task, layout: see there; `layout` is None before the first episode.
         positions, velocities: (J,) of the joints [rad], [rad/s].
         hand: the tool as it is now.
-        verdict: how the episode stands.
+        result: how the episode stands.
         target: (4, 4) pose the tool is sent to.
         command: (J,) joint angles the motors are sent to [rad].
         opening: the gripper is sent to, in [0, 1].
         steps: control steps of the episode.
         violations: (3,) counts, in the order of `VIOLATIONS`.
-        late: actions that have not come through yet, oldest first.
+        delayed_actions: actions that have not come through yet, oldest first.
     """
 
     def __init__(self, config: TabletopConfig, rig: Rig, visuals: bool = False) -> None:
@@ -100,11 +100,11 @@ class Workcell:
         self.layout: Layout | None = None
         self.violations = np.zeros(len(VIOLATIONS), np.int64)
         self.steps = 0
-        self.late: tuple[Array, ...] = ()
-        self._aim(rig.ready, 1.0)
-        self.positions, self.velocities, self._opened = self.arm.read()
-        self.hand = Hand(rig.tcp(self.positions), self._opened, 0.0)
-        self.verdict = Verdict(False, 0.0)
+        self.delayed_actions: tuple[Array, ...] = ()
+        self._aim(rig.ready_joints, 1.0)
+        self.positions, self.velocities, self._opened = self.arm.read_joints()
+        self.hand = Hand(rig.compute_tcp_poses(self.positions), self._opened, 0.0)
+        self.result = TaskResult(False, 0.0)
 
     def _build(self) -> None:
         """Fill the empty world."""
@@ -112,19 +112,19 @@ class Workcell:
         self.arm = TableArm(self.world, self.rig)
         self.task = self.build_task()
         self._clear()
-        self.arm.put(self.rig.ready)
-        self._fresh = self.world.remember()
+        self.arm.reset_joints(self.rig.ready_joints)
+        self._fresh = self.world.save_snapshot()
 
     def build_table(self) -> int:
         """Put what the arm stands on into the world and return its number."""
         scale, (x, y) = self.rig.spec.scale, self.rig.spec.center
         size = 0.75 * scale
-        table = self.world.add(
-            (Block((size, size, 0.02), color=(0.62, 0.52, 0.40)),),
+        table = self.world.add_body(
+            (BodyBox((size, size, 0.02), color=(0.62, 0.52, 0.40)),),
             position=(x, y, -0.02),
             friction=0.8,
         )
-        self.world.add((Block((6.0, 6.0, 0.1)),), position=(x, y, _FLOOR - 0.1))
+        self.world.add_body((BodyBox((6.0, 6.0, 0.1)),), position=(x, y, _FLOOR - 0.1))
         return table
 
     def build_task(self) -> Task:
@@ -134,7 +134,7 @@ class Workcell:
 
     @property
     def kind(self) -> tuple[str, str, bool]:
-        """What the world is built of; see `Snapshot`."""
+        """What the world is built of; see `WorkcellSnapshot`."""
         return self.config.robot, self.config.task, self.config.level >= 2
 
     @property
@@ -142,40 +142,42 @@ class Workcell:
         """Numbers of everything that is seen, by name."""
         return {"table": self.table, "robot": self.arm.body, **self.task.bodies}
 
-    def draw(self, seed: int) -> Layout:
+    def draw_layout(self, seed: int) -> Layout:
         """Draw the episode of a seed."""
         spec, wrong = self.rig.spec, self.config.disturbance
-        layout = self.task.draw(Draw(seed, self.config.level, spec.center, spec.scale))
-        return disturb(layout, wrong, self.task.subject, spec.scale)
+        layout = self.task.draw_layout(
+            LayoutSampler(seed, self.config.level, spec.center, spec.scale)
+        )
+        return apply_disturbance(layout, wrong, self.task.subject, spec.scale)
 
-    def begin(self, layout: Layout) -> None:
+    def begin_episode(self, layout: Layout) -> None:
         """Start an episode."""
         self._lay(layout)
-        self._aim(self.rig.ready + layout.posture, 1.0)
-        self.arm.put(self.command)
+        self._aim(self.rig.ready_joints + layout.joint_offsets, 1.0)
+        self.arm.reset_joints(self.command)
         self.world.step(_SETTLE)
         self.steps = 0
-        self.late = (self._rest(),) * layout.delay
+        self.delayed_actions = (self._rest(),) * layout.delay_steps
         self.violations[:] = 0
         self._read()
 
-    def save(self) -> Snapshot:
+    def save_state(self) -> WorkcellSnapshot:
         """Return the state of the episode."""
         if self.layout is None:
             raise ConfigError("there is no episode to save: reset the environment first")
-        return Snapshot(
+        return WorkcellSnapshot(
             self.kind,
             self.layout,
-            self.world.save(),
+            self.world.export_state(),
             self.target.copy(),
             self.command.copy(),
             self.opening,
             self.steps,
             tuple(self.violations.tolist()),
-            self.late,
+            self.delayed_actions,
         )
 
-    def restore(self, state: Snapshot) -> None:
+    def restore_state(self, state: WorkcellSnapshot) -> None:
         """Return to a state: the same actions lead to the same continuation.
 
         Raises:
@@ -187,30 +189,34 @@ class Workcell:
                 "restore it in an environment made alike"
             )
         self._lay(state.layout)
-        self.world.load(state.world)
+        self.world.import_state(state.world)
         self.target, self.command = state.target.copy(), state.command.copy()
-        self.opening, self.steps, self.late = state.opening, state.steps, state.late
+        self.opening, self.steps, self.delayed_actions = (
+            state.opening,
+            state.steps,
+            state.delayed_actions,
+        )
         self.violations[:] = state.violations
         self._read()
 
-    def delayed(self, action: Array) -> Array:
+    def delay_action(self, action: Array) -> Array:
         """Take an action (A,) and return the one that comes through now."""
-        arrived, *late = (*self.late, action)
-        self.late = tuple(late)
+        arrived, *late = (*self.delayed_actions, action)
+        self.delayed_actions = tuple(late)
         return arrived
 
-    def send(self, target: Array) -> None:
+    def set_target(self, target: Array) -> None:
         """Aim the tool at a pose (4, 4), held back to the working space and near where it is."""
-        self.watch(target[:3, 3])
+        self.check_workspace(target[:3, 3])
         self.target[:3, :3] = target[:3, :3]
         self.target[:3, 3] = np.clip(target[:3, 3], self._low, self._high)
 
-    def watch(self, position: Array) -> None:
+    def check_workspace(self, position: Array) -> None:
         """Count a command that leads the tool to a place (3,) out of the working space."""
         outside = bool(((position < self._low) | (position > self._high)).any())
         self.violations[VIOLATIONS.index("workspace")] += outside
 
-    def move(self, command: Array, opening: float) -> None:
+    def move_joints(self, command: Array, opening: float) -> None:
         """Let a control step pass while the joints go to angles (J,) [rad]; then call `sense`.
 
         Raises:
@@ -228,29 +234,29 @@ class Workcell:
         most = 0.0
         for piece in range(1, _PIECES + 1):
             share = piece / _PIECES
-            self.arm.drive(begun + share * (self.command - begun), opening)
+            self.arm.set_joint_targets(begun + share * (self.command - begun), opening)
             self.world.step(pieces)
-            most = max(most, self.arm.force())
+            most = max(most, self.arm.measure_contact_force())
         self.violations[VIOLATIONS.index("force")] += most > self.config.safety.force
         self.steps += 1
-        self.positions, self.velocities, self._opened = self.arm.read()
+        self.positions, self.velocities, self._opened = self.arm.read_joints()
 
-    def sense(self, tip: Array) -> None:
+    def update_result(self, tip: Array) -> None:
         """Take over where the tool is, (4, 4), after `move`, and judge."""
         self.hand = Hand(tip, self._opened, float(np.abs(self.velocities).max()))
         self._jolt()
-        self.verdict = self.task.judge(self.hand)
+        self.result = self.task.evaluate_task(self.hand)
 
     def _jolt(self) -> None:
         """Shove aside what the episode wants shoved, when the tool has come near."""
         layout, task, hand = self.layout, self.task, self.hand.position
         if layout is None or layout.jolt is None or not self.steps:
             return
-        name, way, near = layout.jolt.name, layout.jolt.way, layout.jolt.near
-        if np.linalg.norm(hand - task.approached()) > near or task.held(name):
+        name, way, near = layout.jolt.name, layout.jolt.displacement, layout.jolt.trigger_distance
+        if np.linalg.norm(hand - task.get_approach_point()) > near or task.is_held(name):
             return
-        away = (task.position(name)[:2] - hand[:2]) @ way >= 0
-        task.displace(name, way if away else -way)
+        away = (task.get_position(name)[:2] - hand[:2]) @ way >= 0
+        task.displace_body(name, way if away else -way)
         self.layout = replace(layout, poses={**layout.poses, "goal": task.goal}, jolt=None)
 
     def _rest(self) -> Array:
@@ -265,25 +271,25 @@ class Workcell:
     def _clear(self) -> None:
         """Take everything off the table, so that no contact outlives its episode."""
         for number, body in enumerate(self.task.bodies.values()):
-            self.world.place(body, pose((5.0 + number, 5.0, 5.0)))
-        self.world.detect()
+            self.world.set_pose(body, make_pose((5.0 + number, 5.0, 5.0)))
+        self.world.detect_contacts()
 
     def _lay(self, layout: Layout) -> None:
         if self.world.diverged:
             self.world.clear()
             self._build()
         self._clear()
-        self.world.recall(self._fresh)
+        self.world.restore_snapshot(self._fresh)
         self.layout = layout
-        self.task.begin(layout)
+        self.task.apply_layout(layout)
 
     def _aim(self, command: Array, opening: float) -> None:
         self.command, self.opening = np.array(command), opening
-        self.target = self.rig.tcp(self.command)
+        self.target = self.rig.compute_tcp_poses(self.command)
 
     def _read(self) -> None:
-        self.positions, self.velocities, self._opened = self.arm.read()
-        self.sense(self.rig.tcp(self.positions))
+        self.positions, self.velocities, self._opened = self.arm.read_joints()
+        self.update_result(self.rig.compute_tcp_poses(self.positions))
 
 
 def working_space(rig: Rig, safety: SafetyLimits) -> tuple[Array, Array]:

@@ -14,9 +14,9 @@ from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln import metrics
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
-from embodied.tasks.vln.observations import Packed, PlaceTable, action_space, observation_space
-from embodied.tasks.vln.source import Source, load
-from embodied.tasks.vln.submission import entry
+from embodied.tasks.vln.observations import PackedPlace, PlaceTable, action_space, observation_space
+from embodied.tasks.vln.source import VLNSource, load_source
+from embodied.tasks.vln.submission import build_entry
 from maps.panorama.canvas import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
@@ -47,7 +47,7 @@ class VLNBatch:
 
     Args:
         config: the task.
-        num: N.
+        num_envs: N.
         source: worlds and episodes; read from the data that `config` names by default.
 
     Attributes:
@@ -58,15 +58,15 @@ class VLNBatch:
         answers: (N,) object id named at the end, -1 for none.
     """
 
-    def __init__(self, config: VLNConfig, num: int, source: Source | None = None) -> None:
+    def __init__(self, config: VLNConfig, num: int, source: VLNSource | None = None) -> None:
         if num < 1:
             raise ConfigError(f"number of environments = {num} must be at least 1")
-        self.config, self.num = config, num
-        self.worlds, self.episodes = source or load(config)
+        self.config, self.num_envs = config, num
+        self.worlds, self.episodes = source or load_source(config)
         if not self.episodes:
             raise ConfigError(f"split '{config.split}' of {config.dataset} holds no episode")
-        self.table = PlaceTable(config)
-        self.observation_space = observation_space(config, self.table.view_size)
+        self.place_table = PlaceTable(config)
+        self.observation_space = observation_space(config, self.place_table.view_size)
         self.action_space = action_space(config)
         self.current = np.full(num, -1, np.int64)
         self.places = np.zeros(num, np.int64)
@@ -79,11 +79,13 @@ class VLNBatch:
         self._named = np.zeros(num, bool)
         self._starts = np.zeros((num, 3))
         self._world: list[GraphWorld] = []
-        self._packed: list[Packed] = []
+        self._packed: list[PackedPlace] = []
         self._goal: list[Array] = [np.zeros(0)] * num
         self._fields: dict[int, Array] = {}
 
-    def begin(self, rows: Sequence[int] | NDArray[np.integer], episodes: Sequence[int]) -> None:
+    def begin_episodes(
+        self, rows: Sequence[int] | NDArray[np.integer], episodes: Sequence[int]
+    ) -> None:
         """Start episodes, given by their number in `episodes`, in some environments.
 
         Raises:
@@ -96,9 +98,9 @@ class VLNBatch:
                 )
             episode = self.episodes[number]
             world = self.worlds[episode.world]
-            packed = self.table.get(world, episode.start)
+            packed = self.place_table.get_place(world, episode.start)
             if not self._world:
-                self._world, self._packed = [world] * self.num, [packed] * self.num
+                self._world, self._packed = [world] * self.num_envs, [packed] * self.num_envs
             self._world[row], self._packed[row] = world, packed
             self.current[row], self.places[row] = number, episode.start
             self.headings[row], self.answers[row] = episode.heading, -1
@@ -120,9 +122,9 @@ class VLNBatch:
             NavigationError: actions of a wrong shape or outside the action space.
         """
         actions = np.asarray(actions)
-        if actions.dtype.kind not in "iu" or actions.shape != (self.num, 2):
+        if actions.dtype.kind not in "iu" or actions.shape != (self.num_envs, 2):
             raise NavigationError(
-                f"actions must be ({self.num}, 2) integers (move, object), got "
+                f"actions must be ({self.num_envs}, 2) integers (move, object), got "
                 f"{actions.dtype} {actions.shape}"
             )
         outside = (actions < 0) | (actions >= self.action_space.nvec)
@@ -134,9 +136,9 @@ class VLNBatch:
             )
         if (self.current < 0).any():
             raise NavigationError("begin an episode in every environment before the first step")
-        reward = np.zeros(self.num)
+        reward = np.zeros(self.num_envs)
         stopped = actions[:, 0] == STOP
-        for row in range(self.num):
+        for row in range(self.num_envs):
             move, named = int(actions[row, 0]), int(actions[row, 1])
             if move == STOP:
                 self._answer(row, named)
@@ -144,12 +146,12 @@ class VLNBatch:
                 reward[row] = self._walk(row, move)
         truncated = (self.moves >= self.config.max_steps) & ~stopped
         for last in np.flatnonzero(stopped | truncated):
-            reward[last] += self.config.success_reward * self.succeeded(int(last))
+            reward[last] += self.config.success_reward * self.check_success(int(last))
         return reward, stopped, truncated
 
     def observe(self, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Observation:
         """Return the observations of some environments (all by default), stacked; fresh arrays."""
-        chosen = range(self.num) if rows is None else [int(r) for r in rows]
+        chosen = range(self.num_envs) if rows is None else [int(r) for r in rows]
         index = np.asarray(chosen, np.int64)
         packed = [self._packed[r] for r in chosen]
         starts = self._starts[index]
@@ -174,7 +176,10 @@ class VLNBatch:
         }
         if self.config.canvas:
             observation["canvas"] = np.stack(
-                [w.percept(int(p)).canvas for w, p in zip(world, self.places[index], strict=True)]
+                [
+                    w.observe_place(int(p)).canvas
+                    for w, p in zip(world, self.places[index], strict=True)
+                ]
             )
         if self.config.oracle_canvas:
             observation["candidate_canvas"] = self._neighbour_canvases(world, candidates)
@@ -182,28 +187,30 @@ class VLNBatch:
             observation |= self._truth(chosen, index, candidates)
         return observation
 
-    def succeeded(self, row: int) -> bool:
+    def check_success(self, row: int) -> bool:
         """Tell whether an episode that ended where the agent is now would be a success."""
         episode = self.episodes[self.current[row]]
         if not episode.has_truth:
             return False
-        return bool(metrics.arrived(self._world[row].distances, episode)[self.places[row]])
+        return bool(
+            metrics.find_success_places(self._world[row].distances, episode)[self.places[row]]
+        )
 
-    def metrics(self, row: int) -> dict[str, float]:
+    def compute_metrics(self, row: int) -> dict[str, float]:
         """Return all metrics of an environment's episode so far: `metrics.score` and "refused"."""
         episode = self.episodes[self.current[row]]
         distances = self._world[row].distances
-        scores = metrics.score(distances, episode, self.walks[row], bool(self._named[row]))
+        scores = metrics.score_episode(distances, episode, self.walks[row], bool(self._named[row]))
         return scores | {"refused": float(self.refused[row])}
 
-    def trajectory(self, row: int) -> list[str]:
+    def get_trajectory(self, row: int) -> list[str]:
         """Return the names of the places visited."""
         return [self._world[row].places[p] for p in self.walks[row]]
 
-    def submission(self, row: int) -> dict[str, Any]:
+    def build_submission(self, row: int) -> dict[str, Any]:
         """Return what a test server wants to know of an environment's episode."""
         names = self.config.dataset != "r2r"
-        return entry(
+        return build_entry(
             self.episodes[self.current[row]],
             self._world[row],
             self.walks[row],
@@ -222,7 +229,7 @@ class VLNBatch:
         self.places[row] = after
         self.walks[row].append(after)
         self.travelled[row] += packed.lengths[move - 1]
-        self._packed[row] = self.table.get(world, after)
+        self._packed[row] = self.place_table.get_place(world, after)
         goal = self._goal[row]
         return float(goal[before] - goal[after]) if len(goal) else 0.0
 
@@ -233,7 +240,7 @@ class VLNBatch:
             return
         self.answers[row] = packed.objects[named - 1]
         centre = packed.boxes[named - 1, :2]
-        self._named[row] = metrics.right_object(
+        self._named[row] = metrics.is_right_object(
             episode,
             int(self.places[row]),
             int(packed.truth[named - 1]),
@@ -275,5 +282,5 @@ class VLNBatch:
     ) -> NDArray[np.bool_]:
         found = np.zeros((*candidates.shape, len(SOS_CATEGORIES), HEIGHT, WIDTH), bool)
         for i, j in np.argwhere(candidates >= 0):
-            found[i, j] = worlds[i].percept(int(candidates[i, j])).canvas
+            found[i, j] = worlds[i].observe_place(int(candidates[i, j])).canvas
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.tasks.vln.houses_config import HousesConfig
 
 DATASETS = ("r2r", "reverie", "soon", "houses")
@@ -55,10 +55,12 @@ class VLNConfig:
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ConfigError(
-                f"unknown dataset '{self.dataset}': {nearest(self.dataset, DATASETS)}"
+                f"unknown dataset '{self.dataset}': {suggest_nearest(self.dataset, DATASETS)}"
             )
         if self.dataset != "soon" and self.split not in SPLITS:
-            raise ConfigError(f"unknown split '{self.split}': {nearest(self.split, SPLITS)}")
+            raise ConfigError(
+                f"unknown split '{self.split}': {suggest_nearest(self.split, SPLITS)}"
+            )
         if self.version not in ("v1", "v2"):
             raise ConfigError(f"version = '{self.version}' of REVERIE must be v1 or v2")
         for name in ("max_steps", "max_candidates", "max_objects"):

@@ -21,13 +21,18 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.embedded import FORWARD, RIGHT, STOP, act
+from embodied.simulators.embedded import FORWARD, RIGHT, STOP, apply_actions
 from embodied.simulators.pathfinder import DistanceField
-from embodied.simulators.raycast import camera_poses, render_many
-from embodied.tasks.datasets.r2r_ce import ContinuousEpisode, score
+from embodied.simulators.raycast import compute_camera_poses, render_many
+from embodied.tasks.datasets.r2r_ce import ContinuousEpisode, score_path
 from embodied.tasks.navigation import metrics
 from embodied.tasks.navigation.expert import GeodesicFollower
-from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTask, House, load
+from embodied.tasks.vln.continuous_task import (
+    ContinuousHouse,
+    ContinuousSource,
+    ContinuousTaskConfig,
+    load_continuous_source,
+)
 from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import NAME_LENGTH, TEXT, TEXT_LENGTH
 from embodied.types import Pose
@@ -46,7 +51,7 @@ class _Ready:
     """An episode ready to play; `goals` are places on the floor (G, 3)."""
 
     episode: VLNEpisode
-    house: House
+    house: ContinuousHouse
     goals: Array
     field: DistanceField
     start: Array
@@ -68,7 +73,7 @@ class ContinuousBatch:
 
     Args:
         config: the task.
-        num: N.
+        num_envs: N.
         source: worlds, episodes and scenes; those of `config.task` by default.
 
     Attributes:
@@ -80,17 +85,17 @@ class ContinuousBatch:
     """
 
     def __init__(
-        self, config: ContinuousTask, num: int, source: ContinuousSource | None = None
+        self, config: ContinuousTaskConfig, num: int, source: ContinuousSource | None = None
     ) -> None:
         if num < 1:
             raise ConfigError(f"number of environments = {num} must be at least 1")
-        self.config, self.num = config, num
-        self.source = source or load(config)
+        self.config, self.num_envs = config, num
+        self.source = source or load_continuous_source(config)
         self.episodes = self.source.episodes
         if not self.episodes:
             raise ConfigError(f"split '{config.task.split}' of the houses holds no episode")
         self._camera = config.panorama.camera
-        self._houses: dict[str, House] = {}
+        self._houses: dict[str, ContinuousHouse] = {}
         self._ready: list[_Ready] = []
         self._follow: list[GeodesicFollower | None] = [None] * num
         self._images: dict[str, NDArray[Any]] = {}
@@ -105,7 +110,9 @@ class ContinuousBatch:
 
     # -- playing ---
 
-    def begin(self, rows: Sequence[int] | NDArray[np.integer], episodes: Sequence[int]) -> None:
+    def begin_episodes(
+        self, rows: Sequence[int] | NDArray[np.integer], episodes: Sequence[int]
+    ) -> None:
         """Start episodes, given by their number in `episodes`, in some environments.
 
         Raises:
@@ -118,14 +125,14 @@ class ContinuousBatch:
                 )
             ready = self._prepare(self.episodes[number])
             if not self._ready:
-                self._ready = [ready] * self.num
+                self._ready = [ready] * self.num_envs
             self._ready[row] = ready
             self.current[row], self.positions[row] = number, ready.start
             self.yaw[row] = -ready.episode.heading
             self.moves[row] = self.collisions[row] = 0
             self.travelled[row] = 0.0
             self.stopped[row] = self._oracle[row] = False
-            self.distance[row] = ready.field.at(ready.start[None])[0]
+            self.distance[row] = ready.field.get_distances(ready.start[None])[0]
             self.tracks[row] = [ready.start.copy()]
             if self.config.expert:
                 self._follow[row] = GeodesicFollower(
@@ -142,36 +149,37 @@ class ContinuousBatch:
             NavigationError: a wrong number of actions or an unknown action.
         """
         actions = np.asarray(actions)
-        known = actions.dtype.kind in "iu" and actions.shape == (self.num,)
+        known = actions.dtype.kind in "iu" and actions.shape == (self.num_envs,)
         if not known or actions.min() < STOP or actions.max() > RIGHT:
             raise NavigationError(
-                f"actions must be {self.num} integers in 0..{RIGHT} (stop, forward, left, right), "
+                f"actions must be {self.num_envs} integers in 0..{RIGHT} (stop, forward, left, "
+                f"right), "
                 f"got {actions.tolist()}"
             )
         if (self.current < 0).any():
             raise NavigationError("begin an episode in every environment before the first step")
         before, gap = self.positions.copy(), self.distance.copy()
         paths = [r.house.world.pathfinder for r in self._ready]
-        pitch = np.zeros(self.num)
-        bumped = act(paths, self.config.agent, self.positions, self.yaw, pitch, actions)
+        pitch = np.zeros(self.num_envs)
+        bumped = apply_actions(paths, self.config.agent, self.positions, self.yaw, pitch, actions)
         self.collisions += bumped
         self.travelled += np.linalg.norm(self.positions - before, axis=1)
         self.moves += 1
         self.stopped = actions == STOP
         for row in np.flatnonzero(actions == FORWARD):
-            now = float(self._ready[row].field.at(self.positions[row][None])[0])
+            now = float(self._ready[row].field.get_distances(self.positions[row][None])[0])
             # A foot on the rim of the navigable area may fall between cells of the field.
             self.distance[row] = now if np.isfinite(now) else gap[row]
             self.tracks[row].append(self.positions[row].copy())
         self._look(np.flatnonzero(actions != STOP))
         truncated = (self.moves >= self.config.max_steps) & ~self.stopped
-        return gap - self.distance + self.config.success_reward * self.succeeded(), (
+        return gap - self.distance + self.config.success_reward * self.check_success(), (
             self.stopped.copy()
         ), truncated  # fmt: skip
 
     def observe(self, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Observation:
         """Return the observations of some environments (all by default), stacked; fresh arrays."""
-        index = np.arange(self.num) if rows is None else np.asarray(rows, np.int64)
+        index = np.arange(self.num_envs) if rows is None else np.asarray(rows, np.int64)
         ready = [self._ready[r] for r in index]
         starts = np.stack([r.start for r in ready])
         observation: Observation = {
@@ -187,26 +195,26 @@ class ContinuousBatch:
 
     # -- scoring ---
 
-    def succeeded(self) -> NDArray[np.bool_]:
+    def check_success(self) -> NDArray[np.bool_]:
         """(N,) whether the last action ended the episode with success."""
         return self.stopped & ((self.distance <= self.config.goal_distance) | self._sighted)
 
-    def metrics(self, row: int) -> dict[str, float]:
+    def compute_metrics(self, row: int) -> dict[str, float]:
         """Return all metrics of an environment's episode so far.
 
         distance_to_goal and spl are geodesic, to the nearest goal place; ndtw and sdtw compare
         the track with the walk over the annotated places, `CLOSE` apart, in straight lines.
         """
         ready = self._ready[row]
-        success = float(self.succeeded()[row])
-        shortest = float(ready.field.at(ready.start[None])[0])
-        floors = ready.house.graph.floors
+        success = float(self.check_success()[row])
+        shortest = float(ready.field.get_distances(ready.start[None])[0])
+        floors = ready.house.graph.floor_positions
         reference = _dense(floors[list(ready.episode.path)])
         told = ContinuousEpisode(
             ready.episode.id, "", ready.episode.world, Pose(tuple(ready.start)),
             ready.episode.instruction, ready.goals, reference, shortest,
         )  # fmt: skip
-        warping = score(told, np.array(self.tracks[row]))["ndtw"]
+        warping = score_path(told, np.array(self.tracks[row]))["ndtw"]
         return {
             "success": success,
             "spl": float(metrics.spl(success, shortest, self.travelled[row])),
@@ -251,14 +259,14 @@ class ContinuousBatch:
         """Render some agents' panoramas in one call, and note who sees the target."""
         if not len(rows):
             return
-        north = camera_poses(self.positions[rows], np.zeros(len(rows)), self._camera)
+        north = compute_camera_poses(self.positions[rows], np.zeros(len(rows)), self._camera)
         houses = [self._ready[r].house for r in rows]
         images = render_many([h.world.caster for h in houses], self._camera, north)
         images["semantic"] = np.stack(
             [h.rows[image] for h, image in zip(houses, images["semantic"], strict=True)]
         )
         fresh = {} if self._images else {
-            name: np.zeros((self.num, *image.shape[1:]), image.dtype)
+            name: np.zeros((self.num_envs, *image.shape[1:]), image.dtype)
             for name, image in images.items()
         }  # fmt: skip
         self._images |= fresh
@@ -266,7 +274,7 @@ class ContinuousBatch:
             self._images[name][rows] = image
         reach = self.config.task.houses.reach
         targets = np.array([self._ready[r].episode.target for r in rows])
-        self._sighted[rows] = in_sight(images["depth"], images["instance"], targets, reach)
+        self._sighted[rows] = find_visible(images["depth"], images["instance"], targets, reach)
         near = self.distance[rows] <= self.config.goal_distance
         self._oracle[rows] |= near | self._sighted[rows]
 
@@ -274,39 +282,42 @@ class ContinuousBatch:
         follower = self._follow[row]
         if follower is None:
             return STOP
-        return follower.action(self.positions[row], float(self.yaw[row]), float(self.distance[row]))
+        return follower.get_next_action(
+            self.positions[row], float(self.yaw[row]), float(self.distance[row])
+        )
 
     def _prepare(self, episode: VLNEpisode) -> _Ready:
         house = self._house(episode.world)
-        goals = house.graph.floors[list(episode.goals)]
-        start = house.graph.floors[episode.start].copy()
+        goals = house.graph.floor_positions[list(episode.goals)]
+        start = house.graph.floor_positions[episode.start].copy()
         house.world.require_navigable(start[None], f"the start of episode '{episode.id}'")
-        distances = house.world.pathfinder.distance_field(goals)
-        if not np.isfinite(distances.at(start[None])[0]):
+        distances = house.world.pathfinder.compute_distance_field(goals)
+        if not np.isfinite(distances.get_distances(start[None])[0]):
             raise NavigationError(
                 f"episode '{episode.id}' in '{episode.world}': no goal can be reached from its "
                 "start; the agent's radius and height must be those of the graph task"
             )
         return _Ready(episode, house, goals, distances, start)
 
-    def _house(self, name: str) -> House:
+    def _house(self, name: str) -> ContinuousHouse:
         if name not in self._houses:
             used = {r.episode.world for r in self._ready}
             spare = [n for n in self._houses if n not in used]
             for old in spare[: max(0, len(spare) - self.config.cached_scenes + 1)]:
                 del self._houses[old]
-            self._houses[name] = self.source.house(name, self.config.agent)
+            self._houses[name] = self.source.open_house(name, self.config.agent)
         return self._houses[name]
 
 
-def in_sight(
+def find_visible(
     depth: NDArray[Any],
     instance: NDArray[Any],
     targets: NDArray[np.integer],
     reach: float,
     min_area: float = MIN_AREA,
 ) -> NDArray[np.bool_]:
-    """Tell in which panoramas (N, H, W) an object is listed; `maps.panorama.from_images` has the rule.
+    """Tell in which panoramas (N, H, W) an object is listed; `maps.panorama.from_images` has the
+    rule.
 
     Args:
         depth: length of the rays [m].

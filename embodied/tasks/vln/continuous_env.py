@@ -17,23 +17,25 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.tasks.vln.continuous import ContinuousBatch
-from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTask
+from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTaskConfig
 from embodied.tasks.vln.vector import VLNVectorEnv
 
 
-def configure(config: ContinuousTask | None, overrides: Mapping[str, Any]) -> ContinuousTask:
+def override_config(
+    config: ContinuousTaskConfig | None, overrides: Mapping[str, Any]
+) -> ContinuousTaskConfig:
     """Lay keyword settings over a configuration.
 
     Raises:
         ConfigError: an unknown setting; names the nearest one.
     """
-    known = [f.name for f in fields(ContinuousTask)]
+    known = [f.name for f in fields(ContinuousTaskConfig)]
     for name in overrides:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
-    return replace(config or ContinuousTask(), **overrides)
+            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
+    return replace(config or ContinuousTaskConfig(), **overrides)
 
 
 class ContinuousEnv(gymnasium.Env):
@@ -52,13 +54,13 @@ class ContinuousEnv(gymnasium.Env):
 
     def __init__(
         self,
-        config: ContinuousTask | None = None,
+        config: ContinuousTaskConfig | None = None,
         *,
         source: ContinuousSource | None = None,
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.render_mode = render_mode
         self.batch = ContinuousBatch(self.config, 1, source)
         self.observation_space = self.batch.observation_space
@@ -72,7 +74,7 @@ class ContinuousEnv(gymnasium.Env):
         number = (options or {}).get("episode")
         if number is None:
             number = int(self.np_random.integers(len(self.batch.episodes)))
-        self.batch.begin([0], [int(number)])
+        self.batch.begin_episodes([0], [int(number)])
         return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -91,7 +93,7 @@ class ContinuousEnv(gymnasium.Env):
         return {name: values[0] for name, values in self.batch.observe().items()}
 
     def _info(self) -> dict[str, Any]:
-        return {**self.batch.metrics(0), "episode": int(self.batch.current[0])}
+        return {**self.batch.compute_metrics(0), "episode": int(self.batch.current[0])}
 
 
 class ContinuousVectorEnv(VLNVectorEnv):
@@ -107,12 +109,12 @@ class ContinuousVectorEnv(VLNVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        config: ContinuousTask | None = None,
+        config: ContinuousTaskConfig | None = None,
         sequential: bool = True,
         source: ContinuousSource | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, overrides)  # type: ignore[assignment]
+        self.config = override_config(config, overrides)  # type: ignore[assignment]
         self.batch = ContinuousBatch(self.config, num_envs, source)  # type: ignore[arg-type, assignment]
         self.num_envs, self.sequential = num_envs, sequential
         self.single_observation_space = self.batch.observation_space
@@ -130,7 +132,7 @@ class ContinuousVectorEnv(VLNVectorEnv):
         final: dict[str, NDArray[Any]] = {"episode": self.batch.current.copy(), "_episode": mask}
         for k, row in enumerate(done):
             observations[row] = {name: values[k] for name, values in last.items()}
-            for name, value in self.batch.metrics(int(row)).items():
+            for name, value in self.batch.compute_metrics(int(row)).items():
                 final.setdefault(name, np.full(self.num_envs, np.nan))[row] = value
                 final[f"_{name}"] = mask
         return {

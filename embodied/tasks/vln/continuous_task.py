@@ -14,16 +14,16 @@ from embodied.errors import ConfigError
 from embodied.simulators.base import AgentSpec, Scene
 from embodied.simulators.embedded import World
 from embodied.simulators.graph import GraphWorld
-from embodied.simulators.house_builder import PanoramaSpec, listable, plain_name
+from embodied.simulators.house_builder import PanoramaSpec, format_object_name, is_listable
 from embodied.simulators.house_graph import HouseWorld
 from embodied.tasks.vln import source
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
-from embodied.tasks.vln.houses import house_sources
+from embodied.tasks.vln.houses import list_house_sources
 
 
 @dataclass(frozen=True)
-class ContinuousTask:
+class ContinuousTaskConfig:
     """One task with low-level actions.
 
     Attributes:
@@ -69,7 +69,7 @@ class ContinuousTask:
 
 
 @dataclass(frozen=True, eq=False)
-class House:
+class ContinuousHouse:
     """A house with what is looked up at every step.
 
     Attributes:
@@ -92,7 +92,7 @@ class ContinuousSource(NamedTuple):
     episodes: list[VLNEpisode]
     scene: Callable[[str], Scene]
 
-    def house(self, name: str, agent: AgentSpec) -> House:
+    def open_house(self, name: str, agent: AgentSpec) -> ContinuousHouse:
         """Open a house for a body.
 
         Raises:
@@ -103,18 +103,18 @@ class ContinuousSource(NamedTuple):
             raise ConfigError(f"world '{name}' is a {type(graph).__name__}; a house is needed")
         rows = np.array([SOS_INDEX.get(c, -1) for c in scene.categories], np.int64)
         names = tuple(
-            plain_name(o.name, o.category) if i and listable(o.category) else ""
+            format_object_name(o.name, o.category) if i and is_listable(o.category) else ""
             for i, o in enumerate(scene.objects)
         )
-        return House(World(scene, agent), graph, rows, names)
+        return ContinuousHouse(World(scene, agent), graph, rows, names)
 
 
-def load(config: ContinuousTask) -> ContinuousSource:
+def load_continuous_source(config: ContinuousTaskConfig) -> ContinuousSource:
     """Open the houses and episodes of a task.
 
     Raises:
         ConfigError, SceneError, NavigationError: see `embodied.tasks.vln.houses.load_houses`.
     """
-    scenes = {s.name: s.load for s in house_sources(config.task.houses, config.task.split)}
-    worlds, episodes = source.load(config.task)
+    scenes = {s.name: s.load for s in list_house_sources(config.task.houses, config.task.split)}
+    worlds, episodes = source.load_source(config.task)
     return ContinuousSource(worlds, episodes, lambda name: scenes[name]())

@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.source import VLNSource
 
 
-def configure(config: VLNConfig | None, overrides: Mapping[str, Any]) -> VLNConfig:
+def override_config(config: VLNConfig | None, overrides: Mapping[str, Any]) -> VLNConfig:
     """Lay keyword settings over a configuration.
 
     Raises:
@@ -30,7 +30,7 @@ def configure(config: VLNConfig | None, overrides: Mapping[str, Any]) -> VLNConf
     known = [f.name for f in fields(VLNConfig)]
     for name in overrides:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {nearest(name, known)}")
+            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
     return replace(config or VLNConfig(), **overrides)
 
 
@@ -52,9 +52,9 @@ class VLNEnv(gymnasium.Env):
     dataset: ClassVar[str] = "reverie"
 
     def __init__(
-        self, config: VLNConfig | None = None, *, source: Source | None = None, **overrides: Any
+        self, config: VLNConfig | None = None, *, source: VLNSource | None = None, **overrides: Any
     ) -> None:
-        self.config = configure(config, {**overrides, "dataset": self.dataset})
+        self.config = override_config(config, {**overrides, "dataset": self.dataset})
         self.render_mode = None
         self.batch = VLNBatch(self.config, 1, source)
         self.observation_space = self.batch.observation_space
@@ -68,7 +68,7 @@ class VLNEnv(gymnasium.Env):
         number = (options or {}).get("episode")
         if number is None:
             number = int(self.np_random.integers(len(self.batch.episodes)))
-        self.batch.begin([0], [int(number)])
+        self.batch.begin_episodes([0], [int(number)])
         return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -81,7 +81,7 @@ class VLNEnv(gymnasium.Env):
         return {n: np.asarray(v[0]) if isinstance(v, np.ndarray) else v[0] for n, v in seen.items()}
 
     def _info(self) -> dict[str, Any]:
-        return {**self.batch.metrics(0), "episode": int(self.batch.current[0])}
+        return {**self.batch.compute_metrics(0), "episode": int(self.batch.current[0])}
 
 
 class R2REnv(VLNEnv):

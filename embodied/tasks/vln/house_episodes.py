@@ -15,8 +15,8 @@ from embodied.tasks.vln.instructions import (
     PHRASINGS,
     Description,
     Referents,
-    describe,
-    needed,
+    describe_object,
+    find_needed_attributes,
     write_goal,
     write_route,
 )
@@ -31,7 +31,7 @@ SAY_ROOM = 0.5
 Drawn = tuple[HouseItem, Description, tuple[str, ...]]
 
 
-def house_episodes(
+def make_house_episodes(
     world: HouseWorld, config: HousesConfig, split: str, count: int
 ) -> list[VLNEpisode]:
     """Make the episodes of a house; the same arguments give the same ones.
@@ -77,7 +77,7 @@ def house_episodes(
                 goals=item.seen_from,
                 target=item.id,
                 path=tuple(path),
-                length=float(world.length(path)),
+                length=float(world.compute_walk_length(path)),
                 rooms=(_room(world, int(world.place_rooms[start])), _room(world, item.room)),
                 kind=f"{style}:{'+'.join(attributes) or 'noun'}",
             )
@@ -92,9 +92,9 @@ def _describable(world: HouseWorld, rng: np.random.Generator) -> list[list[Drawn
     for row, item in enumerate(referents.items):
         if not item.seen_from or item.category in NO_TARGET:
             continue
-        said = describe(referents, row, rng)
+        said = describe_object(referents, row, rng)
         if said is not None:
-            attributes = needed(referents, said)
+            attributes = find_needed_attributes(referents, said)
             kind = attributes[0] if len(attributes) == 1 else str(min(len(attributes), 2))
             groups.setdefault(kind, []).append((item, said, attributes))
     return [groups[kind] for kind in sorted(groups)]
@@ -119,7 +119,7 @@ def _start(
 def _way(world: HouseWorld, start: int, goals: Sequence[int]) -> list[int]:
     """Return the shortest walk to the nearest goal."""
     ends: NDArray[np.int64] = np.asarray(goals)
-    return world.path(start, int(ends[world.distances[start, ends].argmin()]))
+    return world.find_path(start, int(ends[world.distances[start, ends].argmin()]))
 
 
 def _room(world: HouseWorld, room: int) -> str:

@@ -20,14 +20,14 @@ from embodied.files import UnwritableError, atomic_write
 from embodied.simulators.base import AgentSpec, Scene
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.house_builder import PanoramaSpec
-from embodied.simulators.house_cache import code_digest, open_house
+from embodied.simulators.house_cache import compute_code_digest, open_house
 from embodied.simulators.house_graph import HouseWorld
 from embodied.simulators.houses import generate_house, split_seeds
 from embodied.simulators.segments import Segment
 from embodied.simulators.waypoints import WaypointSpec
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
-from embodied.tasks.vln.house_episodes import house_episodes
+from embodied.tasks.vln.house_episodes import make_house_episodes
 from embodied.tasks.vln.houses_config import HousesConfig
 
 __all__ = ["HousesConfig", "load_houses"]
@@ -51,9 +51,9 @@ class HouseWorlds(Mapping[str, GraphWorld]):
     """Houses by name, opened when first asked for and kept."""
 
     def __init__(self, config: HousesConfig, split: str, segment: Segment | None = None) -> None:
-        self._sources = {s.name: s for s in house_sources(config, split)}
+        self._sources = {s.name: s for s in list_house_sources(config, split)}
         self._config, self._segment = config, segment
-        self._spec = panorama_spec(config)
+        self._spec = make_panorama_spec(config)
         self._open: dict[str, HouseWorld] = {}
 
     def __getitem__(self, name: str) -> HouseWorld:
@@ -109,7 +109,9 @@ def load_houses(
         episodes = [
             episode
             for name in tqdm(worlds, desc=f"houses ({split})", disable=None, leave=False)
-            for episode in house_episodes(worlds[name], houses, split, _per_house(houses, split))
+            for episode in make_house_episodes(
+                worlds[name], houses, split, _per_house(houses, split)
+            )
         ]
         _write(file, episodes)
     if not episodes:
@@ -121,7 +123,7 @@ def load_houses(
     return worlds, episodes
 
 
-def house_sources(config: HousesConfig, split: str) -> list[HouseSource]:
+def list_house_sources(config: HousesConfig, split: str) -> list[HouseSource]:
     """Return the houses of a split.
 
     Raises:
@@ -152,7 +154,7 @@ def open_scene(config: HousesConfig, name: str) -> Scene:
     return _seed_source(int(seed), config, "").load()
 
 
-def panorama_spec(config: HousesConfig) -> PanoramaSpec:
+def make_panorama_spec(config: HousesConfig) -> PanoramaSpec:
     """Return how a house becomes a graph world."""
     return PanoramaSpec(
         WaypointSpec(config.spacing, config.max_edge),
@@ -220,7 +222,7 @@ def _per_house(config: HousesConfig, split: str) -> int:
 
 def _build_all(config: HousesConfig, split: str) -> None:
     """Fill the cache with several processes."""
-    names = [s.name for s in house_sources(config, split)]
+    names = [s.name for s in list_house_sources(config, split)]
     with ProcessPoolExecutor(config.workers, get_context("spawn")) as pool:
         jobs = [pool.submit(_build, config, split, name) for name in names]
         for job in tqdm(jobs, desc=f"houses ({split})", disable=None, leave=False):
@@ -236,11 +238,11 @@ def _episode_file(config: HousesConfig, split: str) -> Path | None:
     if not config.cache:
         return None
     here = Path(__file__).parent
-    code = sha256(code_digest().encode())
+    code = sha256(compute_code_digest().encode())
     for file in (here / "house_episodes.py", *sorted((here / "instructions").glob("*.py"))):
         code.update(file.read_bytes())
     plain = replace(config, workers=1, cache="", semantics="ground_truth")
-    keys = [s.key | {"semantics": ""} for s in house_sources(config, split)]
+    keys = [s.key | {"semantics": ""} for s in list_house_sources(config, split)]
     name = digest({"config": plain, "split": split, "code": code.hexdigest(), "houses": keys})
     return Path(config.cache).expanduser() / f"episodes-{split}-{name}.json"
 

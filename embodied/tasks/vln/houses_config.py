@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 
 STYLES = ("goal", "route", "mixed")
 PHRASINGS = ("auto", "train", "held_out")
@@ -66,10 +66,12 @@ class HousesConfig:
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
-            raise ConfigError(f"houses.style = '{self.style}': {nearest(self.style, STYLES)}")
+            raise ConfigError(
+                f"houses.style = '{self.style}': {suggest_nearest(self.style, STYLES)}"
+            )
         if self.phrasing not in PHRASINGS:
             raise ConfigError(
-                f"houses.phrasing = '{self.phrasing}': {nearest(self.phrasing, PHRASINGS)}"
+                f"houses.phrasing = '{self.phrasing}': {suggest_nearest(self.phrasing, PHRASINGS)}"
             )
         for name in ("count", "offset", "episodes", "seed"):
             if getattr(self, name) < 0:

@@ -32,7 +32,7 @@ def walk_length(distances: Array, walk: Sequence[int]) -> float:
     return float(distances[places[:-1], places[1:]].sum())
 
 
-def arrived(distances: Array, episode: VLNEpisode) -> NDArray[np.bool_]:
+def find_success_places(distances: Array, episode: VLNEpisode) -> NDArray[np.bool_]:
     """Return for every place whether an episode may end there with success, (N,).
 
     A goal place always counts; so does any place nearer than `radius` to the annotated path's end
@@ -106,7 +106,7 @@ def inside_polygon(heading: float, elevation: float, polygon: Polygon) -> bool:
     return any(_holds_origin(x + shift, y) for shift in (-2 * np.pi, 0.0, 2 * np.pi))
 
 
-def right_object(
+def is_right_object(
     episode: VLNEpisode, last: int, answer: int = -1, centre: tuple[float, float] | None = None
 ) -> bool:
     """Tell whether the object named at the end is the one asked for.
@@ -128,7 +128,7 @@ def right_object(
     return answer >= 0 and answer == episode.target
 
 
-def score(
+def score_episode(
     distances: Array, episode: VLNEpisode, walk: Sequence[int], named: bool = False
 ) -> dict[str, float]:
     """Return all metrics of a finished or running episode.
@@ -141,12 +141,12 @@ def score(
         distances: (N, N) shortest walks [m].
         episode: what was asked.
         walk: the places visited.
-        named: whether the right object was named, see `right_object`.
+        named: whether the right object was named, see `is_right_object`.
     """
     report = {"steps": float(len(walk) - 1), "path_length": walk_length(distances, walk)}
     if not episode.has_truth:
         return report
-    good = arrived(distances, episode)
+    good = find_success_places(distances, episode)
     success = float(good[walk[-1]])
     length = reference_length(distances, episode, walk[-1])
     efficiency = float(spl(1.0, length, report["path_length"]))

@@ -23,11 +23,11 @@ TEXT_LENGTH, NAME_LENGTH = 4096, 128
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedPlace:
     """One place in arrays that stack: see `VLNBatch` for names and shapes; positions absolute.
 
-    `headings` and `lengths` are those of the ways to the candidates; `truth` says which object of
-    the world each one is, -1 = none; `predicted`, that it may differ.
+    `headings` and `lengths` are those of the ways to the candidates; `truth` says which
+    object of the world each one is, -1 = none; `predicted`, that it may differ.
     """
 
     views: NDArray[np.float32]
@@ -57,7 +57,7 @@ class PlaceTable:
 
     def __init__(self, config: VLNConfig) -> None:
         self.config = config
-        self._places: dict[tuple[str, int], Packed] = {}
+        self._places: dict[tuple[str, int], PackedPlace] = {}
         self._features = FeatureFile(config.features) if config.features else None
         self._warned = False
 
@@ -68,7 +68,7 @@ class PlaceTable:
             return self._features.size
         return 2 * len(SOS_CATEGORIES) + len(VIEW_EXTRAS)
 
-    def get(self, world: GraphWorld, place: int) -> Packed:
+    def get_place(self, world: GraphWorld, place: int) -> PackedPlace:
         """Return a place's arrays; computed once."""
         key = world.name, place
         packed = self._places.get(key)
@@ -76,8 +76,8 @@ class PlaceTable:
             packed = self._places[key] = self._pack(world, place)
         return packed
 
-    def _pack(self, world: GraphWorld, place: int) -> Packed:
-        seen = world.percept(place)
+    def _pack(self, world: GraphWorld, place: int) -> PackedPlace:
+        seen = world.observe_place(place)
         near = world.neighbours[place]
         room, size = self.config.max_candidates, self.config.max_objects
         if len(near) > room:
@@ -97,15 +97,15 @@ class PlaceTable:
                 )
                 self._warned = True
             kept = np.sort(np.argsort(-seen.boxes[:, 2] * seen.boxes[:, 3], kind="stable")[:size])
-        truth = world.identities(place)
+        truth = world.get_true_object_ids(place)
         views = seen.views
         if self._features is not None:
-            views = self._features.views(f"{world.name}_{world.places[place]}")
-        return Packed(
+            views = self._features.read_views(f"{world.name}_{world.places[place]}")
+        return PackedPlace(
             views=views,
             candidates=_pad(near, room, -1),
             positions=_pad(world.positions[near], room, 0.0),
-            headings=tuple(headings(world.positions[near] - world.positions[place])),
+            headings=tuple(compute_headings(world.positions[near] - world.positions[place])),
             lengths=tuple(world.distances[place, near].tolist()),
             count=len(near),
             objects=_pad(seen.objects[kept], size, -1),
@@ -157,7 +157,7 @@ class FeatureFile:
             )
         self.size = int(shape[1])
 
-    def views(self, key: str) -> NDArray[np.float32]:
+    def read_views(self, key: str) -> NDArray[np.float32]:
         """Return the features of a viewpoint, (36, D).
 
         Raises:
@@ -179,7 +179,7 @@ class FeatureFile:
         return array
 
 
-def headings(moves: NDArray[np.float64]) -> list[float]:
+def compute_headings(moves: NDArray[np.float64]) -> list[float]:
     """Return the headings of moves (N, 3), clockwise from north [rad]; straight up is north."""
     angles: NDArray[np.float64] = np.arctan2(moves[:, 0], -moves[:, 2]) % (2 * np.pi)
     return angles.tolist()

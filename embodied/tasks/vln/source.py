@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from embodied import registry
-from embodied.errors import ConfigError, nearest
-from embodied.simulators.annotations import data_folder
+from embodied.errors import ConfigError, suggest_nearest
+from embodied.simulators.annotations import find_data_folder
 from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
@@ -21,7 +21,7 @@ from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
 
 
-class Source(NamedTuple):
+class VLNSource(NamedTuple):
     """Worlds by name, made when first asked for, and the episodes that play in them."""
 
     worlds: Mapping[str, GraphWorld]
@@ -52,7 +52,7 @@ class Worlds(Mapping[str, GraphWorld]):
         return len(self._names)
 
 
-def load(config: VLNConfig) -> Source:
+def load_source(config: VLNConfig) -> VLNSource:
     """Open the worlds of a task and read its episodes.
 
     Raises:
@@ -74,7 +74,7 @@ def load(config: VLNConfig) -> Source:
             if scan not in known:
                 raise ConfigError(
                     f"scans: '{scan}' has no episode in split '{config.split}'; "
-                    f"{nearest(scan, known)}"
+                    f"{suggest_nearest(scan, known)}"
                 )
         episodes = [e for e in episodes if e.world in config.scans]
     if config.episodes and config.episodes < len(episodes):
@@ -93,25 +93,25 @@ def load(config: VLNConfig) -> Source:
             "the data set's server for the rest",
             stacklevel=2,
         )
-    return Source(worlds, episodes)
+    return VLNSource(worlds, episodes)
 
 
-def _matterport(config: VLNConfig) -> Source:
-    root = data_folder(config.data)
+def _matterport(config: VLNConfig) -> VLNSource:
+    root = find_data_folder(config.data)
     # Boxes are all there is to see, unless image features take their place.
     needed = config.dataset == "reverie" or not config.features
-    seeing = needed or ObjectBoxes.present(root)
-    worlds, boxes = scan_worlds(str(root.resolve()), seeing, config.strict_categories)
+    seeing = needed or ObjectBoxes.is_available(root)
+    worlds, boxes = open_scans(str(root.resolve()), seeing, config.strict_categories)
     if config.dataset == "reverie" and boxes is not None:
         file = reverie.annotation_file(root, config.split, config.version)
-        return Source(worlds, reverie.load(file, worlds, boxes))
+        return VLNSource(worlds, reverie.load_reverie(file, worlds, boxes))
     if config.dataset == "soon":
-        return Source(worlds, soon.load(soon.annotation_file(root, config.split), worlds))
-    return Source(worlds, r2r.load(r2r.annotation_file(root, config.split), worlds))
+        return VLNSource(worlds, soon.load_soon(soon.annotation_file(root, config.split), worlds))
+    return VLNSource(worlds, r2r.load_r2r(r2r.annotation_file(root, config.split), worlds))
 
 
 @lru_cache(maxsize=4)
-def scan_worlds(root: str, seeing: bool, strict: bool) -> tuple[Worlds, ObjectBoxes | None]:
+def open_scans(root: str, seeing: bool, strict: bool) -> tuple[Worlds, ObjectBoxes | None]:
     """Open the scans below a data folder, shared by all tasks of this process.
 
     Args:
@@ -120,6 +120,8 @@ def scan_worlds(root: str, seeing: bool, strict: bool) -> tuple[Worlds, ObjectBo
         strict: see `VLNConfig.strict_categories`.
     """
     graphs = ConnectivityFiles(Path(root))
-    boxes = ObjectBoxes.below(Path(root), strict) if seeing else None
-    made = Worlds(graphs.scans, lambda scan: ConnectivityWorld(scan, graphs.graph(scan), boxes))
+    boxes = ObjectBoxes.from_data_folder(Path(root), strict) if seeing else None
+    made = Worlds(
+        graphs.scans, lambda scan: ConnectivityWorld(scan, graphs.read_graph(scan), boxes)
+    )
     return made, boxes

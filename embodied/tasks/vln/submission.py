@@ -19,10 +19,10 @@ from embodied.errors import NavigationError
 from embodied.files import write_text
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln.episodes import VLNEpisode
-from embodied.tasks.vln.observations import headings
+from embodied.tasks.vln.observations import compute_headings
 
 
-def entry(
+def build_entry(
     episode: VLNEpisode, world: GraphWorld, walk: Sequence[int], answer: int | None = None
 ) -> dict[str, Any]:
     """Return the entry of one episode.
@@ -44,7 +44,7 @@ def entry(
                 f"the walk of episode '{episode.id}' jumps from '{world.places[here]}' to "
                 f"'{world.places[after]}': a server counts every viewpoint on the way, so list them"
             )
-    facing = [episode.heading, *headings(np.diff(world.positions[list(walk)], axis=0))]
+    facing = [episode.heading, *compute_headings(np.diff(world.positions[list(walk)], axis=0))]
     rows = [[world.places[p], round(h, 4), 0.0] for p, h in zip(walk, facing, strict=True)]
     found: dict[str, Any] = {"instr_id": episode.id, "trajectory": rows}
     if answer is not None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from embodied.tasks.vln.batch import Observation, VLNBatch
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.env import configure
-from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.env import override_config
+from embodied.tasks.vln.source import VLNSource
 
 
 class VLNVectorEnv(VectorEnv):
@@ -44,10 +44,10 @@ class VLNVectorEnv(VectorEnv):
         num_envs: int = 1,
         config: VLNConfig | None = None,
         sequential: bool = True,
-        source: Source | None = None,
+        source: VLNSource | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = configure(config, overrides)
+        self.config = override_config(config, overrides)
         self.batch = VLNBatch(self.config, num_envs, source)
         self.num_envs, self.sequential = num_envs, sequential
         self.single_observation_space = self.batch.observation_space
@@ -99,7 +99,7 @@ class VLNVectorEnv(VectorEnv):
         else:
             chosen = [int(self._chance[r].integers(total)) for r in rows]
         self._played[rows] += 1
-        self.batch.begin(rows, chosen)
+        self.batch.begin_episodes(rows, chosen)
 
     def _final(self, done: NDArray[np.integer], last: Observation) -> dict[str, Any]:
         """Collect the last observations and metrics of ended episodes."""
@@ -116,7 +116,7 @@ class VLNVectorEnv(VectorEnv):
             final["walk"][row] = tuple(self.batch.walks[row])
             final["answer"][row] = int(self.batch.answers[row])
             observations[row] = {name: values[k] for name, values in last.items()}
-            for name, value in self.batch.metrics(int(row)).items():
+            for name, value in self.batch.compute_metrics(int(row)).items():
                 if name not in final:
                     final[name] = np.full(self.num_envs, np.nan)
                     final[f"_{name}"] = np.zeros(self.num_envs, bool)

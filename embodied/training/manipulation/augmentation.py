@@ -12,7 +12,7 @@ from torch import Tensor
 from embodied.policies.chunk.robot_inputs import IMAGES
 
 
-def vary(
+def augment_batch(
     batch: dict[str, Any], shift: int, light: float, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Move and relight every image of a training batch by itself.
@@ -29,12 +29,14 @@ def vary(
     made = dict(batch)
     for name, image in batch.items():
         if name.startswith(IMAGES):
-            moved = torch.from_numpy(moved_by(image.numpy(), shift, rng))
-            made[name] = relit(moved.float(), light, rng)
+            moved = torch.from_numpy(shift_images(image.numpy(), shift, rng))
+            made[name] = relight_images(moved.float(), light, rng)
     return made
 
 
-def moved_by(images: NDArray[np.uint8], shift: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def shift_images(
+    images: NDArray[np.uint8], shift: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Return images (B, H, W, 3), each moved by up to `shift` pixels."""
     if not shift:
         return images
@@ -46,7 +48,7 @@ def moved_by(images: NDArray[np.uint8], shift: int, rng: np.random.Generator) ->
     )
 
 
-def relit(images: Tensor, light: float, rng: np.random.Generator) -> Tensor:
+def relight_images(images: Tensor, light: float, rng: np.random.Generator) -> Tensor:
     """Return images (B, H, W, 3) in 0 to 255 with another brightness and contrast each."""
     if not light:
         return images

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.tasks.tabletop.config import TASKS, TabletopConfig
 
@@ -44,7 +44,7 @@ class DemonstrationConfig:
     attempts: float = 3.0
 
     def __post_init__(self) -> None:
-        require("demonstrations", self, episodes=1, envs=1, noise=0, push=0, push_steps=1,
+        require_minimums("demonstrations", self, episodes=1, envs=1, noise=0, push=0, push_steps=1,
                 attempts=1)  # fmt: skip
 
 
@@ -54,14 +54,14 @@ class ManipulationLoop:
 
     Attributes:
         steps: gradient steps.
-        batch: frames in each.
+        batch_size: frames in each.
         learning_rate: its highest value; after the warm-up it falls along half a cosine.
-        final_rate: share of it left at the end.
-        warmup: steps until it is reached.
+        final_lr_ratio: share of it left at the end.
+        warmup_steps: steps until it is reached.
         weight_decay: of AdamW.
         betas: of its moments.
-        clip: largest norm of the gradient.
-        average: of the weights that act: the share of the old average kept per step.
+        max_grad_norm: largest norm of the gradient.
+        ema_decay: of the weights that act: the share of the old average kept per step.
         shift: images are moved by up to so many pixels in each direction.
         light: brightness and contrast of images vary by up to this share.
         precision: "bfloat16" (half the time on CPUs that can) or "float32".
@@ -76,14 +76,14 @@ class ManipulationLoop:
     """
 
     steps: int = 5000
-    batch: int = 64
+    batch_size: int = 64
     learning_rate: float = 1e-3
-    final_rate: float = 0.01
-    warmup: int = 200
+    final_lr_ratio: float = 0.01
+    warmup_steps: int = 200
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = 1.0
-    average: float = 0.998
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.998
     shift: int = 4
     light: float = 0.2
     precision: str = "bfloat16"
@@ -97,20 +97,38 @@ class ManipulationLoop:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require("train", self, steps=1, batch=1, warmup=0, weight_decay=0, shift=0, light=0,
-                log_every=1, validate_every=1, validate_episodes=1, validate_envs=1, keep=1,
-                threads=0)  # fmt: skip
-        if not self.learning_rate > 0 or not self.clip > 0 or not 0 <= self.final_rate <= 1:
+        require_minimums(
+            "train",
+            self,
+            steps=1,
+            batch_size=1,
+            warmup_steps=0,
+            weight_decay=0,
+            shift=0,
+            light=0,
+            log_every=1,
+            validate_every=1,
+            validate_episodes=1,
+            validate_envs=1,
+            keep=1,
+            threads=0,
+        )
+        if (
+            not self.learning_rate > 0
+            or not self.max_grad_norm > 0
+            or not 0 <= self.final_lr_ratio <= 1
+        ):
             raise ConfigError(
-                f"train.learning_rate {self.learning_rate} and clip {self.clip} must be above 0, "
-                f"final_rate {self.final_rate} in [0, 1]"
+                f"train.learning_rate {self.learning_rate} and clip {self.max_grad_norm} must be "
+                f"above 0, "
+                f"final_rate {self.final_lr_ratio} in [0, 1]"
             )
-        if not 0 <= self.average < 1 or not 0 <= self.held_out < 1:
-            raise ConfigError("train.average and train.held_out must be in [0, 1)")
+        if not 0 <= self.ema_decay < 1 or not 0 <= self.held_out < 1:
+            raise ConfigError("train.ema_decay and train.held_out must be in [0, 1)")
         if self.precision not in ("bfloat16", "float32"):
             raise ConfigError(
                 f"train.precision '{self.precision}': "
-                f"{nearest(self.precision, ('bfloat16', 'float32'))}"
+                f"{suggest_nearest(self.precision, ('bfloat16', 'float32'))}"
             )
         for name in ("steps", "validate_every"):
             if getattr(self, name) % self.log_every:
@@ -119,11 +137,13 @@ class ManipulationLoop:
                     f"train.log_every = {self.log_every}"
                 )
 
-    def rate(self, step: int) -> float:
+    def get_learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        rising = min(1.0, (step + 1) / (self.warmup + 1))
-        share = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
-        falling = self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * share))
+        rising = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        share = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        falling = self.final_lr_ratio + (1 - self.final_lr_ratio) * 0.5 * (
+            1 + math.cos(math.pi * share)
+        )
         return self.learning_rate * rising * falling
 
 
@@ -144,7 +164,7 @@ class ManipulationEvaluation:
     level: int = -1
 
     def __post_init__(self) -> None:
-        require("evaluation", self, episodes=1, envs=1, seed=0, level=-1)
+        require_minimums("evaluation", self, episodes=1, envs=1, seed=0, level=-1)
         if self.seed + self.episodes > VALIDATION_FROM:
             raise ConfigError(
                 f"evaluation.seed + episodes = {self.seed + self.episodes} must not exceed "
@@ -152,14 +172,14 @@ class ManipulationEvaluation:
             )
 
 
-class AtTheTable:
+class TabletopTraining:
     """What the settings of all trainings at the simulated table share."""
 
     seed: int
     tasks: tuple[str, ...]
     task: TabletopConfig
 
-    def of(self, name: str, level: int = -1) -> TabletopConfig:
+    def get_task_config(self, name: str, level: int = -1) -> TabletopConfig:
         """Return the settings of one task, at another level unless that is -1."""
         return replace(self.task, task=name, level=self.task.level if level < 0 else level)
 
@@ -173,13 +193,13 @@ class AtTheTable:
             raise ConfigError(f"seed = {self.seed} must not be negative")
         for name in self.tasks:
             if name not in TASKS:
-                raise ConfigError(f"unknown task '{name}': {nearest(name, TASKS)}")
+                raise ConfigError(f"unknown task '{name}': {suggest_nearest(name, TASKS)}")
         if self.task.observation != "rgb" or self.task.control != "ee_delta":
             raise ConfigError(f"{why}: leave task.observation=rgb and task.control=ee_delta")
 
 
 @dataclass(frozen=True)
-class ManipulationTraining(AtTheTable):
+class ManipulationTraining(TabletopTraining):
     """A whole training run.
 
     Attributes:
@@ -215,7 +235,7 @@ class ManipulationTraining(AtTheTable):
         self._require_table("policies learn from images and the experts move the tool")
 
 
-def require(part: str, config: Any, **least: float) -> None:
+def require_minimums(part: str, config: Any, **least: float) -> None:
     """Check that settings are not below their least values.
 
     Raises:

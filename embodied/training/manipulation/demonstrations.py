@@ -16,8 +16,8 @@ from embodied.errors import ConfigError
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.policies.chunk.robot_inputs import ACTION, IMAGES, PADDED, STATE, TASK, RobotInputs
-from embodied.policies.chunk.sc_vla.labels import delta_state, progress
-from embodied.tasks.datasets.lerobot import LayoutError, LeRobotSet, read_set
+from embodied.policies.chunk.sc_vla.labels import compute_progress, compute_state_delta
+from embodied.tasks.datasets.lerobot import LayoutError, LeRobotSet, read_dataset
 
 QUATERNION = ("qx", "qy", "qz", "qw")
 
@@ -30,9 +30,9 @@ class Demonstrations:
         images: camera -> (N, H, W, 3) uint8.
         state: (N, S) float32.
         action: (N, A) float32.
-        frame: (N,) number of a frame in its episode.
-        end: (N,) row after the last of its episode.
-        episode: (N,) number of its episode.
+        frame_index: (N,) number of a frame in its episode.
+        episode_end: (N,) row after the last of its episode.
+        episode_index: (N,) number of its episode.
         instructions: of each episode.
         orientation: where in the state a quaternion begins; -1: nowhere.
         fps: frames per second.
@@ -41,14 +41,14 @@ class Demonstrations:
     images: dict[str, NDArray[np.uint8]]
     state: NDArray[np.float32]
     action: NDArray[np.float32]
-    frame: NDArray[np.int64]
-    end: NDArray[np.int64]
-    episode: NDArray[np.int64]
+    frame_index: NDArray[np.int64]
+    episode_end: NDArray[np.int64]
+    episode_index: NDArray[np.int64]
     instructions: tuple[str, ...]
     orientation: int
     fps: int
 
-    def inputs(self, control: str) -> RobotInputs:
+    def describe_inputs(self, control: str) -> RobotInputs:
         """Describe what a policy that learns from them sees and commands."""
         first = next(iter(self.images.values()))
         return RobotInputs(
@@ -59,10 +59,10 @@ class Demonstrations:
             orientation=self.orientation,
             fps=self.fps,
             control=control,
-            words=Vocabulary.build(self.instructions).words,
+            words=Vocabulary.from_texts(self.instructions).words,
         )
 
-    def statistics(self) -> dict[str, Any]:
+    def compute_statistics(self) -> dict[str, Any]:
         """Return range, mean and deviation of states and actions, as plain lists."""
         return {
             name: {
@@ -75,15 +75,15 @@ class Demonstrations:
             for name, values in ((STATE, self.state), (ACTION, self.action))
         }
 
-    def split(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def split_rows(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows to learn from and rows held out: every so-manieth whole episode."""
         rows = np.arange(len(self.state))
         if not share:
             return rows, rows[:0]
-        held = self.episode % max(2, round(1 / share)) == 1
+        held = self.episode_index % max(2, round(1 / share)) == 1
         return rows[~held], rows[held]
 
-    def batch(
+    def make_batch(
         self, rows: NDArray[np.int64], config: VisuomotorConfig, rng: np.random.Generator | None
     ) -> dict[str, Any]:
         """Return a training batch of some frames.
@@ -93,14 +93,14 @@ class Demonstrations:
             config: of the policy: length of its chunks, horizon of what it imagines.
             rng: draws how far ahead the imagined change looks; None: exactly the horizon.
         """
-        last = self.end[rows] - 1
-        ahead = rows[:, None] + np.arange(config.chunk)
+        last = self.episode_end[rows] - 1
+        ahead = rows[:, None] + np.arange(config.chunk_size)
         padded = ahead > last[:, None]
         made: dict[str, Any] = {
             IMAGES + name: torch.from_numpy(images[rows]) for name, images in self.images.items()
         }
         made[STATE] = torch.from_numpy(self.state[rows])
-        made[TASK] = [self.instructions[episode] for episode in self.episode[rows]]
+        made[TASK] = [self.instructions[episode] for episode in self.episode_index[rows]]
         made[ACTION] = torch.from_numpy(self.action[np.minimum(ahead, last[:, None])])
         made[PADDED] = torch.from_numpy(padded)
         if config.method == "sc_vla" and config.sc_vla.imagination:
@@ -111,28 +111,30 @@ class Demonstrations:
         self, rows: NDArray[np.int64], last: NDArray[np.int64], config: VisuomotorConfig,
         rng: np.random.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        horizon, jitter = config.sc_vla.horizon, config.sc_vla.jitter
+        horizon, jitter = config.sc_vla.imagination_horizon, config.sc_vla.jitter
         steps = np.full(len(rows), horizon)
         if rng is not None:
             steps += rng.integers(-jitter, jitter + 1, len(rows))
         later = np.minimum(rows + steps, last)
-        length = last + 1 - rows + self.frame[rows]
+        length = last + 1 - rows + self.frame_index[rows]
         return {
-            "delta_state": torch.from_numpy(delta_state(self.state[rows], self.state[later])),
-            "progress": torch.from_numpy(progress(self.frame[rows], length)),
+            "delta_state": torch.from_numpy(
+                compute_state_delta(self.state[rows], self.state[later])
+            ),
+            "progress": torch.from_numpy(compute_progress(self.frame_index[rows], length)),
         }
 
 
-def load(folders: Sequence[Path]) -> Demonstrations:
+def load_demonstrations(folders: Sequence[Path]) -> Demonstrations:
     """Read data sets of one robot into memory.
 
     Raises:
         LayoutError: one is damaged, or lacks states, actions or cameras.
         ConfigError: they do not fit together.
     """
-    sets = [read_set(folder) for folder in folders]
+    sets = [read_dataset(folder) for folder in folders]
     for one in sets:
-        one.require(STATE, ACTION)
+        one.require_columns(STATE, ACTION)
     states, actions = ([_vectors(one, name) for one in sets] for name in (STATE, ACTION))
     kinds = [
         (one.cameras, state.shape[1], action.shape[1], one.fps)
@@ -157,11 +159,11 @@ def load(folders: Sequence[Path]) -> Demonstrations:
         images=images,
         state=np.concatenate(states),
         action=np.concatenate(actions),
-        frame=np.concatenate([np.arange(n) for n in lengths]),
-        end=np.repeat(ends, lengths),
-        episode=np.repeat(np.arange(len(lengths)), lengths),
+        frame_index=np.concatenate([np.arange(n) for n in lengths]),
+        episode_end=np.repeat(ends, lengths),
+        episode_index=np.repeat(np.arange(len(lengths)), lengths),
         instructions=tuple(
-            one.instruction(number) for one in sets for number in range(len(one.episodes))
+            one.get_instruction(number) for one in sets for number in range(len(one.episodes))
         ),
         orientation=_orientation(sets[0]),
         fps=sets[0].fps,
@@ -193,7 +195,7 @@ def _film(sets: Sequence[LeRobotSet], key: str) -> NDArray[np.uint8]:
     film, at = np.zeros((0, 0, 0, 3), np.uint8), 0
     total = sum(int(one.offsets[-1]) for one in sets)
     for one in sets:
-        for images in one.films(key):
+        for images in one.iter_videos(key):
             if not film.size:
                 film = np.empty((total, *images.shape[1:]), np.uint8)
             if images.shape[1:] != film.shape[1:]:

@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.policies.chunk.residual import ResidualPolicy
+from embodied.rollout import EpisodeMeter, EpisodeMetrics, Rollout, RolloutStep
 from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv
-from embodied.training.manipulation.guidance import Oracle, direction, fading
+from embodied.training.manipulation.guidance import (
+    GuidanceOracle,
+    compute_direction_cosine,
+    guidance_decay,
+)
 from embodied.training.manipulation.refinement_config import RefinementLoop
-from embodied.training.replay import Replay
-from embodied.training.rollout import Episode, EpisodeMeter
+from embodied.training.replay import ReplayBuffer
 
 Array = NDArray[np.float32]
 
@@ -30,7 +34,7 @@ OBJECT_SIZE = 7
 _NEARNESS = 10.0  # scale of places of objects seen from the gripper [1/m]
 
 
-class Explorer:
+class RefinementCollector:
     """Steps the environments.
 
     Args:
@@ -41,8 +45,9 @@ class Explorer:
 
     Attributes:
         env: the environments; images are rendered only where the base replans.
-        size: D, numbers of an observation: what the actor sees, and what critics see beside it.
-        guided: mean guidance of each step since this list was emptied, before its weight.
+        observation_size: D, numbers of an observation: what the actor sees, and what critics see
+            beside it.
+        guidance_means: mean guidance of each step since this list was emptied, before its weight.
     """
 
     def __init__(
@@ -53,12 +58,13 @@ class Explorer:
         self.env = TabletopVectorEnv(loop.envs, settings, lazy=True)
         spaces = self.env.single_observation_space
         extra = spaces["objects"].shape[0] if loop.privileged else 0  # type: ignore[index]
-        self.size = policy.features_size + extra
-        self._oracle = Oracle(task, horizon) if loop.guidance == "oracle" else None
+        self.observation_size = policy.features_size + extra
+        self._oracle = GuidanceOracle(task, horizon) if loop.guidance == "oracle" else None
         self._goals = np.zeros((loop.envs, 3))
-        self.guided: list[float] = []
+        self._rollout = Rollout(self.env, self)
+        self.guidance_means: list[float] = []
 
-    def begin(self, seed: int, draws: int) -> None:
+    def begin_episodes(self, seed: int, draws: int) -> None:
         """Start new episodes everywhere.
 
         Args:
@@ -69,36 +75,39 @@ class Explorer:
         self.policy.reset()
         self._meter = EpisodeMeter(self.env.num_envs)
         self._counted = np.zeros(self.env.num_envs, np.int64)
-        self._observation, _ = self.env.reset(seed=seed)
-        self._seen = self._prepare(np.ones(self.env.num_envs, bool))
+        observation, _ = self._rollout.reset(seed)
+        self._seen = self._prepare(observation, np.ones(self.env.num_envs, bool))
 
     @torch.no_grad()
-    def step(self, replay: Replay) -> list[tuple[int, Episode]]:
+    def collect_step(self, replay: ReplayBuffer) -> list[tuple[int, EpisodeMetrics]]:
         """Play one step with draws of the actor; return the figures of the episodes that ended."""
-        policy, seen = self.policy, self._seen
-        said, _ = policy.actor.sample(seen[:, : policy.features_size])
-        actions = policy.combine(seen[:, policy.base_columns], said).numpy()
-        before = self._observation["state"][:, :3]
-        policy.advance()
-        self._observation, reward, terminated, truncated, infos = self.env.step(actions)
-        done = terminated | truncated
-        last = self._observation["state"].copy()
-        for row in np.flatnonzero(done):
-            last[row] = infos["final_obs"][row]["state"]
-        guidance = self._guidance(before, last[:, :3])
-        self.guided.append(float(guidance.mean()))
-        price = self._loop.violation * self._violations(infos, done)
-        cut = np.flatnonzero(truncated & ~terminated)
-        beyond = self._beyond(cut, infos["final_obs"][cut]) if len(cut) else None
-        self._seen = self._prepare(done)
+        seen, step = self._seen, self._rollout.play_step()
+        ended = np.flatnonzero(step.done)
+        after = step.next_observations["state"].copy()
+        if len(ended):
+            after[ended] = step.get_last_observations(ended)["state"]
+        guidance = self._guidance(step.observations["state"][:, :3], after[:, :3])
+        self.guidance_means.append(float(guidance.mean()))
+        price = self._loop.violation_penalty * self._violations(step)
+        cut = np.flatnonzero(step.truncated & ~step.terminated)
+        beyond = self._beyond(cut, step) if len(cut) else None
+        self._seen = self._prepare(step.next_observations, step.done)
         following = self._seen.clone()
         if beyond is not None:
             following[cut] = beyond
         replay.add(
-            observation=seen.numpy(), action=actions, reward=reward - 1.0 - price,
-            following=following.numpy(), terminated=terminated, guidance=guidance,
+            observation=seen.numpy(), action=step.actions, reward=step.reward - 1.0 - price,
+            following=following.numpy(), terminated=step.terminated, guidance=guidance,
         )  # fmt: skip
-        return self._meter.add(reward, done, infos, np.ones(len(done), bool))
+        return self._meter.add_step(step)
+
+    def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> Array:
+        """Correct the base's actions by draws of the actor."""
+        policy, seen = self.policy, self._seen
+        said, _ = policy.actor.sample(seen[:, : policy.features_size])
+        actions: Array = policy.combine_actions(seen[:, policy.base_columns], said).numpy()
+        policy.pop_actions()
+        return actions
 
     def close(self) -> None:
         """Close all worlds."""
@@ -111,52 +120,54 @@ class Explorer:
         kind = self._loop.guidance
         if kind == "none":
             return np.zeros(len(before))
-        way = direction(before, after, self._goals)
-        return way if kind == "no_decay" else way * fading(self.policy.predicted["progress"])
+        way = compute_direction_cosine(before, after, self._goals)
+        return (
+            way if kind == "no_decay" else way * guidance_decay(self.policy.predictions["progress"])
+        )
 
-    def _violations(self, infos: Mapping[str, Any], done: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _violations(self, step: RolloutStep) -> NDArray[np.int64]:
         """Return how many kinds of violation happened in the step just done, (N,)."""
-        counts = last = _violations(infos)
-        if done.any():
-            last = np.where(done, _violations(infos["final_info"]), counts)
+        counts = last = _violations(step.infos)
+        if step.done.any():
+            last = np.where(step.done, _violations(step.infos["final_info"]), counts)
         new, self._counted = last - self._counted, counts
         return new
 
-    def _prepare(self, first: NDArray[np.bool_]) -> Tensor:
+    def _prepare(self, seen: Mapping[str, Any], first: NDArray[np.bool_]) -> Tensor:
         """Let the base replan where it has to; return what is seen then, (N, D)."""
-        policy, seen = self.policy, self._observation
-        policy.prepare(seen, first)
-        fresh = np.flatnonzero(policy.age() == 0)
+        policy = self.policy
+        policy.refill_chunks(seen, first)
+        fresh = np.flatnonzero(policy.count_played_actions() == 0)
         if self._oracle is not None:
-            self._goals[fresh] = self._oracle.places(self.env, fresh.tolist())
+            self._goals[fresh] = self._oracle.predict_positions(self.env, fresh.tolist())
         elif policy.imagines:
-            self._goals[fresh] = policy.place[fresh]
+            self._goals[fresh] = policy.imagined_position[fresh]
         return self._view(seen)
 
-    def _beyond(self, rows: NDArray[np.int64], finals: NDArray[np.object_]) -> Tensor:
+    def _beyond(self, rows: NDArray[np.int64], step: RolloutStep) -> Tensor:
         """Return what would be seen next, (M, D), in episodes that were cut off.
 
         Args:
             rows: (M,) their environments.
-            finals: (M,) their last observations.
+            step: their last.
         """
-        due = np.isin(rows, self.policy.due())
+        due = np.isin(rows, self.policy.find_due_rows())
         if due.any():
-            self.policy.replan(rows[due], _stacked(finals[due]))
-        return self._view(_stacked(finals), rows)
+            self.policy.replan_chunks(rows[due], step.get_last_observations(rows[due]))
+        return self._view(step.get_last_observations(rows), rows)
 
     def _view(
         self, observations: Mapping[str, Any], rows: NDArray[np.int64] | None = None
     ) -> Tensor:
         state = observations["state"]
-        seen = self.policy.features(state, rows).cpu()
+        seen = self.policy.build_actor_features(state, rows).cpu()
         if not self._loop.privileged:
             return seen
-        objects = relative(observations["objects"], state[:, :3])
+        objects = relative_objects(observations["objects"], state[:, :3])
         return torch.cat([seen, torch.from_numpy(objects)], dim=1)
 
 
-def relative(objects: Array, hand: Array) -> Array:
+def relative_objects(objects: Array, hand: Array) -> Array:
     """Return privileged observations (N, P) with the places of things seen from the gripper.
 
     Args:
@@ -175,13 +186,3 @@ def relative(objects: Array, hand: Array) -> Array:
 def _violations(infos: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return the violations of all kinds in the episodes so far, (N,)."""
     return np.sum(list(infos["violations"].values()), axis=0)
-
-
-def _stacked(observations: NDArray[np.object_]) -> dict[str, Any]:
-    """Return single observations as one of many."""
-    return {
-        name: np.stack([one[name] for one in observations])
-        if isinstance(value, np.ndarray)
-        else [one[name] for one in observations]
-        for name, value in observations[0].items()
-    }

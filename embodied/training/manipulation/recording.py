@@ -21,8 +21,10 @@ from tqdm import tqdm
 
 from embodied.errors import EmbodiedError
 from embodied.files import atomic_write, ensure_folder, write_text
+from embodied.policies.base import Observations
 from embodied.policies.chunk.robot_inputs import IMAGES
-from embodied.tasks.datasets.lerobot import INFO, Recorded, write_set
+from embodied.rollout import Rollout
+from embodied.tasks.datasets.lerobot import INFO, LeRobotEpisode, write_dataset
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
 from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.manipulation.config import DEMONSTRATIONS_FROM, DemonstrationConfig
@@ -37,8 +39,8 @@ COLUMNS = {
     "next.success": "success",
 }
 """Columns of the data set, and what the recording calls them."""
-KEPT = (*CAMERAS, *COLUMNS.values(), "instruction")
-NAMES: dict[str, tuple[str, ...] | None] = {
+KEPT_KEYS = (*CAMERAS, *COLUMNS.values(), "instruction")
+COLUMN_NAMES: dict[str, tuple[str, ...] | None] = {
     "observation.state": ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper"),
     "action": ("dx", "dy", "dz", "drx", "dry", "drz", "gripper"),
     "next.reward": None,
@@ -46,9 +48,9 @@ NAMES: dict[str, tuple[str, ...] | None] = {
     "next.success": None,
 }
 
-SETTINGS = "recording.json"
+SETTINGS_FILE = "recording.json"
 """File that says how a set was recorded; among the episodes, then in the set's folder "meta"."""
-SWITCH = 0.05
+NOISE_SWITCH_CHANCE = 0.05
 """Chance per step that the noise begins or pauses."""
 
 
@@ -56,7 +58,7 @@ class RecordingError(EmbodiedError):
     """An expert that does not succeed often enough, or demonstrations of other settings."""
 
 
-class Disturbance:
+class ActionNoise:
     """Noise on the actions of one episode, and pushes now and then.
 
     How strong the noise is differs from episode to episode, and it pauses from time to time: tasks
@@ -75,10 +77,10 @@ class Disturbance:
         self._noisy = True
         self._push, self._left = np.zeros(3), 0
 
-    def apply(self, action: Array) -> Array:
+    def perturb_action(self, action: Array) -> Array:
         """Return what is done instead of an action (7,); the gripper is left alone."""
         config, rng = self._config, self._rng
-        if rng.random() < SWITCH:
+        if rng.random() < NOISE_SWITCH_CHANCE:
             self._noisy = not self._noisy
         # An Ornstein-Uhlenbeck process of 5 steps: independent noise would average out.
         fresh = rng.standard_normal(6) * self._scale * self._noisy
@@ -94,7 +96,7 @@ class Disturbance:
         return np.clip(done, -1.0, 1.0).astype(np.float32)
 
 
-def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> Path:
+def record_demonstrations(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> Path:
     """Record demonstrations of one task, or do nothing where they are already.
 
     Args:
@@ -110,7 +112,7 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
     settings = json.dumps(_settings(task, config), indent=2)
     wanted = json.loads(settings)  # where tuples are lists, as in what was kept
     if (folder / INFO).is_file():
-        _require(folder / "meta" / SETTINGS, wanted, folder)
+        _require(folder / "meta" / SETTINGS_FILE, wanted, folder)
         return folder
     if task.width % 2 or task.height % 2:
         raise RecordingError(
@@ -120,15 +122,15 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
     spool = Spool(folder.parent / f".{folder.name}.episodes")
     # More of the same may be wanted than when it was stopped.
     alike = {name: value for name, value in wanted.items() if name != "demonstrations.episodes"}
-    _require(spool.folder / SETTINGS, alike, spool.folder)
+    _require(spool.folder / SETTINGS_FILE, alike, spool.folder)
     limit = int(config.attempts * config.episodes)
     env = TabletopVectorEnv(config.envs, task)
     try:
-        write_text(spool.folder / SETTINGS, settings)
+        write_text(spool.folder / SETTINGS_FILE, settings)
         _play(env, spool, config, limit)
     finally:
         env.close()
-    kept = spool.successes()[: config.episodes]
+    kept = spool.list_successes()[: config.episodes]
     if len(kept) < config.episodes:
         raise RecordingError(
             f"the expert of '{task.task}' succeeded in {len(kept)} of {limit} episodes, "
@@ -136,8 +138,10 @@ def record(task: TabletopConfig, config: DemonstrationConfig, folder: Path) -> P
             "another folder"
         )
     cameras = [IMAGES + name for name in CAMERAS]
-    notes = {f"meta/{SETTINGS}": settings}
-    write_set(folder, map(spool.read, kept), RATE, task.robot, NAMES, cameras, notes)
+    notes = {f"meta/{SETTINGS_FILE}": settings}
+    write_dataset(
+        folder, map(spool.read_episode, kept), RATE, task.robot, COLUMN_NAMES, cameras, notes
+    )
     rmtree(spool.folder)
     return folder
 
@@ -186,28 +190,30 @@ class Spool:
         self.complete = 0
         self._advance()
 
-    def successes(self) -> list[int]:
+    def list_successes(self) -> list[int]:
         """Return the successful ones among the complete episodes."""
         return [number for number in range(self.complete) if self._done[number]]
 
-    def keep(self, number: int, tape: list[dict[str, Any]], success: bool) -> None:
+    def keep_episode(self, number: int, tape: list[dict[str, Any]], success: bool) -> None:
         """Write an episode, unless it is there."""
         if number in self._done:
             return
         suffix = ".npz" if success else ".failed"
         with atomic_write(self.folder / f"{number:08d}{suffix}") as file, file.open("wb") as stream:
             if success:
-                arrays: dict[str, Any] = {n: np.array([step[n] for step in tape]) for n in KEPT}
+                arrays: dict[str, Any] = {
+                    n: np.array([step[n] for step in tape]) for n in KEPT_KEYS
+                }
                 np.savez(stream, **arrays)
         self._done[number] = success
         self._advance()
 
-    def read(self, number: int) -> Recorded:
+    def read_episode(self, number: int) -> LeRobotEpisode:
         """Return an episode."""
         with np.load(self.folder / f"{number:08d}.npz", allow_pickle=False) as arrays:
             columns = {column: arrays[name] for column, name in COLUMNS.items()}
             films = {IMAGES + name: arrays[name] for name in CAMERAS}
-            return Recorded(columns, films, str(arrays["instruction"][0]))
+            return LeRobotEpisode(columns, films, str(arrays["instruction"][0]))
 
     def _advance(self) -> None:
         while self.complete in self._done:
@@ -216,29 +222,62 @@ class Spool:
 
 def _play(env: TabletopVectorEnv, spool: Spool, config: DemonstrationConfig, limit: int) -> None:
     """Play until enough episodes succeeded, or `limit` were tried."""
-    expert = make_expert(env.config.task)
     numbers = [spool.complete + row for row in range(env.num_envs)]
-    observation, _ = env.reset(seed=DEMONSTRATIONS_FROM + numbers[0])
-    disturbed = [Disturbance(config, number) for number in numbers]
+    demonstrator = _Demonstrator(env, config, numbers)
+    rollout = Rollout(env, demonstrator)
+    rollout.reset(seed=DEMONSTRATIONS_FROM + numbers[0])
     tapes: list[list[dict[str, Any]]] = [[] for _ in numbers]
-    title = f"{env.config.task}: demonstrations"
-    with tqdm(
-        total=config.episodes, unit="episode", desc=title, disable=not sys.stderr.isatty()
-    ) as bar:
-        while spool.complete < limit and len(spool.successes()) < config.episodes:
-            intended = expert.act(env)
-            played = np.stack([d.apply(a) for d, a in zip(disturbed, intended, strict=True)])
-            following, reward, ended, cut, infos = env.step(played)
+    bar = tqdm(
+        total=config.episodes, unit="episode", desc=f"{env.config.task}: demonstrations",
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with bar:
+        while spool.complete < limit and len(spool.list_successes()) < config.episodes:
+            step = rollout.play_step()
             for row, tape in enumerate(tapes):
-                over = bool(ended[row] or cut[row])
-                success = bool((infos["final_info"] if over else infos)["success"][row])
-                step = {name: observation[name][row] for name in (*CAMERAS, "state", "instruction")}
-                step |= {"action": intended[row], "reward": np.float32(reward[row])}
-                tape.append(step | {"done": over, "success": success})
+                over, success = bool(step.done[row]), bool(step.get_info(row)["success"])
+                kept = {n: step.observations[n][row] for n in (*CAMERAS, "state", "instruction")}
+                kept |= {
+                    "action": demonstrator.intended[row],
+                    "reward": np.float32(step.reward[row]),
+                }
+                tape.append(kept | {"done": over, "success": success})
                 if over:
-                    spool.keep(numbers[row], tape, success)
+                    spool.keep_episode(numbers[row], tape, success)
                     numbers[row] += env.num_envs
-                    disturbed[row], tapes[row] = Disturbance(config, numbers[row]), []
-                    expert.reset([row])
-            observation = following
-            bar.update(len(spool.successes()) - bar.n)
+                    tapes[row] = []
+                    demonstrator.begin_episode(row, numbers[row])
+            bar.update(len(spool.list_successes()) - bar.n)
+
+
+class _Demonstrator:
+    """The expert, disturbed.
+
+    Args:
+        env: what it looks at.
+        config: how much it is disturbed.
+        numbers: of the first episodes.
+
+    Attributes:
+        intended: (N, 7) what it would have done last without disturbance.
+    """
+
+    intended: Array
+
+    def __init__(
+        self, env: TabletopVectorEnv, config: DemonstrationConfig, numbers: list[int]
+    ) -> None:
+        self._env, self._config = env, config
+        self._expert = make_expert(env.config.task)
+        self._noise = [ActionNoise(config, number) for number in numbers]
+
+    def begin_episode(self, row: int, number: int) -> None:
+        """Begin the episode of a number in one environment."""
+        self._noise[row] = ActionNoise(self._config, number)
+        self._expert.reset([row])
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> Array:
+        """Return the disturbed actions (N, 7)."""
+        self.intended = self._expert.act(self._env)
+        pairs = zip(self._noise, self.intended, strict=True)
+        return np.stack([noise.perturb_action(action) for noise, action in pairs])

@@ -23,16 +23,16 @@ from torch import Tensor
 from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunk.base import ChunkPolicy
-from embodied.policies.chunk.factory import VisuomotorConfig, act_otherwise
-from embodied.policies.chunk.residual import ResidualPolicy, restore
-from embodied.training.checkpoint import Checkpoint, load_into, load_policy, open_checkpoint
+from embodied.policies.chunk.factory import VisuomotorConfig, apply_acting_settings
+from embodied.policies.chunk.residual import ResidualPolicy, restore_policy
+from embodied.rollout import EpisodeMetrics
+from embodied.training.checkpoint import Checkpoint, load_policy, load_weights, open_checkpoint
 from embodied.training.loop import derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM
-from embodied.training.manipulation.exploration import Explorer
+from embodied.training.manipulation.exploration import RefinementCollector
 from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.training.manipulation.run import ValidatedRun
-from embodied.training.manipulation.validation import play, require_fit
-from embodied.training.rollout import Episode
+from embodied.training.manipulation.validation import play_episodes, require_fit
 from embodied.training.sac import Sac
 
 EXPLORATION_FROM = 100_000_000
@@ -44,7 +44,7 @@ by success: success counts first.
 """
 
 
-def complete(tree: Mapping[str, Any]) -> dict[str, Any]:
+def complete_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in what a recipe takes over from the run of its base: task and policy.
 
     Raises:
@@ -58,7 +58,7 @@ def complete(tree: Mapping[str, Any]) -> dict[str, Any]:
             "embodied train manip/sc_vla_pick)"
         )
     checkpoint = open_checkpoint(base, str(tree.get("which", "latest")))
-    of_base = checkpoint.config()
+    of_base = checkpoint.load_config()
     if of_base.get("trainer") != "manipulation":
         raise ConfigError(
             f"{base} is a run of trainer '{of_base.get('trainer')}': give one of a recipe of "
@@ -74,7 +74,7 @@ def train(
     """Refine the policy of a finished run.
 
     Args:
-        config: the whole run; `complete` fills in what it takes over from the base.
+        config: the whole run; `complete_config` fills in what it takes over from the base.
         run_dir: its folder: checkpoints, metrics.jsonl, config.yaml and TensorBoard events.
         resume: go on from the newest checkpoint; without one, start.
         quiet: no progress on the screen.
@@ -89,7 +89,7 @@ def train(
     """
     run = _Run(config, Path(run_dir), resume)
     try:
-        return run.loop(quiet)
+        return run.run_updates(quiet)
     finally:
         run.explorer.close()
 
@@ -104,98 +104,115 @@ class _Run(ValidatedRun):
     def __init__(self, config: RefinementTraining, run_dir: Path, resume: bool) -> None:
         loop = config.refinement
         super().__init__(config, run_dir, resume, loop)
-        self.task = config.of(config.tasks[0])
+        self.task = config.get_task_config(config.tasks[0])
         self.policy = self._policy()
         require_fit(self.policy, self.task)
-        self.explorer = Explorer(self.policy, self.task, loop, config.policy.sc_vla.horizon)
+        self.explorer = RefinementCollector(
+            self.policy, self.task, loop, config.policy.sc_vla.imagination_horizon
+        )
         self.optimizer = Sac(
-            self.policy.actor, self.explorer.size, self.policy.inputs.action, config.sac,
-            self._effect, ("guidance",), self._reward, config.seed,
-        )  # fmt: skip
+            self.policy.actor,
+            self.explorer.observation_size,
+            self.policy.inputs.action,
+            config.sac,
+            self._effect,
+            ("guidance",),
+            self._reward,
+            config.seed,
+        )
         self._owed, self._weight = 0.0, 0.0
-        self.restore_if_there()
+        self.restore_or_start()
 
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Play and learn for one row of figures; validate when that is due."""
         loop, rng = self.settings.refinement, self._seeded()
         of_base: dict[str, float] = {}
         if not self.update:
             of_base = self._validate()
-            self.opened()
+            self.reset_transient_state()
         begun, episodes, figures = time.monotonic(), [], []
         for step in range(self.update * loop.log_every, (self.update + 1) * loop.log_every,
                           loop.envs):  # fmt: skip
-            self.policy.amplitude, self._weight = loop.amplitude(step), loop.guiding(step)
-            episodes += [episode for _, episode in self.explorer.step(self.optimizer.replay)]
-            if step >= loop.warmup:
-                self._owed += self.settings.sac.updates * loop.envs
+            self.policy.amplitude, self._weight = (
+                loop.get_amplitude(step),
+                loop.get_guidance_weight(step),
+            )
+            episodes += [
+                episode for _, episode in self.explorer.collect_step(self.optimizer.replay)
+            ]
+            if step >= loop.learning_starts:
+                self._owed += self.settings.sac.utd_ratio * loop.envs
             while self._owed >= 1:
                 self._owed -= 1
                 figures.append(self.optimizer.update(rng))
         self.update += 1
-        row: dict[str, Any] = {"phase": "refinement" if figures else "base",
-                               "step": self.update * loop.log_every,
-                               "amplitude": self.policy.amplitude,
-                               "guiding": self._weight,
-                               "guidance": float(np.mean(self.explorer.guided))}  # fmt: skip
-        self.explorer.guided.clear()
-        row |= {f"base_{name}": value for name, value in of_base.items()} | outcome(episodes)
+        row: dict[str, Any] = {
+            "phase": "refinement" if figures else "base",
+            "step": self.update * loop.log_every,
+            "amplitude": self.policy.amplitude,
+            "guiding": self._weight,
+            "guidance": float(np.mean(self.explorer.guidance_means)),
+        }
+        self.explorer.guidance_means.clear()
+        row |= {f"base_{name}": value for name, value in of_base.items()} | summarise_episodes(
+            episodes
+        )
         if figures:
             names = sorted({name for f in figures for name in f})
             row |= {n: float(np.mean([f[n] for f in figures if n in f])) for n in names}
         return self._closed(row, begun, "val_")
 
-    def progress(self) -> dict[str, Any]:
+    def get_progress(self) -> dict[str, Any]:
         """Return the updates that are still owed."""
         return {"owed": self._owed}
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load all weights and the replay."""
-        load_into(checkpoint, self.policy, self.optimizer)
+        load_weights(checkpoint, self.policy, self.optimizer)
         self._owed = float(checkpoint.meta["progress"]["owed"])
 
-    def opened(self) -> None:
+    def reset_transient_state(self) -> None:
         """Begin new episodes everywhere."""
         seed = derive_seed(self.settings.seed, self.update)
-        self.explorer.begin(EXPLORATION_FROM + seed // 2, seed)
+        self.explorer.begin_episodes(EXPLORATION_FROM + seed // 2, seed)
 
     def _policy(self) -> ResidualPolicy:
         """Return base and actor; a resumed run has its own copy of the base."""
         config = self.settings
         if self.resumed:
             meta = open_checkpoint(self.run_dir).meta
-            return restore(meta["inputs"], configuration.to_dict(config))
+            return restore_policy(meta["inputs"], configuration.to_dict(config))
         base = load_policy(config.base, config.which)
         if not isinstance(base, ChunkPolicy) or isinstance(base, ResidualPolicy):
             raise CheckpointError(
                 f"{config.base} holds the policy '{getattr(base, 'name', '?')}', which plays no "
                 "chunks of its own: give a run of manip/sc_vla_..., act_... or diffusion_..."
             )
-        trained = open_checkpoint(config.base, config.which).config()["policy"]
-        act_otherwise(base, configuration.build(VisuomotorConfig, trained), config.policy)
+        trained = open_checkpoint(config.base, config.which).load_config()["policy"]
+        apply_acting_settings(base, configuration.build(VisuomotorConfig, trained), config.policy)
         policy = ResidualPolicy(base, config.residual, config.seed)
         policy.network.eval()
         return policy
 
     def _effect(self, observation: Tensor, said: Tensor) -> Tensor:
-        return self.policy.combine(observation[:, self.policy.base_columns], said)
+        return self.policy.combine_actions(observation[:, self.policy.base_columns], said)
 
     def _reward(self, batch: Mapping[str, Tensor]) -> Tensor:
         return batch["reward"] + self._weight * batch["guidance"]
 
     def _validate(self) -> dict[str, float]:
         loop = self.settings.refinement
-        episodes = play(
+        episodes = play_episodes(
             self.policy, self.task, loop.validate_episodes, loop.validate_envs, VALIDATION_FROM,
             progress=False,
         )  # fmt: skip
-        figures = outcome(episodes)
+        figures = summarise_episodes(episodes)
         limit = self.explorer.env.batch.cells[0].max_steps
         self._score = figures["success"] - SLOWNESS * figures["steps"] / limit
         return figures
 
 
-def outcome(episodes: Sequence[Episode]) -> dict[str, float]:
+def summarise_episodes(episodes: Sequence[EpisodeMetrics]) -> dict[str, float]:
     """Sum up episodes.
 
     Returns:

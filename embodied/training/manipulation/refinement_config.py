@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.policies.chunk.residual import ResidualConfig
 from embodied.tasks.tabletop.config import TabletopConfig
-from embodied.training.manipulation.config import AtTheTable, ManipulationEvaluation, require
+from embodied.training.manipulation.config import (
+    ManipulationEvaluation,
+    TabletopTraining,
+    require_minimums,
+)
 from embodied.training.manipulation.guidance import GUIDANCES
 from embodied.training.sac import SacConfig
 
@@ -20,15 +24,15 @@ class RefinementLoop:
 
     Attributes:
         guidance: one of `GUIDANCES`.
-        weight: of the guidance at first, w.
-        fades: steps after the warm-up in which that falls to 0; 0: it stays.
-        violation: price of a control step in which a safety limit is violated.
+        guidance_weight: of the guidance at first, w.
+        guidance_decay_steps: steps after the warm-up in which that falls to 0; 0: it stays.
+        violation_penalty: price of a control step in which a safety limit is violated.
         reward: of the task, "dense" or "sparse"; one is taken from it in every step.
         privileged: critics see the true poses of the objects; the actor never does.
         steps: control steps of all environments together.
         envs: stepped as one batch.
-        warmup: steps of the base alone before anything is learned.
-        ramp: steps over which the actor may go further and further after that.
+        learning_starts: steps of the base alone before anything is learned.
+        ramp_steps: steps over which the actor may go further and further after that.
         log_every: steps that make one row of metrics.jsonl.
         validate_every: steps between validations; each writes a checkpoint.
         validate_episodes: episodes of each.
@@ -38,15 +42,15 @@ class RefinementLoop:
     """
 
     guidance: str = "imagined"
-    weight: float = 0.6
-    fades: int = 40_000
-    violation: float = 1.0
+    guidance_weight: float = 0.6
+    guidance_decay_steps: int = 40_000
+    violation_penalty: float = 1.0
     reward: Literal["dense", "sparse"] = "sparse"
     privileged: bool = True
     steps: int = 96_000
     envs: int = 16
-    warmup: int = 6_000
-    ramp: int = 24_000
+    learning_starts: int = 6_000
+    ramp_steps: int = 24_000
     log_every: int = 2_000
     validate_every: int = 16_000
     validate_episodes: int = 80
@@ -55,13 +59,27 @@ class RefinementLoop:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        require("refinement", self, weight=0, fades=0, violation=0, steps=1, envs=1, warmup=1,
-                ramp=1, log_every=1, validate_every=1, validate_episodes=1, validate_envs=1,
-                keep=1, threads=0)  # fmt: skip
+        require_minimums(
+            "refinement",
+            self,
+            guidance_weight=0,
+            guidance_decay_steps=0,
+            violation_penalty=0,
+            steps=1,
+            envs=1,
+            learning_starts=1,
+            ramp_steps=1,
+            log_every=1,
+            validate_every=1,
+            validate_episodes=1,
+            validate_envs=1,
+            keep=1,
+            threads=0,
+        )
         for name, allowed in (("guidance", GUIDANCES), ("reward", ("dense", "sparse"))):
             value = getattr(self, name)
             if value not in allowed:
-                raise ConfigError(f"refinement.{name} '{value}': {nearest(value, allowed)}")
+                raise ConfigError(f"refinement.{name} '{value}': {suggest_nearest(value, allowed)}")
         for name, unit in (("log_every", "envs"), ("steps", "log_every"),
                            ("validate_every", "log_every")):  # fmt: skip
             if getattr(self, name) % getattr(self, unit):
@@ -70,16 +88,20 @@ class RefinementLoop:
                     f"refinement.{unit} = {getattr(self, unit)}"
                 )
 
-    def amplitude(self, step: int) -> float:
+    def get_amplitude(self, step: int) -> float:
         """Return how far the actor may go at a step, rho in [0, 1]."""
-        return min(max(step - self.warmup, 0) / self.ramp, 1.0)
+        return min(max(step - self.learning_starts, 0) / self.ramp_steps, 1.0)
 
-    def guiding(self, step: int) -> float:
+    def get_guidance_weight(self, step: int) -> float:
         """Return the weight of the guidance at a step."""
         if self.guidance == "none":
             return 0.0
-        over = max(step - self.warmup, 0) / self.fades if self.fades else 0.0
-        return self.weight * max(1.0 - over, 0.0)
+        over = (
+            max(step - self.learning_starts, 0) / self.guidance_decay_steps
+            if self.guidance_decay_steps
+            else 0.0
+        )
+        return self.guidance_weight * max(1.0 - over, 0.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ class RefinementEvaluation(ManipulationEvaluation):
 
 
 @dataclass(frozen=True)
-class RefinementTraining(AtTheTable):
+class RefinementTraining(TabletopTraining):
     """A whole run.
 
     Attributes:
@@ -127,7 +149,9 @@ class RefinementTraining(AtTheTable):
 
     def __post_init__(self) -> None:
         if self.which not in ("latest", "best"):
-            raise ConfigError(f"which '{self.which}': {nearest(self.which, ('latest', 'best'))}")
+            raise ConfigError(
+                f"which '{self.which}': {suggest_nearest(self.which, ('latest', 'best'))}"
+            )
         if len(self.tasks) != 1:
             raise ConfigError(
                 f"a refinement learns one task, the base plays {list(self.tasks)}: choose one, "

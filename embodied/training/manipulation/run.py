@@ -20,7 +20,8 @@ class ValidatedRun(ResumableRun):
         config: the whole run.
         run_dir: its folder.
         resume: go on from the newest checkpoint.
-        loop: its part that says `steps`, `log_every`, `validate_every`, `keep` and `threads`.
+        loop: its part that says `steps`, `log_every`, `validate_every`, `keep` and
+            `threads`.
     """
 
     settings: Any
@@ -36,11 +37,11 @@ class ValidatedRun(ResumableRun):
     def _validate(self) -> dict[str, float]:
         """Play validation episodes, note their score in `_score` and return their figures."""
 
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether a validation and a checkpoint are due."""
         return self.update % self._every == 0
 
-    def score(self) -> float | None:
+    def get_score(self) -> float | None:
         """Return the score of the weights if they were just validated."""
         return self._score
 
@@ -59,7 +60,7 @@ class ValidatedRun(ResumableRun):
             start: of the names of validation's figures.
         """
         learnt, self._score = time.monotonic(), None
-        if self.due() or self.update == self.total:
+        if self.is_checkpoint_due() or self.update == self.total:
             row |= {start + name: value for name, value in self._validate().items()}
         row["learn_seconds"] = learnt - begun
         row["validate_seconds"] = time.monotonic() - learnt

@@ -23,13 +23,13 @@ from embodied.errors import EmbodiedError
 from embodied.policies.chunk.backbones import require_backbone
 from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import make_policy
-from embodied.training.checkpoint import Checkpoint, load_into
-from embodied.training.manipulation.augmentation import vary
+from embodied.training.checkpoint import Checkpoint, load_weights
+from embodied.training.manipulation.augmentation import augment_batch
 from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
-from embodied.training.manipulation.demonstrations import Demonstrations, load
-from embodied.training.manipulation.recording import record
+from embodied.training.manipulation.demonstrations import Demonstrations, load_demonstrations
+from embodied.training.manipulation.recording import record_demonstrations
 from embodied.training.manipulation.run import ValidatedRun
-from embodied.training.manipulation.validation import imagination_errors, play, require_fit
+from embodied.training.manipulation.validation import imagination_errors, play_episodes, require_fit
 
 KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 """Of attention. On CPUs the plain one: its fused kernel takes twice as long for a dozen tokens."""
@@ -64,7 +64,7 @@ def train(
         WeightsError: a pretrained backbone that is absent.
         DivergedError: the loss is no number any more.
     """
-    return _Run(config, Path(run_dir), resume).loop(quiet)
+    return _Run(config, Path(run_dir), resume).run_updates(quiet)
 
 
 def demonstration_folders(config: ManipulationTraining, run_dir: Path) -> list[Path]:
@@ -73,8 +73,10 @@ def demonstration_folders(config: ManipulationTraining, run_dir: Path) -> list[P
     """
     wanted = config.demonstrations
     root = Path(wanted.folder) if wanted.folder else run_dir / "demonstrations"
-    tasks = [config.of(name) for name in config.tasks]
-    own = [record(task, wanted, root / f"{task.robot}_{task.task}") for task in tasks]
+    tasks = [config.get_task_config(name) for name in config.tasks]
+    own = [
+        record_demonstrations(task, wanted, root / f"{task.robot}_{task.task}") for task in tasks
+    ]
     return [*own, *map(Path, wanted.sets)]
 
 
@@ -90,14 +92,14 @@ class _Run(ValidatedRun):
         loop = config.train
         super().__init__(config, run_dir, resume, loop)
         require_backbone(config.policy.backbone)
-        self.data: Demonstrations = load(demonstration_folders(config, run_dir))
-        self.rows, self.held_out = self.data.split(loop.held_out)
-        inputs = self.data.inputs(config.task.control if config.tasks else "")
+        self.data: Demonstrations = load_demonstrations(demonstration_folders(config, run_dir))
+        self.rows, self.held_out = self.data.split_rows(loop.held_out)
+        inputs = self.data.describe_inputs(config.task.control if config.tasks else "")
         self.policy = make_policy(inputs, config.policy, config.seed)
         for name in config.tasks:  # before the training, not after it
-            require_fit(self.policy, config.of(name))
+            require_fit(self.policy, config.get_task_config(name))
         self.policy.network.to(loop.device).eval()
-        self.policy.normalization = self.data.statistics()
+        self.policy.normalization = self.data.compute_statistics()
         self.learner = deepcopy(self.policy)
         self.learner.network.train()
         self._acting: list[torch.Tensor] = [*self.policy.parameters()]
@@ -105,9 +107,9 @@ class _Run(ValidatedRun):
         self.optimizer = torch.optim.AdamW(
             self._learning, loop.learning_rate, loop.betas, weight_decay=loop.weight_decay
         )
-        self.restore_if_there()
+        self.restore_or_start()
 
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Do the steps of one row of figures; validate when that is due."""
         loop, rng = self.settings.train, self._seeded()
         begun, figures = time.monotonic(), []
@@ -124,9 +126,9 @@ class _Run(ValidatedRun):
             )
         return self._closed(row, begun)
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load both sets of weights and the optimiser."""
-        load_into(checkpoint, self.policy, self.optimizer)
+        load_weights(checkpoint, self.policy, self.optimizer)
         self.learner.network.load_state_dict(self.policy.network.state_dict())
         with torch.no_grad():
             for parameter in self._learning:
@@ -134,11 +136,13 @@ class _Run(ValidatedRun):
 
     def _step(self, step: int, rng: np.random.Generator) -> dict[str, float]:
         loop = self.settings.train
-        rate = loop.rate(step)
+        rate = loop.get_learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rows = self.rows[rng.integers(0, len(self.rows), loop.batch)]
-        batch = vary(self.data.batch(rows, self.settings.policy, rng), loop.shift, loop.light, rng)
+        rows = self.rows[rng.integers(0, len(self.rows), loop.batch_size)]
+        batch = augment_batch(
+            self.data.make_batch(rows, self.settings.policy, rng), loop.shift, loop.light, rng
+        )
         device = torch.device(loop.device)
         batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         half = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
@@ -147,7 +151,7 @@ class _Run(ValidatedRun):
                 loss, figures = self.learner.forward(batch)
             self.optimizer.zero_grad()
             loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._learning, loop.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._learning, loop.max_grad_norm)
         self.optimizer.step()
         self._average(step)
         return {"loss": loss.item(), **figures, "gradient": norm.item(), "learning_rate": rate}
@@ -155,7 +159,7 @@ class _Run(ValidatedRun):
     @torch.no_grad()
     def _average(self, step: int) -> None:
         """Move the acting weights towards the learning ones, faster at the beginning."""
-        share = 1 - min(self.settings.train.average, (1 + step) / (10 + step))
+        share = 1 - min(self.settings.train.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._acting, self._learning, share)
         for learning in self._learning:
             self.optimizer.state[learning][LEARNING] = learning.data
@@ -164,10 +168,14 @@ class _Run(ValidatedRun):
         loop = self.settings.train
         found: dict[str, float] = {}
         for name in self.settings.tasks:
-            episodes = play(
-                self.policy, self.settings.of(name), loop.validate_episodes, loop.validate_envs,
-                VALIDATION_FROM, progress=False,
-            )  # fmt: skip
+            episodes = play_episodes(
+                self.policy,
+                self.settings.get_task_config(name),
+                loop.validate_episodes,
+                loop.validate_envs,
+                VALIDATION_FROM,
+                progress=False,
+            )
             figures = {
                 key: float(np.mean([e[key] for e in episodes])) for key in ("success", "steps")
             }

@@ -13,9 +13,9 @@ from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.policies.chunk.sc_vla import ScVlaPolicy
 from embodied.policies.chunk.sc_vla.labels import SCALES
+from embodied.rollout import evaluate_policy
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
 from embodied.tasks.tabletop.views import CAMERAS
-from embodied.training.evaluation import evaluate
 from embodied.training.manipulation.demonstrations import Demonstrations
 
 TOOL = (8, 7, 3)
@@ -25,7 +25,7 @@ FRAMES = 256
 """Held-out frames that imagination is measured on."""
 
 
-def play(
+def play_episodes(
     policy: ChunkPolicy, task: TabletopConfig, episodes: int, envs: int, seed: int,
     progress: bool = True,
 ) -> list[dict[str, float]]:  # fmt: skip
@@ -41,7 +41,7 @@ def play(
     policy.seed(seed)
     policy.reset()
     try:
-        played = evaluate(policy, env, episodes, seed, progress)
+        played = evaluate_policy(policy, env, episodes, seed, progress)
     finally:
         env.close()
         policy.reset()
@@ -89,12 +89,12 @@ def imagination_errors(
     if not len(rows):
         return {}
     chosen = rows[np.linspace(0, len(rows) - 1, min(FRAMES, len(rows))).astype(int)]
-    batch: dict[str, Any] = data.batch(chosen, config, None)
+    batch: dict[str, Any] = data.make_batch(chosen, config, None)
     batch = {k: v.to(policy.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    found = policy.predict(batch)
+    found = policy.predict_outputs(batch)
     kept = ~batch["action_is_pad"]
     distance = (
-        policy.scaling.action(found["action"]) - policy.scaling.action(batch["action"])
+        policy.scaling.scale_action(found["action"]) - policy.scaling.scale_action(batch["action"])
     ).abs()
     errors = {"action_error": distance[kept].mean().item()}
     if isinstance(policy, ScVlaPolicy) and policy.config.imagination:

@@ -21,16 +21,17 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
-from embodied.policies.recurrent_features import Inputs
+from embodied.policies.recurrent_features import PolicyInputs
+from embodied.rollout import EpisodeMetrics
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.training.checkpoint import Checkpoint, load_into
-from embodied.training.evaluation import EvaluationConfig
+from embodied.training.checkpoint import Checkpoint, load_weights
 from embodied.training.imitation import ImitationConfig, imitation_update
 from embodied.training.loop import ResumableRun, TrainingInterrupted, derive_seed
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 from embodied.training.ppo import PPOConfig, ppo_update
-from embodied.training.rollout import Collector, Episode
+from embodied.training.rollout import RolloutCollector
 
 __all__ = ["LoopConfig", "TrainConfig", "TrainingInterrupted", "derive_seed", "train"]
 
@@ -114,14 +115,14 @@ class TrainConfig:
             raise ConfigError(f"seed = {self.seed} must not be negative")
 
 
-def navigation_env(config: TrainConfig, expert: bool) -> VectorEnv:
+def make_navigation_env(config: TrainConfig, expert: bool) -> VectorEnv:
     """Build the training environments of a recipe, with or without the expert's labels."""
     from embodied.tasks.navigation.vector import NavigationVectorEnv
 
     return NavigationVectorEnv(config.train.envs, dataclasses.replace(config.task, expert=expert))
 
 
-def resolved(config: TrainConfig) -> TrainConfig:
+def resolve_config(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the map's camera set to the task's."""
     camera = config.task.camera
     features = dataclasses.replace(
@@ -138,7 +139,7 @@ def train(
     config: TrainConfig,
     run_dir: str | Path,
     resume: bool = False,
-    make_env: MakeEnv = navigation_env,
+    make_env: MakeEnv = make_navigation_env,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a policy and leave checkpoints, metrics.jsonl, config.yaml and TensorBoard events in
@@ -159,9 +160,9 @@ def train(
         CheckpointError: `run_dir` holds a run already, or one of another configuration.
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
     """
-    run = _Run(resolved(config), Path(run_dir), resume, make_env)
+    run = _Run(resolve_config(config), Path(run_dir), resume, make_env)
     try:
-        return run.loop(quiet)
+        return run.run_updates(quiet)
     finally:
         run.close()
 
@@ -177,18 +178,20 @@ class _Run(ResumableRun):
         self._scores: list[float] = []
         self._labelled = self.imitating
         self._env = make_env(config, self._labelled)
-        inputs = Inputs.of(self._env.single_observation_space, self._env.single_action_space)
+        inputs = PolicyInputs.from_spaces(
+            self._env.single_observation_space, self._env.single_action_space
+        )
         self.policy = RecurrentPolicy(inputs, config.policy, config.seed)
         self.optimizer = torch.optim.Adam(self.policy.network.parameters(), lr=1e-3, eps=1e-5)
         self._counted = 0.0
-        self.restore_if_there()
+        self.restore_or_start()
 
     @property
     def imitating(self) -> bool:
         """Whether the next update belongs to the imitation phase."""
         return self.update < self.config.train.imitation_updates
 
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether a checkpoint is due: every few updates, and between the phases."""
         loop = self.config.train
         return self.update % loop.checkpoint_every == 0 or self.update == loop.imitation_updates
@@ -197,17 +200,17 @@ class _Run(ResumableRun):
         """Free the environments."""
         self._env.close()
 
-    def opened(self) -> None:
+    def reset_transient_state(self) -> None:
         """Begin everything a checkpoint does not hold, from a seed of its own."""
         if self._labelled != self.imitating:
             self._env.close()
             self._labelled = self.imitating
             self._env = self.make_env(self.config, self._labelled)
-        self.collector = Collector(self._env, self.policy)
+        self.collector = RolloutCollector(self._env, self.policy)
         self.collector.reset(derive_seed(self.config.seed, self.update))
         self._scores = []
 
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Play a rollout and learn from it."""
         loop, config = self.config.train, self.config
         warm = loop.imitation_updates
@@ -216,7 +219,7 @@ class _Run(ResumableRun):
         row: dict[str, Any]
         if self.imitating:
             progress = self.update / warm
-            rollout, episodes = self.collector.collect(
+            rollout, episodes = self.collector.collect_rollout(
                 loop.rollout, config.imitation.share(progress)
             )
             played = time.monotonic()
@@ -226,7 +229,7 @@ class _Run(ResumableRun):
             row = {"phase": "imitation"}
         else:
             since = self.update - warm
-            rollout, episodes = self.collector.collect(loop.ppo_rollout)
+            rollout, episodes = self.collector.collect_rollout(loop.ppo_rollout)
             played = time.monotonic()
             losses = ppo_update(
                 self.policy,
@@ -267,28 +270,28 @@ class _Run(ResumableRun):
         net.vector_std.copy_(torch.from_numpy(np.sqrt(spread / total).clip(0.05)))
         self._counted = total
 
-    def progress(self) -> dict[str, Any]:
+    def get_progress(self) -> dict[str, Any]:
         """Return what the input statistics rest on."""
         return {"counted": self._counted}
 
-    def score(self) -> float | None:
+    def get_score(self) -> float | None:
         """Return the mean score of the episodes since the last checkpoint."""
         return float(np.mean(self._scores)) if self._scores else None
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load weights, optimiser state and progress."""
-        load_into(checkpoint, self.policy, self.optimizer)
+        load_weights(checkpoint, self.policy, self.optimizer)
         self._counted = float(checkpoint.meta["progress"]["counted"])
 
 
-def _score_of(episode: Episode, name: str) -> float:
+def _score_of(episode: EpisodeMetrics, name: str) -> float:
     if name not in episode:
         raise ConfigError(
-            f"train.score = '{name}' is no metric of this task: {nearest(name, episode)}"
+            f"train.score = '{name}' is no metric of this task: {suggest_nearest(name, episode)}"
         )
     return episode[name]
 
 
-def _means(episodes: list[Episode]) -> dict[str, float]:
+def _means(episodes: list[EpisodeMetrics]) -> dict[str, float]:
     keys = episodes[0].keys() if episodes else ()
     return {key: float(np.mean([e[key] for e in episodes])) for key in keys}

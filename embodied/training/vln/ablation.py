@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.results import Metric, metric, paired_metric
+from embodied.results import Metric, build_metric, paired_metric
+from embodied.rollout import EpisodeMetrics, evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate
-from embodied.training.rollout import Episode
 
 BASE = "explore_only"
 CODES = {
@@ -41,7 +40,7 @@ COMPARED = ("success", "spl")
 SHOWN = ("success", "spl", "oracle_success", "path_length", "steps")
 
 
-def variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
+def list_variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
     """Return the variants by name; what they do not fix is taken from `base`.
 
     Names are `<rule>.<mode>`, e.g. "sos.learned"; the mode "oracle" and the rule "oracle" read
@@ -66,7 +65,7 @@ def variants(base: MetaExploreConfig) -> dict[str, MetaExploreConfig]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VariantOutcome:
     """One variant's episodes, in the same order for all variants.
 
     Attributes:
@@ -76,22 +75,22 @@ class Outcome:
     """
 
     name: str
-    episodes: Sequence[Episode]
+    episodes: Sequence[EpisodeMetrics]
     costs: dict[str, float]
 
-    def values(self, name: str) -> np.ndarray:
+    def get_values(self, name: str) -> np.ndarray:
         """Return one metric of every episode."""
         return np.array([episode[name] for episode in self.episodes])
 
 
-def ablate(
+def run_ablation(
     network: DualScaleNetwork,
     task: VLNConfig,
-    source: Source,
+    source: VLNSource,
     chosen: dict[str, MetaExploreConfig],
     envs: int = 32,
     seed: int = 0,
-) -> Iterator[Outcome]:
+) -> Iterator[VariantOutcome]:
     """Play every variant on all episodes of a source, one after the other.
 
     Args:
@@ -111,7 +110,7 @@ def ablate(
         # Whether a correction was right is only asked where somebody decided about corrections.
         measured = config.mode in ("learned", "oracle")
         policy = MetaExplorePolicy(network, replace(config, seed=seed, measure=measured))
-        needed = set(policy.needed)
+        needed = set(policy.observation_keys)
         seen = replace(
             task,
             canvas="canvas" in needed,
@@ -120,13 +119,13 @@ def ablate(
         )
         env = VLNVectorEnv(min(envs, len(source.episodes)), seen, source=source)
         try:
-            episodes = evaluate(policy, env, len(source.episodes), seed)
+            episodes = evaluate_policy(policy, env, len(source.episodes), seed)
         finally:
             env.close()
-        yield Outcome(name, episodes, policy.tally.summary())
+        yield VariantOutcome(name, episodes, policy.counters.compute_metrics())
 
 
-def figures(outcomes: Sequence[Outcome], command: str = "") -> dict[str, Metric]:
+def compute_figures(outcomes: Sequence[VariantOutcome], command: str = "") -> dict[str, Metric]:
     """Return all figures: `<variant>.<metric>`, costs, and `<variant>.gain.<metric>`, the paired
     difference to explore-only with its bootstrap interval over episodes.
     """
@@ -134,21 +133,21 @@ def figures(outcomes: Sequence[Outcome], command: str = "") -> dict[str, Metric]
     base = next((outcome for outcome in outcomes if outcome.name == BASE), None)
     for outcome in outcomes:
         for name in outcome.episodes[0]:
-            values = outcome.values(name)
+            values = outcome.get_values(name)
             if name != "episode" and np.isfinite(values).all():
-                found[f"{outcome.name}.{name}"] = metric(values, command)
+                found[f"{outcome.name}.{name}"] = build_metric(values, command)
         for name, value in outcome.costs.items():
             if np.isfinite(value):
                 count = int(outcome.costs["decisions"])
                 found[f"{outcome.name}.{name}"] = Metric(value, count, (value, value), command)
         if base is not None and outcome is not base:
             for name in COMPARED:
-                pair = outcome.values(name), base.values(name)
+                pair = outcome.get_values(name), base.get_values(name)
                 found[f"{outcome.name}.gain.{name}"] = paired_metric(*pair, command)
     return found
 
 
-def pick(names: str, known: dict[str, Any]) -> dict[str, Any]:
+def select_variants(names: str, known: dict[str, Any]) -> dict[str, Any]:
     """Return the variants named in a comma-separated list, explore-only always first; a name
     without mode stands for both.
 
@@ -160,6 +159,8 @@ def pick(names: str, known: dict[str, Any]) -> dict[str, Any]:
         rule = CODES.get(name, BASE if name == "A0" else name)
         found = [rule] if rule in known else [k for k in known if k.startswith(f"{rule}.")]
         if not found:
-            raise ConfigError(f"unknown variant '{name}': {nearest(name, [*known, *CODES])}")
+            raise ConfigError(
+                f"unknown variant '{name}': {suggest_nearest(name, [*known, *CODES])}"
+            )
         wanted += found
     return {name: known[name] for name in dict.fromkeys(wanted)}

@@ -34,7 +34,7 @@ class AgentInputs:
         return AgentInputs(DualScaleInputs.from_json(data), Vocabulary(tuple(data["words"])))
 
 
-class Agent:
+class DualScaleAgent:
     """The network that all graph policies share, stored under the name "dual_scale".
 
     Args:
@@ -56,9 +56,9 @@ class Agent:
         self.normalization: dict[str, Any] = {}  # the network's layer norms do that
 
 
-def restore(
+def restore_policy(
     inputs: Mapping[str, Any], tree: Mapping[str, Any], source: str = "configuration"
-) -> Agent:
+) -> DualScaleAgent:
     """Rebuild the agent of a checkpoint, without its weights.
 
     Args:
@@ -67,4 +67,4 @@ def restore(
         source: where that stands, for messages.
     """
     config = configuration.build(DualScaleConfig, tree["policy"], source=source)
-    return Agent(AgentInputs.from_json(inputs), config)
+    return DualScaleAgent(AgentInputs.from_json(inputs), config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleConfig
 from embodied.policies.vln.meta_explore.config import MetaExploreConfig
 from embodied.tasks.vln.config import VLNConfig
@@ -20,35 +20,37 @@ class AdamConfig:
 
     Attributes:
         learning_rate: its highest value.
-        warmup: updates until it is reached.
-        final: share of it left at the last update.
+        warmup_steps: updates until it is reached.
+        final_lr_ratio: share of it left at the last update.
         weight_decay: of matrices; biases, norms and embeddings have none.
         betas: of the moments.
-        clip: largest norm of the gradient.
+        max_grad_norm: largest norm of the gradient.
     """
 
     learning_rate: float = 5e-4
-    warmup: int = 50
-    final: float = 0.1
+    warmup_steps: int = 50
+    final_lr_ratio: float = 0.1
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 5.0
+    max_grad_norm: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0 or not self.clip > 0:
+        if not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ConfigError(
-                f"learning_rate = {self.learning_rate} and clip = {self.clip} must be above 0"
+                f"learning_rate = {self.learning_rate} and clip = {self.max_grad_norm} must be "
+                f"above 0"
             )
-        if self.warmup < 0 or not 0 <= self.final <= 1:
+        if self.warmup_steps < 0 or not 0 <= self.final_lr_ratio <= 1:
             raise ConfigError(
-                f"warmup = {self.warmup} must not be negative, final = {self.final} be in [0, 1]"
+                f"warmup = {self.warmup_steps} must not be negative, final = "
+                f"{self.final_lr_ratio} be in [0, 1]"
             )
 
-    def rate(self, done: int, total: int) -> float:
+    def get_learning_rate(self, done: int, total: int) -> float:
         """Return the learning rate of the update after `done` of `total`."""
-        rising = min(1.0, (done + 1) / (self.warmup + 1))
-        falling = max(0, done - self.warmup) / max(1, total - self.warmup)
-        return self.learning_rate * rising * (1 - (1 - self.final) * falling)
+        rising = min(1.0, (done + 1) / (self.warmup_steps + 1))
+        falling = max(0, done - self.warmup_steps) / max(1, total - self.warmup_steps)
+        return self.learning_rate * rising * (1 - (1 - self.final_lr_ratio) * falling)
 
 
 @dataclass(frozen=True)
@@ -57,34 +59,36 @@ class PretrainConfig:
 
     Attributes:
         steps: updates.
-        batch: paths per update.
+        batch_size: paths per update.
         tasks: one is drawn per update, all equally likely: "mlm" masked language modelling, "mrc"
             masked region classification, "sap" single-step action prediction, "og" object
             grounding. Name one twice to draw it twice as often.
         ends: how a path for "sap" ends: odds of a goal, of a place on the annotated path, and of
             any other place (the paper's 20, 40 and 40 %).
-        masked: share of words or views that is masked.
+        mask_ratio: share of words or views that is masked.
         optimizer: its settings.
     """
 
     steps: int = 0
-    batch: int = 64
+    batch_size: int = 64
     tasks: tuple[str, ...] = TASKS
     ends: tuple[float, float, float] = (0.2, 0.4, 0.4)
-    masked: float = 0.15
+    mask_ratio: float = 0.15
     optimizer: AdamConfig = field(default_factory=AdamConfig)
 
     def __post_init__(self) -> None:
-        require_counts("pretrain", self, steps=0, batch=1)
+        require_counts("pretrain", self, steps=0, batch_size=1)
         for task in self.tasks:
             if task not in TASKS:
-                raise ConfigError(f"pretrain.tasks: unknown '{task}': {nearest(task, TASKS)}")
+                raise ConfigError(
+                    f"pretrain.tasks: unknown '{task}': {suggest_nearest(task, TASKS)}"
+                )
         if self.steps and not self.tasks:
             raise ConfigError(f"pretrain.tasks is empty: name some of {', '.join(TASKS)}")
         if min(self.ends) < 0 or not sum(self.ends) > 0:
             raise ConfigError(f"pretrain.ends = {self.ends} must be odds that are not negative")
-        if not 0 < self.masked < 1:
-            raise ConfigError(f"pretrain.masked = {self.masked} must be between 0 and 1")
+        if not 0 < self.mask_ratio < 1:
+            raise ConfigError(f"pretrain.mask_ratio = {self.mask_ratio} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class FinetuneConfig:
 
     Attributes:
         steps: updates.
-        batch: episodes per update.
+        batch_size: episodes per update.
         teacher_weight: of the rollout in which the expert walks.
         sample_weight: of the rollout in which the agent walks by its own drawn decisions.
         fused_weight: of the loss over all unvisited places.
@@ -110,7 +114,7 @@ class FinetuneConfig:
     """
 
     steps: int = 1000
-    batch: int = 32
+    batch_size: int = 32
     teacher_weight: float = 0.2
     sample_weight: float = 1.0
     fused_weight: float = 1.0
@@ -119,10 +123,10 @@ class FinetuneConfig:
     walk: str = "mixed"
     endpoints: str = "nearest"
     max_decisions: int = 15
-    optimizer: AdamConfig = field(default_factory=lambda: AdamConfig(clip=40.0))
+    optimizer: AdamConfig = field(default_factory=lambda: AdamConfig(max_grad_norm=40.0))
 
     def __post_init__(self) -> None:
-        require_counts("finetune", self, steps=0, batch=1, max_decisions=1)
+        require_counts("finetune", self, steps=0, batch_size=1, max_decisions=1)
         weights = ("teacher", "sample", "fused", "explore", "object")
         for name in (f"{weight}_weight" for weight in weights):
             if getattr(self, name) < 0:
@@ -134,7 +138,7 @@ class FinetuneConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
-                raise ConfigError(f"finetune.{name} '{given}': {nearest(given, allowed)}")
+                raise ConfigError(f"finetune.{name} '{given}': {suggest_nearest(given, allowed)}")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.policies.vln.dual_scale import Decision, DualScaleState
-from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertMemory, Labels
-from embodied.policies.vln.dual_scale.losses import decision_losses
+from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertLabels, ExpertMemory
+from embodied.policies.vln.dual_scale.losses import compute_decision_losses
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.training.vln.config import FinetuneConfig, VLNTrainConfig
-from embodied.training.vln.data import TrainingData, Walkers
-from embodied.training.vln.optimizer import descend, make_optimizer
+from embodied.training.vln.data import TrainingData, WalkerBatch
+from embodied.training.vln.optimizer import make_optimizer, step_optimizer
 
 NEVER = float("-inf")
 
@@ -45,15 +45,17 @@ class Finetuning:
         self.settings = config.finetune
         self.steps = self.settings.steps
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def build_optimizer(self) -> torch.optim.Optimizer:
         """Build the optimiser over the whole network."""
         return make_optimizer(self.policy.network, self.settings.optimizer)
 
-    def learn(self, optimizer: torch.optim.Optimizer, done: int, seed: int) -> dict[str, float]:
+    def run_update(
+        self, optimizer: torch.optim.Optimizer, done: int, seed: int
+    ) -> dict[str, float]:
         """Walk a batch of episodes twice and learn from both walks."""
         settings = self.settings
         rng = np.random.default_rng([seed, 3])
-        episodes = self.data.draw(done, settings.batch)
+        episodes = self.data.draw_episodes(done, settings.batch_size)
         goals = [self._goal(number, rng) for number in episodes]
         walks = (
             ("teacher", settings.teacher_weight, True),
@@ -66,12 +68,12 @@ class Finetuning:
                 walk = self._walk(episodes, goals, rng, taught)
                 total = total + weight * walk.loss / len(episodes)
                 figures |= {f"{name}_{key}": value for key, value in walk.figures.items()}
-        norm = descend(optimizer, total, settings.optimizer, done, self.steps)
+        norm = step_optimizer(optimizer, total, settings.optimizer, done, self.steps)
         return {"loss": float(total.detach()), "gradient": norm} | figures
 
     def _goal(self, number: int, rng: np.random.Generator) -> tuple[int, ...]:
         """Draw the place an episode leads to: one that sees the target, or the annotated one."""
-        episode = self.data.episode(number)
+        episode = self.data.get_episode(number)
         if self.settings.endpoints == "nearest":
             return episode.goals
         if self.settings.endpoints == "drawn":
@@ -84,39 +86,43 @@ class Finetuning:
         goals: list[tuple[int, ...]],
         rng: np.random.Generator,
         taught: bool,
-    ) -> Walk:
+    ) -> WalkLosses:
         count = len(episodes)
-        walkers = self.data.walkers(count)
+        walkers = self.data.get_walkers(count)
         rows = np.arange(count)
-        walkers.begin(rows, episodes)
+        walkers.begin_episodes(rows, episodes)
         for row, goal in enumerate(goals):
-            walkers.aim(row, goal)
+            walkers.set_goals(row, goal)
         state = DualScaleState(self.policy.network, count)
-        state.begin(rows, [self.data.episode(number).instruction for number in episodes])
+        state.begin_episodes(
+            rows, [self.data.get_episode(number).instruction for number in episodes]
+        )
         expert = ExpertMemory(count)
-        expert.begin(rows)
+        expert.begin_episodes(rows)
         # Which logits each episode of the sampled walk follows.
         share = {"fused": 0.0, "explore": 1.0, "mixed": 0.5}[self.settings.walk]
         single = rng.random(count) < share
-        walk = Walk(self.settings)
+        walk = WalkLosses(self.settings)
         for _ in range(self.settings.max_decisions):
             observations = walkers.observe(rows)
             state.observe(observations, rows)
             expert.observe(observations, rows)
-            decision = state.decide()
-            labels = expert.labels(decision, state.graphs)
-            walk.count(decision, labels)
+            decision = state.score_choices()
+            labels = expert.compute_labels(decision, state.graphs)
+            walk.add_decisions(decision, labels)
             going = (labels.explore != 0).numpy()
-            columns = labels.fused.numpy() if taught else drawn(decision, single[rows], rng)
+            columns = (
+                labels.fused.numpy() if taught else draw_decisions(decision, single[rows], rng)
+            )
             rows = self._move(walkers, state, decision, columns, going)
             if not len(rows):
                 break
-        walk.finish(count - len(rows), count)
+        walk.compute_means(count - len(rows), count)
         return walk
 
     def _move(
         self,
-        walkers: Walkers,
+        walkers: WalkerBatch,
         state: DualScaleState,
         decision: Decision,
         columns: NDArray[np.int64],
@@ -128,13 +134,13 @@ class Finetuning:
             column = int(columns[b])
             if not going[b] or column <= 0:  # at the goal, or nowhere left to go
                 continue
-            here, place = int(decision.current[b]), decision.place(b, column)
-            walkers.go(row, state.graphs[row].path(here, place)[1:])
+            here, place = int(decision.current[b]), decision.find_place(b, column)
+            walkers.walk_path(row, state.graphs[row].find_path(here, place)[1:])
             kept.append(row)
         return np.array(kept, np.int64)
 
 
-class Walk:
+class WalkLosses:
     """Losses and figures of one walk of a batch, added up over its decisions."""
 
     def __init__(self, settings: FinetuneConfig) -> None:
@@ -148,9 +154,9 @@ class Walk:
         self._counts: dict[str, int] = defaultdict(int)
         self.figures: dict[str, float] = {}
 
-    def count(self, decision: Decision, labels: Labels) -> None:
+    def add_decisions(self, decision: Decision, labels: ExpertLabels) -> None:
         """Add the decisions of one step."""
-        losses = decision_losses(decision, labels)
+        losses = compute_decision_losses(decision, labels)
         for name, values in losses.items():
             if self.weights[name] > 0:
                 self.loss = self.loss + self.weights[name] * values.sum()
@@ -162,7 +168,7 @@ class Walk:
             self._sums[f"{name}_right"] += float((logits.argmax(-1) == answers)[known].sum())
         self._counts["decisions"] += len(decision.rows)
 
-    def finish(self, arrived: int, episodes: int) -> None:
+    def compute_means(self, arrived: int, episodes: int) -> None:
         """Turn sums into means: loss and share of right answers per kind, decisions, arrivals."""
         for name in ("fused", "explore", "objects"):
             number = self._counts[name]
@@ -174,7 +180,7 @@ class Walk:
 
 
 @torch.no_grad()
-def drawn(
+def draw_decisions(
     decision: Decision, single: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw a place to go to from an agent's own probabilities, without STOP.

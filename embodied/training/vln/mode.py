@@ -27,15 +27,15 @@ from torch.nn import functional
 from embodied.policies.vln.dual_scale import Decision, DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.policies.vln.meta_explore.config import NETWORK
-from embodied.policies.vln.meta_explore.counters import auc
-from embodied.policies.vln.meta_explore.decision_summary import look
-from embodied.policies.vln.meta_explore.episode import Episode
-from embodied.policies.vln.meta_explore.goals import LocalGoals
+from embodied.policies.vln.meta_explore.counters import roc_auc_score
+from embodied.policies.vln.meta_explore.decision_summary import summarize_decision
+from embodied.policies.vln.meta_explore.episode import MetaExploreEpisode
+from embodied.policies.vln.meta_explore.goals import LocalGoalSelector
 from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, DecisionRecord
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate
 from embodied.training.vln.mode_config import ModeConfig
 from maps.graph.viewgraph import ViewGraph
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Collected:
+class CollectedDecisions:
     """What the rollouts noted at N decisions.
 
     Attributes:
@@ -60,12 +60,12 @@ class Collected:
     gains: list[float] = field(default_factory=list)
     choices: list[tuple[Tensor, int]] = field(default_factory=list)
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
+    def stack_tensors(self) -> tuple[Tensor, Tensor]:
         """Return the states (N, 2 D + 14) and the gains (N,)."""
         return torch.stack(self.states), torch.tensor(self.gains)
 
 
-class Recorder(MetaExplorePolicy):
+class DecisionRecorder(MetaExplorePolicy):
     """Plays with sampled actions and notes what would have been right; reads privileged
     observations.
 
@@ -85,9 +85,9 @@ class Recorder(MetaExplorePolicy):
         # The ranker's features look at the masks, so a rule that looks brings the memory of them.
         looks = replace(meta, mode="oracle", local_goal="learned" if config.ranker else rule)
         super().__init__(network, replace(looks, stop="here"))
-        self.judged = LocalGoals(replace(looks, local_goal=rule), network)
+        self.judged_goals = LocalGoalSelector(replace(looks, local_goal=rule), network)
         self.settings = config
-        self.found = Collected()
+        self.collected = CollectedDecisions()
         self._chance = np.random.default_rng(config.seed)
 
     def _choose(
@@ -95,29 +95,33 @@ class Recorder(MetaExplorePolicy):
         index: int,
         decision: Decision,
         graph: ViewGraph,
-        episode: Episode,
+        episode: MetaExploreEpisode,
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
     ) -> DecisionRecord:
         settings, chance = self.settings, self._chance
-        outlook = look(index, decision, graph, episode, explore, fused, self.config)
+        outlook = summarize_decision(index, decision, graph, episode, explore, fused, self.config)
         arrived = episode.goal_distances[episode.place] <= 0
         target, gain = -1, 0.0
-        if outlook.beyond:
-            scored = self.judged.score(graph, episode, outlook.beyond, decision, index)
-            target = outlook.beyond[scored.best]
-            own = decision.place(index, int(np.argmax(outlook.logits)))
+        if outlook.distant_frontiers:
+            scored = self.judged_goals.score_places(
+                graph, episode, outlook.distant_frontiers, decision, index
+            )
+            target = outlook.distant_frontiers[scored.best]
+            own = decision.find_place(index, int(np.argmax(outlook.logits)))
             gain = self._cost(graph, episode, own) - self._cost(graph, episode, target)
             states = decision.stop_states[index].cpu()
-            self.found.states.append(torch.cat([states, torch.from_numpy(outlook.summary)]))
-            self.found.gains.append(gain)
-            if settings.ranker and len(outlook.beyond) > 1 and not arrived:
-                self._note_choice(index, decision, graph, episode, outlook.beyond)
+            self.collected.states.append(
+                torch.cat([states, torch.from_numpy(outlook.mode_features)])
+            )
+            self.collected.gains.append(gain)
+            if settings.ranker and len(outlook.distant_frontiers) > 1 and not arrived:
+                self._note_choice(index, decision, graph, episode, outlook.distant_frontiers)
         record = DecisionRecord(episode.decisions, episode.moves, episode.place, END, -1)
         if arrived or self._is_over(episode):
             return record
         pays = gain > settings.margin
-        near = [decision.column(index, place) for place in episode.neighbours]
+        near = [decision.find_column(index, place) for place in episode.neighbours]
         near = [column for column in near if np.isfinite(outlook.logits[column])]
         if target >= 0 and (not near or chance.random() < (0.5 if pays else settings.astray)):
             return replace(record, mode=EXPLOIT, chosen=target)
@@ -125,31 +129,38 @@ class Recorder(MetaExplorePolicy):
             return record
         noise = chance.gumbel(size=len(near)) * settings.temperature
         drawn = near[int(np.argmax(outlook.logits[near] + noise))]
-        return replace(record, mode=EXPLORE, chosen=decision.place(index, drawn))
+        return replace(record, mode=EXPLORE, chosen=decision.find_place(index, drawn))
 
-    def _cost(self, graph: ViewGraph, episode: Episode, place: int) -> float:
+    def _cost(self, graph: ViewGraph, episode: MetaExploreEpisode, place: int) -> float:
         """Length of the way to the goal over a place [m]; -1 stops here."""
         here = episode.goal_distances[episode.place]
         if place < 0:
             return 0.0 if here <= 0 else here + self.settings.wrong_stop
         there = episode.goal_distances[place]
-        return float(graph.distances[graph.row(episode.place), graph.row(place)]) + there
+        return float(graph.distances[graph.get_row(episode.place), graph.get_row(place)]) + there
 
     def _note_choice(
-        self, index: int, decision: Decision, graph: ViewGraph, episode: Episode, places: list[int]
+        self,
+        index: int,
+        decision: Decision,
+        graph: ViewGraph,
+        episode: MetaExploreEpisode,
+        places: list[int],
     ) -> None:
         total = [self._cost(graph, episode, place) for place in places]
-        context = self.goals.context(graph, episode, places, decision, index)
-        self.found.choices.append((self.goals.features(context), int(np.argmin(total))))
+        context = self.goals.build_context(graph, episode, places, decision, index)
+        self.collected.choices.append(
+            (self.goals.compute_ranker_inputs(context), int(np.argmin(total)))
+        )
 
 
-def collect(
+def collect_decisions(
     network: DualScaleNetwork,
     config: ModeConfig,
     meta: MetaExploreConfig,
     task: VLNConfig,
-    source: Source,
-) -> Collected:
+    source: VLNSource,
+) -> CollectedDecisions:
     """Roll the frozen explorer out and note what would have been right.
 
     Args:
@@ -159,17 +170,19 @@ def collect(
         task: its privileged observations are switched on.
         source: worlds and episodes.
     """
-    recorder = Recorder(network, config, meta)
-    seen = {"canvas", *recorder.needed, *recorder.judged.needed} if config.ranker else {
-        *recorder.needed, *recorder.judged.needed
-    }  # fmt: skip
+    recorder = DecisionRecorder(network, config, meta)
+    seen = (
+        {"canvas", *recorder.observation_keys, *recorder.judged_goals.observation_keys}
+        if config.ranker
+        else {*recorder.observation_keys, *recorder.judged_goals.observation_keys}
+    )
     task = replace(task, privileged=True, canvas="canvas" in seen)
     rng = np.random.default_rng(config.seed)
     chosen = rng.permutation(len(source.episodes))[: config.episodes]
-    part = Source(source.worlds, [source.episodes[i] for i in chosen])
+    part = VLNSource(source.worlds, [source.episodes[i] for i in chosen])
     env = VLNVectorEnv(min(config.envs, len(chosen)), task, source=part)
-    evaluate(recorder, env, len(chosen), config.seed, progress=False)
-    return recorder.found
+    evaluate_policy(recorder, env, len(chosen), config.seed, progress=False)
+    return recorder.collected
 
 
 class ModeTrainer:
@@ -183,18 +196,22 @@ class ModeTrainer:
     """
 
     def __init__(
-        self, network: DualScaleNetwork, learnt: Collected, held: Collected, config: ModeConfig
+        self,
+        network: DualScaleNetwork,
+        learnt: CollectedDecisions,
+        held: CollectedDecisions,
+        config: ModeConfig,
     ) -> None:
         self.network, self.config = network, config
         self._learnt, self._held = learnt, held
-        self._states, gains = learnt.tensors()
+        self._states, gains = learnt.stack_tensors()
         self._labels = gains > config.margin
         # What is at stake; a hundred metres too far are not ten times as wrong as ten.
         stake = (gains - config.margin).abs().clamp(max=config.wrong_stop)
         self._weight = stake / stake.mean().clamp(min=1e-6)
-        network.mode_head.standardise(self._states)
+        network.mode_head.fit_scaling(self._states)
 
-    def epoch(self, optimizer: torch.optim.Optimizer, seed: int) -> dict[str, float]:
+    def run_epoch(self, optimizer: torch.optim.Optimizer, seed: int) -> dict[str, float]:
         """Go once through all decisions learnt from; return losses and held-out figures."""
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)  # of the dropout
@@ -208,21 +225,21 @@ class ModeTrainer:
             self._descend(optimizer, self._rank_loss([choices[i] for i in part]))
             for part in self._parts(len(choices), rng)
         ]
-        figures = {"mode_loss": float(np.mean(losses))} | self.measure()
+        figures = {"mode_loss": float(np.mean(losses))} | self.measure_held_out()
         return figures | ({"rank_loss": float(np.mean(ranks))} if ranks else {})
 
     @torch.inference_mode()
-    def measure(self) -> dict[str, float]:
+    def measure_held_out(self) -> dict[str, float]:
         """Return AUC and share of corrections in the held-out worlds, and how often the ranker's
         best place is the expert's; nothing without held-out worlds.
         """
         figures: dict[str, float] = {}
         if self._held.gains:
-            states, gains = self._held.tensors()
+            states, gains = self._held.stack_tensors()
             labels = gains > self.config.margin
             self.network.mode_head.eval()
             scores = self.network.mode_head(states)
-            figures["mode_auc"] = auc(labels.numpy(), scores.numpy())
+            figures["mode_auc"] = roc_auc_score(labels.numpy(), scores.numpy())
             figures["mode_share"] = float((scores > 0).float().mean())
             figures["mode_label_share"] = float(labels.float().mean())
         right = [
@@ -236,7 +253,7 @@ class ModeTrainer:
     def _parts(self, count: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
         if not count:
             return []
-        return np.array_split(rng.permutation(count), -(-count // self.config.batch))
+        return np.array_split(rng.permutation(count), -(-count // self.config.batch_size))
 
     def _mode_loss(self, rows: Tensor) -> Tensor:
         logits = self.network.mode_head(self._states[rows])
@@ -261,12 +278,12 @@ class ModeTrainer:
         return float(loss.detach())
 
 
-def calibrate(
+def calibrate_threshold(
     network: DualScaleNetwork,
     config: ModeConfig,
     meta: MetaExploreConfig,
     task: VLNConfig,
-    source: Source,
+    source: VLNSource,
 ) -> dict[str, float]:
     """Shift the mode selector's bias to the threshold that acts best on held-out episodes.
 
@@ -287,9 +304,9 @@ def calibrate(
     best: tuple[float, float, float] | None = None
     for threshold in config.thresholds:
         policy = MetaExplorePolicy(network, replace(meta, mode="learned", threshold=threshold))
-        seen = replace(task, canvas="canvas" in policy.needed, privileged=False)
+        seen = replace(task, canvas="canvas" in policy.observation_keys, privileged=False)
         env = VLNVectorEnv(min(config.envs, len(source.episodes)), seen, source=source)
-        played = evaluate(policy, env, len(source.episodes), config.seed, progress=False)
+        played = evaluate_policy(policy, env, len(source.episodes), config.seed, progress=False)
         success, spl = (float(np.mean([e[name] for e in played])) for name in ("success", "spl"))
         if best is None or spl > best[0]:
             best = spl, success, threshold
@@ -297,7 +314,9 @@ def calibrate(
         return {}
     spl, success, threshold = best
     wanted = min(max(meta.threshold, 1e-3), 1 - 1e-3)
-    network.mode_head.shift(float(np.log(threshold / (1 - threshold) * (1 - wanted) / wanted)))
+    network.mode_head.shift_logits(
+        float(np.log(threshold / (1 - threshold) * (1 - wanted) / wanted))
+    )
     return {"threshold": threshold, "held_out_success": success, "held_out_spl": spl}
 
 
@@ -322,26 +341,28 @@ class ModePhase:
         self.steps = self.config.epochs
         self._trainer: ModeTrainer | None = None
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def build_optimizer(self) -> torch.optim.Optimizer:
         """Build a fresh optimiser over both heads."""
         heads = [*self.network.mode_head.parameters(), *self.network.ranker.parameters()]
         return torch.optim.AdamW(
             heads, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
 
-    def learn(self, optimizer: torch.optim.Optimizer, done: int, seed: int) -> dict[str, float]:
+    def run_update(
+        self, optimizer: torch.optim.Optimizer, done: int, seed: int
+    ) -> dict[str, float]:
         """Do one epoch, after the last set the threshold; see `trainer.Phase`."""
         self.network.eval()
-        task, held = self.data.task, self.data.kept_out
+        task, held = self.data.task, self.data.held_out_source
         if self._trainer is None:
             learnt, measured = (
-                collect(self.network, self.config, self.meta, task, source)
+                collect_decisions(self.network, self.config, self.meta, task, source)
                 if source.episodes
-                else Collected()
+                else CollectedDecisions()
                 for source in (self.data.source, held)
             )
             self._trainer = ModeTrainer(self.network, learnt, measured, self.config)
-        figures = self._trainer.epoch(optimizer, seed)
+        figures = self._trainer.run_epoch(optimizer, seed)
         if done + 1 == self.steps and held.episodes:
-            figures |= calibrate(self.network, self.config, self.meta, task, held)
+            figures |= calibrate_threshold(self.network, self.config, self.meta, task, held)
         return figures

@@ -18,7 +18,7 @@ class ModeConfig:
         margin: metres a correction must save to be labelled right.
         wrong_stop: metres a stop beside the goal costs, besides the way that is left.
         astray: share of corrections made where they do not pay, so that their consequences are met.
-        epochs, batch, learning_rate, weight_decay: of both heads.
+        epochs, batch_size, learning_rate, weight_decay: of both heads.
         ranker: also train the ranker; its rollouts need category canvases and are slower.
         thresholds: probabilities of exploring below which a correction might be made; after the
             last epoch the held-out worlds are played with each, and the selector's bias is shifted
@@ -33,7 +33,7 @@ class ModeConfig:
     wrong_stop: float = 10.0
     astray: float = 0.15
     epochs: int = 20
-    batch: int = 256
+    batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     ranker: bool = True
@@ -41,7 +41,7 @@ class ModeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "envs", "epochs", "batch"):
+        for name in ("episodes", "envs", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"mode.{name} = {getattr(self, name)} must be at least 1")
         if self.temperature <= 0 or self.learning_rate <= 0 or self.margin < 0:

@@ -37,7 +37,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
 
 
-def descend(
+def step_optimizer(
     optimizer: torch.optim.Optimizer, loss: Tensor, config: AdamConfig, done: int, total: int
 ) -> float:
     """Take one step down a loss.
@@ -53,10 +53,10 @@ def descend(
         The norm of the gradient before clipping.
     """
     for group in optimizer.param_groups:
-        group["lr"] = config.rate(done, total)
+        group["lr"] = config.get_learning_rate(done, total)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+    norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
     optimizer.step()
     return float(norm)

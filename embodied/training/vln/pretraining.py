@@ -19,21 +19,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertMemory, Labels
+from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertLabels, ExpertMemory
 from embodied.policies.vln.dual_scale.losses import (
-    Hiding,
-    Step,
-    decision_losses,
-    hide_words,
-    mlm_loss,
-    mrc_loss,
-    replay,
-    sap_losses,
+    PanoramaMasking,
+    ReplayStep,
+    compute_decision_losses,
+    compute_mlm_loss,
+    compute_mrc_loss,
+    compute_sap_losses,
+    mask_words,
+    replay_paths,
 )
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.training.vln.config import VLNTrainConfig
-from embodied.training.vln.data import TrainingData, Walkers
-from embodied.training.vln.optimizer import descend, make_optimizer
+from embodied.training.vln.data import TrainingData, WalkerBatch
+from embodied.training.vln.optimizer import make_optimizer, step_optimizer
 
 
 class Pretraining:
@@ -54,29 +54,33 @@ class Pretraining:
         targets = any(episode.target >= 0 for episode in data.source.episodes)
         self.tasks = tuple(t for t in self.settings.tasks if targets or t != "og") or ("sap",)
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def build_optimizer(self) -> torch.optim.Optimizer:
         """Build the optimiser over the whole network."""
         return make_optimizer(self.network, self.settings.optimizer)
 
-    def learn(self, optimizer: torch.optim.Optimizer, done: int, seed: int) -> dict[str, float]:
+    def run_update(
+        self, optimizer: torch.optim.Optimizer, done: int, seed: int
+    ) -> dict[str, float]:
         """Replay a batch of paths and learn one task from them."""
         rng = np.random.default_rng([seed, 5])
         task = self.tasks[int(rng.integers(len(self.tasks)))]
-        episodes = self.data.draw(done, self.settings.batch)
-        walkers = self.data.walkers(len(episodes))
-        walkers.begin(range(len(episodes)), episodes)
+        episodes = self.data.draw_episodes(done, self.settings.batch_size)
+        walkers = self.data.get_walkers(len(episodes))
+        walkers.begin_episodes(range(len(episodes)), episodes)
         paths = [self._path(walkers, row, task, rng) for row in range(len(episodes))]
-        words = [self.data.episode(number).instruction for number in episodes]
+        words = [self.data.get_episode(number).instruction for number in episodes]
         loss, figures = self._loss(task, walkers, words, paths)
         settings = self.settings.optimizer
-        norm = descend(optimizer, loss, settings, done, max(1, self.steps))
+        norm = step_optimizer(optimizer, loss, settings, done, max(1, self.steps))
         figures = {f"{task}_{name}": value for name, value in figures.items()}
         return {"loss": float(loss.detach()), "gradient": norm} | figures
 
-    def _path(self, walkers: Walkers, row: int, task: str, rng: np.random.Generator) -> list[int]:
+    def _path(
+        self, walkers: WalkerBatch, row: int, task: str, rng: np.random.Generator
+    ) -> list[int]:
         """Draw where a path ends and return it, the start first."""
-        episode = self.data.episode(int(walkers.current[row]))
-        world = walkers.world_of(row)
+        episode = self.data.get_episode(int(walkers.current[row]))
+        world = walkers.get_world(row)
         end = int(rng.choice(episode.goals))
         if task == "sap":
             odds = np.array(self.settings.ends) / sum(self.settings.ends)
@@ -88,39 +92,39 @@ class Pretraining:
                 end = int(rng.choice(reachable))
         elif end == episode.path[-1]:
             return list(episode.path)
-        path: list[int] = world.path(episode.start, end)
+        path: list[int] = world.find_path(episode.start, end)
         return path
 
     def _loss(
-        self, task: str, walkers: Walkers, words: list[str], paths: list[list[int]]
+        self, task: str, walkers: WalkerBatch, words: list[str], paths: list[list[int]]
     ) -> tuple[Tensor, dict[str, float]]:
-        network, share = self.network, self.settings.masked
+        network, share = self.network, self.settings.mask_ratio
         expert = ExpertMemory(len(paths))
-        expert.begin(range(len(paths)))
+        expert.begin_episodes(range(len(paths)))
         steps = _steps(walkers, paths, expert)
         if task == "mlm":
-            hidden = hide_words(network, words, share)
-            state = replay(network, words, steps, text=hidden.text)
-            loss = mlm_loss(state, hidden.targets)
+            hidden = mask_words(network, words, share)
+            state = replay_paths(network, words, steps, text=hidden.text)
+            loss = compute_mlm_loss(state, hidden.targets)
             return loss, {"loss": float(loss.detach())}
         if task == "mrc":
-            hiding = Hiding(network, share)
-            state = replay(network, words, steps, hide=hiding)
-            loss = mrc_loss(network, state.decide(), hiding)
+            hiding = PanoramaMasking(network, share)
+            state = replay_paths(network, words, steps, hide=hiding)
+            loss = compute_mrc_loss(network, state.score_choices(), hiding)
             return loss, {"loss": float(loss.detach())}
-        state = replay(network, words, steps)
-        decision = state.decide()
-        labels = expert.labels(decision, state.graphs)
+        state = replay_paths(network, words, steps)
+        decision = state.score_choices()
+        labels = expert.compute_labels(decision, state.graphs)
         if task == "og":
-            return _grounding(decision_losses(decision, labels), decision.objects, labels)
-        losses = sap_losses(decision, labels)
+            return _grounding(compute_decision_losses(decision, labels), decision.objects, labels)
+        losses = compute_sap_losses(decision, labels)
         loss = torch.stack([values.mean() for values in losses.values()]).sum()
         right = (decision.fused.argmax(-1) == labels.fused)[labels.fused != IGNORED]
         return loss, {"loss": float(loss.detach()), "right": float(right.float().mean())}
 
 
 def _grounding(
-    losses: dict[str, Tensor], logits: Tensor, labels: Labels
+    losses: dict[str, Tensor], logits: Tensor, labels: ExpertLabels
 ) -> tuple[Tensor, dict[str, float]]:
     known = labels.objects != IGNORED
     if "objects" not in losses or not known.any():
@@ -130,15 +134,15 @@ def _grounding(
     return loss, {"loss": float(loss.detach()), "right": float(right)}
 
 
-def _steps(walkers: Walkers, paths: list[list[int]], expert: ExpertMemory) -> list[Step]:
+def _steps(walkers: WalkerBatch, paths: list[list[int]], expert: ExpertMemory) -> list[ReplayStep]:
     """Walk B paths so that all end at the same step; return what was seen at every step."""
     longest = max(map(len, paths))
     begins = np.array([longest - len(path) for path in paths])
-    steps: list[Step] = []
+    steps: list[ReplayStep] = []
     for number in range(longest):
         rows: NDArray[np.int64] = np.flatnonzero(begins <= number)
         for row in rows[begins[rows] < number].tolist():
-            walkers.go(row, [paths[row][number - int(begins[row])]])
+            walkers.walk_path(row, [paths[row][number - int(begins[row])]])
         observations = walkers.observe(rows)
         expert.observe(observations, rows)
         steps.append((rows, observations))

@@ -18,12 +18,12 @@ import torch
 
 from embodied import registry
 from embodied.policies.vln.dual_scale import DualScaleInputs
-from embodied.training.checkpoint import Checkpoint, load_into, open_checkpoint
+from embodied.training.checkpoint import Checkpoint, load_weights, open_checkpoint
 from embodied.training.loop import ResumableRun, derive_seed
-from embodied.training.vln.agent import Agent, AgentInputs
+from embodied.training.vln.agent import AgentInputs, DualScaleAgent
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.data import TrainingData
-from embodied.training.vln.validation import validate
+from embodied.training.vln.validation import validate_policy
 
 
 class Phase(Protocol):
@@ -38,11 +38,13 @@ class Phase(Protocol):
     steps: int
     validated: bool
 
-    def optimizer(self) -> torch.optim.Optimizer:
+    def build_optimizer(self) -> torch.optim.Optimizer:
         """Build a fresh optimiser over what this phase learns."""
         ...
 
-    def learn(self, optimizer: torch.optim.Optimizer, done: int, seed: int) -> dict[str, float]:
+    def run_update(
+        self, optimizer: torch.optim.Optimizer, done: int, seed: int
+    ) -> dict[str, float]:
         """Do one update and return its figures.
 
         Args:
@@ -72,7 +74,7 @@ def train(
         CheckpointError: `run_dir` holds a run already, or one of another configuration.
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
     """
-    return _Run(config, Path(run_dir), resume).loop(quiet)
+    return _Run(config, Path(run_dir), resume).run_updates(quiet)
 
 
 class _Run(ResumableRun):
@@ -82,9 +84,9 @@ class _Run(ResumableRun):
         loop = config.train
         super().__init__(config, run_dir, resume, 0, loop.keep, loop.threads)
         self.data = TrainingData(config)
-        widths = DualScaleInputs.of(self.data.observation_space)
+        widths = DualScaleInputs.from_spaces(self.data.observation_space)
         inputs = AgentInputs(widths, self.data.vocabulary)
-        self.policy = Agent(inputs, config.policy, config.seed)
+        self.policy = DualScaleAgent(inputs, config.policy, config.seed)
         self.policy.network.to(loop.device)
         made = [
             (name, registry.resolve("vln_phase", name)(config, self.policy.policy, self.data))
@@ -96,9 +98,9 @@ class _Run(ResumableRun):
         self._score: float | None = None
         self._best: float | None = None
         self._enter()
-        self.restore_if_there()
+        self.restore_or_start()
 
-    def learn(self) -> dict[str, Any]:
+    def run_update(self) -> dict[str, Any]:
         """Do one update of the phase whose turn it is, and validate when that is due."""
         self._enter()
         name, phase, done = self._current()
@@ -106,14 +108,14 @@ class _Run(ResumableRun):
         torch.manual_seed(seed)
         begun = time.monotonic()
         self.policy.network.train()
-        figures = phase.learn(self.optimizer, done, seed)
+        figures = phase.run_update(self.optimizer, done, seed)
         self.policy.network.eval()
         learnt = time.monotonic()
         self.update += 1
         row: dict[str, Any] = {"phase": name, "step": self.update} | figures
         self._score = None
         if phase.validated and self._validates(done + 1, phase):
-            result = validate(self.config, self.policy.policy, self.data)
+            result = validate_policy(self.config, self.policy.policy, self.data)
             row |= {f"val_{key}": value for key, value in result.items()}
             row |= {key: result[key] for key in ("success", "spl") if key in result}
             self._judge(result[self.config.validation.score], done + 1 == phase.steps)
@@ -121,13 +123,13 @@ class _Run(ResumableRun):
         row["validate_seconds"] = time.monotonic() - learnt
         return row
 
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether a checkpoint is due: every few updates, after a validation, between phases."""
         _, phase, done = self._current(self.update - 1)
         ends = done + 1 == phase.steps
         return ends or self._score is not None or self.update % self._every == 0
 
-    def score(self) -> float | None:
+    def get_score(self) -> float | None:
         """Return the score of the weights if they were just validated, or if a later phase, which
         is not validated, has just ended: it builds on the best weights and completes them.
         """
@@ -135,15 +137,15 @@ class _Run(ResumableRun):
         completed = not phase.validated and done + 1 == phase.steps
         return self._best if completed else self._score
 
-    def progress(self) -> dict[str, Any]:
+    def get_progress(self) -> dict[str, Any]:
         """Return the best score so far."""
         return {"best": self._best}
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load weights, progress and, unless another phase begins, the optimiser's state."""
         self._enter()
         same = self._current(self.update - 1)[0] == self._current()[0]
-        load_into(checkpoint, self.policy, self.optimizer if same else None)
+        load_weights(checkpoint, self.policy, self.optimizer if same else None)
         self._best = checkpoint.meta["progress"]["best"]
 
     @property
@@ -166,17 +168,19 @@ class _Run(ResumableRun):
         number = [n for n, _ in self.phases].index(name)
         if number != self._phase:
             self._phase = number
-            self.optimizer = self.phases[number][1].optimizer()
+            self.optimizer = self.phases[number][1].build_optimizer()
 
     def _judge(self, score: float, last: bool) -> None:
         """Note a validation's score; at a phase's end take up its best weights again."""
         if self._best is None or score >= self._best:
             self._best = score
         elif last:
-            load_into(open_checkpoint(self.run_dir, "best"), self.policy)
+            load_weights(open_checkpoint(self.run_dir, "best"), self.policy)
             score = self._best
         self._score = score
 
     def _validates(self, done: int, phase: Phase) -> bool:
         every = self.config.validation.every
-        return bool(self.data.held_out.episodes) and (done % every == 0 or done == phase.steps)
+        return bool(self.data.validation_source.episodes) and (
+            done % every == 0 or done == phase.steps
+        )

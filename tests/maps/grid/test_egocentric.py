@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maps.grid.egocentric import FLOOR, OBSTACLE, VISITED, EgocentricMaps, window_cells
-from maps.paths.optimistic import path_ring, ring_shape
+from maps.grid.egocentric import FLOOR, OBSTACLE, VISITED, EgocentricMaps, compute_window_cells
+from maps.paths.optimistic import compute_path_ring, get_ring_shape
 
 HEIGHT, WIDTH, LENS = 48, 64, 1.25
 
@@ -33,7 +33,7 @@ def cell_of(maps: EgocentricMaps, x: float, z: float) -> int:
 def test_a_wall_appears_where_it_stands(pitch: float, yaw: float, at: tuple) -> None:
     maps = EgocentricMaps(1, 90.0, LENS, pitch)
     pose = np.array([[at[0], 0.0, at[1], yaw]], np.float32)
-    maps.integrate(room_depth(2.02, pitch=pitch)[None], pose)
+    maps.integrate_depth(room_depth(2.02, pitch=pitch)[None], pose)
     forward, right = np.array([-np.sin(yaw), -np.cos(yaw)]), np.array([np.cos(yaw), -np.sin(yaw)])
     for side in (-1.0, 0.0, 1.0):
         x, z = np.array(at) + 2.02 * forward + side * right
@@ -51,7 +51,7 @@ def test_things_overhead_and_empty_pixels_leave_no_trace() -> None:
     maps = EgocentricMaps(1, 90.0, LENS, body_height=1.5)
     depth = np.zeros((1, HEIGHT, WIDTH), np.float32)
     depth[0, 0] = 3.0  # the top row looks up: 3 m away it is above 1.5 m
-    maps.integrate(depth, np.zeros((1, 4), np.float32))
+    maps.integrate_depth(depth, np.zeros((1, 4), np.float32))
     assert not (maps.grid & OBSTACLE).any()
     assert np.count_nonzero(maps.grid) == 1
 
@@ -61,8 +61,8 @@ def test_the_window_turns_with_the_agent() -> None:
     maps.grid[:, 10:14, 20:24] = OBSTACLE | FLOOR  # x 2.0-2.4, z 1.0-1.4
     pose = np.array([[0, 0, 1.2, -np.pi / 2], [0, 0, 1.2, np.pi / 2]], np.float32)
     out = np.zeros((2, 3, 32, 32), np.uint8)
-    maps.crop(pose, 0.2, 32, out)
-    cells = window_cells(0.2, 32)
+    maps.crop_windows(pose, 0.2, 32, out)
+    cells = compute_window_cells(0.2, 32)
     for agent, direction in ((0, 1.0), (1, -1.0)):  # facing +x it lies ahead, facing -x behind
         seen = cells[out[agent, 0] > 0]
         np.testing.assert_allclose(seen.mean(axis=0), [2.2 * direction, 0.0], atol=0.15)
@@ -71,7 +71,7 @@ def test_the_window_turns_with_the_agent() -> None:
 def test_clearing_forgets_only_the_marked() -> None:
     maps = EgocentricMaps(2, 90.0, LENS)
     maps.grid[:] = FLOOR
-    maps.clear(np.array([True, False]))
+    maps.clear_maps(np.array([True, False]))
     assert not maps.grid[0].any()
     assert maps.grid[1].all()
 
@@ -82,7 +82,9 @@ def test_unusable_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="hfov"):
         EgocentricMaps(1, 190.0, LENS)
     with pytest.raises(ValueError, match="must be"):
-        EgocentricMaps(2, 90.0, LENS).integrate(room_depth(2)[None], np.zeros((1, 4), np.float32))
+        EgocentricMaps(2, 90.0, LENS).integrate_depth(
+            room_depth(2)[None], np.zeros((1, 4), np.float32)
+        )
 
 
 def test_on_an_empty_map_the_way_is_straight() -> None:
@@ -90,8 +92,8 @@ def test_on_an_empty_map_the_way_is_straight() -> None:
     pose = np.zeros((3, 4), np.float32)
     pose[2] = (5.0, 0.0, -3.0, 1.0)
     goal = np.array([[4.0, 0.0], [4.0, np.pi / 2], [4.0, -np.pi / 3]], np.float32)
-    ring, way = path_ring(maps, pose, goal)
-    assert ring.shape == (3, *ring_shape(12))
+    ring, way = compute_path_ring(maps, pose, goal)
+    assert ring.shape == (3, *get_ring_shape(12))
     np.testing.assert_allclose(way, 4.0, rtol=0.1)  # eight neighbours: at most 8 % longer
     assert [int(r[2].argmax()) for r in ring] == [0, 3, 10]
     np.testing.assert_allclose(ring[:, 2].max(axis=1), 1.0, atol=0.12)
@@ -104,7 +106,7 @@ def test_a_known_wall_is_walked_round(distance: float) -> None:
     for x in range(-30, 12):  # 1 m ahead, from 3 m left to 1.2 m right
         maps.grid[0, -11:-9, x] = OBSTACLE
     goal = np.array([[distance, 0.0]], np.float32)
-    ring, way = path_ring(maps, np.zeros((1, 4), np.float32), goal)
+    ring, way = compute_path_ring(maps, np.zeros((1, 4), np.float32), goal)
     assert int(ring[0, 2].argmax()) in (10, 11)  # half right
     assert way[0] > distance + 0.3
     assert ring[0, 3, 0] == pytest.approx(0.95, abs=0.1)
@@ -116,6 +118,8 @@ def test_a_goal_behind_a_closed_ring_still_has_a_way() -> None:
     for k in range(-20, 21):
         maps.grid[0, k, [-20, 20]] = OBSTACLE
         maps.grid[0, [-20, 20], k] = OBSTACLE
-    _, way = path_ring(maps, np.zeros((1, 4), np.float32), np.array([[5.0, 0.0]], np.float32))
+    _, way = compute_path_ring(
+        maps, np.zeros((1, 4), np.float32), np.array([[5.0, 0.0]], np.float32)
+    )
     assert np.isfinite(way[0])
     assert way[0] > 8.0

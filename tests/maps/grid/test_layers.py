@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from maps.grid.layers import realign
+from maps.grid.layers import realign_layer
 from maps.grid.occupancy import OccupancyMap
 from maps.grid.values import ValueMap
-from maps.semantics import ClassMap
+from maps.semantics import SemanticMap
 from tests.box_world import BoxWorld, camera
 
 ROOM = BoxWorld((-3.02, 0, -2.02), (3.02, 2.6, 2.02))
@@ -19,12 +19,12 @@ def at(layer, grid, x, z):
 
 def test_realign_moves_by_the_lattice():
     layer = np.arange(12).reshape(3, 4)
-    moved = realign(layer, (5, 5), (4, 3), (6, 8))
+    moved = realign_layer(layer, (5, 5), (4, 3), (6, 8))
     assert moved[1, 2] == 0
     assert np.array_equal(moved[1:4, 2:6], layer)
     assert moved.sum() == layer.sum()
-    assert realign(layer, (0, 0), (1, 2), (1, 1))[0, 0] == layer[1, 2]
-    assert not realign(layer, (0, 0), (50, 0), (3, 3)).any()
+    assert realign_layer(layer, (0, 0), (1, 2), (1, 1))[0, 0] == layer[1, 2]
+    assert not realign_layer(layer, (0, 0), (50, 0), (3, 3)).any()
 
 
 def test_confidence_is_highest_ahead_and_zero_outside_the_cone():
@@ -62,10 +62,10 @@ def test_walls_stop_values_and_growth_keeps_them():
     values.update([0.5, 0.25], pose, 90.0, ROOM.depth(pose, 64))
     assert at(values.confidence, grid, 0.0, -1.9) > 0
     assert at(values.confidence, grid, 0.0, -2.3) == 0
-    grid.cover((-20, -20), (20, 20))
+    grid.grow_to_cover((-20, -20), (20, 20))
     assert values.values.shape == (2, *grid.shape)
     assert at(values.values[1], grid, 0.0, -1.5) == pytest.approx(0.25)
-    assert values.near([[0.0, -1.5], [10.0, 10.0]]) == pytest.approx(
+    assert values.max_value_near([[0.0, -1.5], [10.0, 10.0]]) == pytest.approx(
         np.array([[0.5, 0.25], [0, 0]])
     )
 
@@ -82,35 +82,35 @@ def test_a_labelled_box_is_found_where_it_stands():
     box = ((1.0, 0.0, -1.0), (1.5, 0.8, -0.5))
     world = BoxWorld(ROOM.low, ROOM.high, [box])
     grid = OccupancyMap(block=16)
-    classes = ClassMap(grid)
+    classes = SemanticMap(grid)
     for x in (-1.5, -1.0):
         pose = camera(x, -0.75, -np.pi / 2)
         depth = world.depth(pose, 128)
         labels = np.where(depth < ROOM.depth(pose, 128) - 1e-4, 7, 1)
-        used = classes.integrate(labels, depth, pose, 90.0, (7, 9))
+        used = classes.integrate_labels(labels, depth, pose, 90.0, (7, 9))
         assert used[7] == (labels == 7).sum()
         assert used[9] == 0
-    points = grid.to_world(np.argwhere(classes.votes(7) >= 2))
+    points = grid.to_world(np.argwhere(classes.get_votes(7) >= 2))
     assert len(points) >= 10
     assert (points[:, 0] > 0.94).all()
     assert (points[:, 0] < 1.56).all()
     assert (points[:, 2] > -1.06).all()
     assert (points[:, 2] < -0.44).all()
-    assert at(classes.distance(7), grid, 0.0, -0.75) == pytest.approx(1.0, abs=0.06)
-    assert np.isinf(classes.distance(9)).all()
-    grid.cover((-30, -30), (30, 30))
-    assert len(np.argwhere(classes.votes(7) >= 2)) == len(points)
-    classes.clear(7, [1.25, 0, -0.75], 1.0)
-    assert not classes.votes(7).any()
+    assert at(classes.compute_distance(7), grid, 0.0, -0.75) == pytest.approx(1.0, abs=0.06)
+    assert np.isinf(classes.compute_distance(9)).all()
+    grid.grow_to_cover((-30, -30), (30, 30))
+    assert len(np.argwhere(classes.get_votes(7) >= 2)) == len(points)
+    classes.clear_class(7, [1.25, 0, -0.75], 1.0)
+    assert not classes.get_votes(7).any()
 
 
 def test_specks_and_invalid_depth_are_no_objects():
     grid = OccupancyMap()
-    classes = ClassMap(grid, min_pixels=5)
+    classes = SemanticMap(grid, min_pixels=5)
     labels, depth = np.zeros((32, 32), int), np.full((32, 32), 2.0)
     labels[0, :4] = 3
     labels[10:20, 10:20], depth[10:20, 10:20] = 4, np.nan
-    assert classes.integrate(labels, depth, camera(0, 0, 0), 90.0, (3, 4)) == {3: 0, 4: 0}
+    assert classes.integrate_labels(labels, depth, camera(0, 0, 0), 90.0, (3, 4)) == {3: 0, 4: 0}
 
 
 def test_bad_input_is_refused():
@@ -122,4 +122,6 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="channels"):
         ValueMap(grid, 0)
     with pytest.raises(ValueError, match="equal"):
-        ClassMap(grid).integrate(np.zeros((3, 3)), np.zeros((4, 3)), np.eye(4), 90.0, (1,))
+        SemanticMap(grid).integrate_labels(
+            np.zeros((3, 3)), np.zeros((4, 3)), np.eye(4), 90.0, (1,)
+        )

@@ -14,7 +14,7 @@ ROOM = BoxWorld((-3.02, 0, -2.02), (3.02, 2.6, 2.02))
 def spin(grid, world, x=0.0, z=0.0, y=0.0, size=128, turns=12, **kwargs):
     for k in range(turns):
         pose = camera(x, z, 2 * np.pi * k / turns, y + 1.25)
-        grid.integrate(world.depth(pose, size), pose, 90.0, **kwargs)
+        grid.integrate_depth(world.depth(pose, size), pose, 90.0, **kwargs)
 
 
 def state(grid, x, z):
@@ -82,7 +82,7 @@ def test_thin_leg_is_not_carved_away():
     grid = OccupancyMap()
     for x in np.arange(-2.5, 0.8, 0.3):
         pose = camera(x, 0.0, -np.pi / 2)
-        grid.integrate(world.depth(pose, 256), pose, 90.0)
+        grid.integrate_depth(world.depth(pose, 256), pose, 90.0)
     assert state(grid, 1.03, 0.015) == "#"
 
 
@@ -91,7 +91,7 @@ def test_pitched_cameras_map_the_same_room():
     for k in range(12):
         for pitch in (-0.5, 0.5):
             pose = camera(0.2, 0.1, k * np.pi / 6, pitch=pitch)
-            grid.integrate(ROOM.depth(pose, 128), pose, 90.0)
+            grid.integrate_depth(ROOM.depth(pose, 128), pose, 90.0)
     centers = grid.to_world(np.argwhere(grid.free))
     assert np.abs(centers[:, 0]).max() < 3.05
     assert np.abs(centers[:, 2]).max() < 2.05
@@ -101,7 +101,7 @@ def test_pitched_cameras_map_the_same_room():
 def test_looking_at_the_ceiling_claims_nothing():
     grid = OccupancyMap()
     pose = camera(0, 0, 0, pitch=np.pi / 2)
-    grid.integrate(ROOM.depth(pose, 64), pose, 90.0)
+    grid.integrate_depth(ROOM.depth(pose, 64), pose, 90.0)
     assert not grid.occupied.any()
     assert grid.explored.sum() == 0
 
@@ -113,7 +113,7 @@ def test_a_drop_is_not_floor():
     )
     grid = OccupancyMap()
     pose = camera(0, 1.0, 0.0)
-    grid.integrate(world.depth(pose, 128), pose, 90.0)
+    grid.integrate_depth(world.depth(pose, 128), pose, 90.0)
     assert state(grid, 0.0, -0.8) == "."
     assert state(grid, 0.0, -2.5) == "?"
 
@@ -146,12 +146,12 @@ def test_invalid_pixels_are_no_evidence():
     spoiled[::2], spoiled[1::4] = np.nan, np.inf
     spoiled[5], spoiled[7] = -1.0, 0.0
     erased = np.where(np.isfinite(spoiled) & (spoiled > 0), spoiled, 0)
-    dirty.integrate(spoiled, pose, 90.0)
-    clean.integrate(erased, pose, 90.0)
+    dirty.integrate_depth(spoiled, pose, 90.0)
+    clean.integrate_depth(erased, pose, 90.0)
     assert np.array_equal(dirty.log_odds, clean.log_odds)
     for value in (np.nan, 0.0, -3.0, np.inf):
         grid = OccupancyMap()
-        grid.integrate(np.full((8, 8), value), pose, 90.0)
+        grid.integrate_depth(np.full((8, 8), value), pose, 90.0)
         assert not grid.explored.any()
 
 
@@ -169,10 +169,10 @@ def test_the_order_of_frames_does_not_matter(places, random):
     shuffled = frames[:]
     random.shuffle(shuffled)
     a, b = OccupancyMap(limits=(-8, 8)), OccupancyMap(limits=(-8, 8))
-    a.integrate_many(*zip(*frames, strict=True), 90.0)
-    b.integrate_many(*zip(*shuffled, strict=True), 90.0)
-    assert np.array_equal(a.crop().log_odds, b.crop().log_odds)
-    assert np.array_equal(a.crop().explored, b.crop().explored)
+    a.integrate_depths(*zip(*frames, strict=True), 90.0)
+    b.integrate_depths(*zip(*shuffled, strict=True), 90.0)
+    assert np.array_equal(a.crop_explored().log_odds, b.crop_explored().log_odds)
+    assert np.array_equal(a.crop_explored().explored, b.crop_explored().explored)
 
 
 @given(st.tuples(*[st.floats(-60, 60)] * 4))
@@ -195,7 +195,7 @@ def test_growing_keeps_content_in_place(box):
         max(box[0], box[2]),
         max(box[1], box[3]),
     )
-    grid.cover((x0, z0), (x1, z1))
+    grid.grow_to_cover((x0, z0), (x1, z1))
     corners = grid.to_cell([[x0, 0, z0], [x1, 0, z1]])
     assert grid.contains(corners).all()
     cells = np.argwhere(grid.explored)
@@ -223,18 +223,18 @@ def test_cells_and_world_points_are_inverse(cells, size):
 
 def test_inflate_and_clearance_measure_distance():
     grid = OccupancyMap()
-    grid.mark([[0.025, 0, 0.025]], occupied=True)
+    grid.mark_points([[0.025, 0, 0.025]], occupied=True)
     row, column = grid.to_cell([0.025, 0, 0.025])
-    assert grid.clearance()[row, column + 10] == pytest.approx(0.5, abs=0.02)
-    disc = grid.inflate(0.3)
+    assert grid.compute_clearance()[row, column + 10] == pytest.approx(0.5, abs=0.02)
+    disc = grid.inflate_obstacles(0.3)
     assert disc.sum() * 0.05**2 == pytest.approx(np.pi * 0.3**2, rel=0.1)
-    assert not OccupancyMap().inflate(1.0).any()
+    assert not OccupancyMap().inflate_obstacles(1.0).any()
 
 
 def test_crop_keeps_the_world_frame():
     grid = OccupancyMap()
     spin(grid, ROOM, size=48)
-    part = grid.crop(0.2)
+    part = grid.crop_explored(0.2)
     assert part.shape < grid.shape
     assert part.explored.sum() == grid.explored.sum()
     assert state(part, 0.5, 0.5) == "."
@@ -263,7 +263,7 @@ def test_reset_forgets():
 )
 def test_bad_frames_are_refused(depth, pose, hfov, message):
     with pytest.raises(ValueError, match=message):
-        OccupancyMap().integrate(depth, pose, hfov)
+        OccupancyMap().integrate_depth(depth, pose, hfov)
 
 
 @pytest.mark.parametrize(
@@ -284,11 +284,11 @@ def test_bad_settings_are_refused(arguments):
 def test_one_frame_stays_within_its_time_budget():
     grid, pose = OccupancyMap(), camera(0, 0, 0.3)
     depth = ROOM.depth(pose, 256)
-    grid.integrate(depth, pose, 90.0)
+    grid.integrate_depth(depth, pose, 90.0)
     times = []
     for _ in range(20):
         start = time.process_time()
-        grid.integrate(depth, pose, 90.0)
+        grid.integrate_depth(depth, pose, 90.0)
         times.append(time.process_time() - start)
     assert min(times) < 4e-3  # twice the target: machines differ
 
@@ -297,7 +297,7 @@ def test_a_point_on_the_rim_of_the_grid_stays_on_its_side():
     # 7.5 m is 125 cells of 0.06 m when divided, a hair more when multiplied by the inverse: the
     # wall's row may be one below the last row asked for, and must not come round as the first.
     grid = OccupancyMap(0.06, block=125)
-    grid.integrate(np.full((3, 3), 7.5, np.float32), camera(0.0, 0.0, 0.0, 1.25), 20.0)
+    grid.integrate_depth(np.full((3, 3), 7.5, np.float32), camera(0.0, 0.0, 0.0, 1.25), 20.0)
     rows = np.flatnonzero(grid.occupied.any(axis=1))
     assert len(rows)
     assert np.abs(grid.to_world(np.stack([rows, 0 * rows], axis=1))[:, 2] + 7.5).max() <= 0.06

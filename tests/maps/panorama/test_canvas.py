@@ -32,7 +32,7 @@ def rotation(heading: float, elevation: float) -> np.ndarray:
 
 
 def test_the_views_look_where_their_index_says() -> None:
-    angles = np.degrees(pano.view_angles())
+    angles = np.degrees(pano.compute_view_angles())
     assert angles.shape == (36, 2)
     assert angles[0].tolist() == pytest.approx([0, -30])
     assert angles[15].tolist() == pytest.approx([90, 0])
@@ -41,9 +41,9 @@ def test_the_views_look_where_their_index_says() -> None:
 
 @given(heading=ANGLE, elevation=st.floats(-1.5, 1.5))
 def test_the_nearest_view_has_the_smallest_angle(heading: float, elevation: float) -> None:
-    axes = direction(*pano.view_angles().T)
+    axes = direction(*pano.compute_view_angles().T)
     closeness = axes @ direction(np.array(heading), np.array(elevation))
-    assert closeness[pano.nearest_view(heading, elevation)] == pytest.approx(closeness.max())
+    assert closeness[pano.find_nearest_view(heading, elevation)] == pytest.approx(closeness.max())
 
 
 @given(
@@ -53,14 +53,16 @@ def test_the_nearest_view_has_the_smallest_angle(heading: float, elevation: floa
 )
 def test_pixels_become_the_angles_of_the_rotated_ray(view: int, x: float, y: float) -> None:
     ray = np.array([(x - 320) / 415.6921938, (240 - y) / 415.6921938, -1.0])
-    world = rotation(*pano.view_angles()[view]) @ ray
-    heading, elevation = pano.pixel_angles(view, x, y)
+    world = rotation(*pano.compute_view_angles()[view]) @ ray
+    heading, elevation = pano.pixels_to_angles(view, x, y)
     assert direction(heading, elevation) == pytest.approx(world / np.linalg.norm(world), abs=1e-8)
-    assert np.stack(pano.angle_pixels(view, heading, elevation)) == pytest.approx([x, y], abs=1e-5)
+    assert np.stack(pano.angles_to_pixels(view, heading, elevation)) == pytest.approx(
+        [x, y], abs=1e-5
+    )
 
 
 def test_what_is_behind_the_camera_is_in_no_pixel() -> None:
-    assert np.isinf(pano.angle_pixels(12, np.pi, 0.0)).all()
+    assert np.isinf(pano.angles_to_pixels(12, np.pi, 0.0)).all()
 
 
 def slow_canvas(categories: np.ndarray, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,7 +117,7 @@ def test_a_tiny_box_keeps_its_cell_and_one_above_the_canvas_none() -> None:
     canvas = pano.boxes_to_canvas([0, 1], boxes, K)
     assert canvas[0].sum() == 1
     assert not canvas[1].any()
-    assert canvas[0][pano.direction_cell(1.0, 0.2)]
+    assert canvas[0][pano.direction_to_cell(1.0, 0.2)]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def view_boxes(heading: float, elevation: float, wide: float, high: float) -> tu
     h = np.linspace(heading - wide / 2, heading + wide / 2, 200)
     e = np.linspace(elevation - high / 2, elevation + high / 2, 200)
     grid_h, grid_e = np.meshgrid(h, e)
-    x, y = pano.angle_pixels(np.arange(36)[:, None, None], grid_h, grid_e)
+    x, y = pano.angles_to_pixels(np.arange(36)[:, None, None], grid_h, grid_e)
     inside = (x >= 0) & (x <= 640) & (y >= 0) & (y <= 480)
     views, boxes = [], []
     for view in np.flatnonzero(inside.any(axis=(1, 2))):
@@ -195,7 +197,7 @@ def test_views_agree_on_the_object_they_show(
     around = around | np.roll(around, 1, axis=1) | np.roll(around, -1, axis=1)
     assert (found & ~around).sum() <= 0.25 * true.sum() + 4
     joined = pano.join_boxes(objects, views, boxes)[0]
-    assert abs(pano.wrap(joined[0] - heading)) < 1.1 * cell + 0.05 * wide
+    assert abs(pano.wrap_angle(joined[0] - heading)) < 1.1 * cell + 0.05 * wide
     assert abs(joined[1] - elevation) < 1.1 * cell + 0.2 * high
     assert joined[2] > wide - 2 * cell
     # An upright image edge keeps its distance in metres, so it spans more heading further up.
@@ -223,10 +225,10 @@ def test_an_uncut_central_box_is_taken_exactly() -> None:
 def painted(heading: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """A world of three patches, as canvas rows."""
     rows = np.full(np.broadcast(heading, elevation).shape, -1)
-    turn = pano.wrap(heading)
+    turn = pano.wrap_angle(heading)
     rows[(np.abs(turn) < 0.6) & (np.abs(elevation) < 0.4)] = 0
-    rows[(np.abs(pano.wrap(heading - 2.0)) < 0.3) & (elevation > 0.2)] = 3
-    rows[(np.abs(pano.wrap(heading - 4.0)) < 0.8) & (elevation < -0.5)] = 4
+    rows[(np.abs(pano.wrap_angle(heading - 2.0)) < 0.3) & (elevation > 0.2)] = 3
+    rows[(np.abs(pano.wrap_angle(heading - 4.0)) < 0.8) & (elevation < -0.5)] = 4
     return rows
 
 
@@ -237,7 +239,7 @@ def equirectangular(h: int, w: int, heading: float) -> np.ndarray:
 
 
 def of_cells(h: int = 32, w: int = 96) -> np.ndarray:
-    columns, rows = pano.cell_angles(h, w)
+    columns, rows = pano.compute_cell_angles(h, w)
     return painted(columns[None], rows[:, None])
 
 
@@ -254,7 +256,7 @@ def test_an_image_all_around_becomes_a_canvas(size: tuple[int, int], heading: fl
 
 def test_the_views_stitch_to_the_same_canvas_as_the_image_all_around() -> None:
     y, x = np.mgrid[0.5:120, 0.5:160]
-    heading, elevation = pano.pixel_angles(np.arange(36)[:, None, None], x * 4, y * 4)
+    heading, elevation = pano.pixels_to_angles(np.arange(36)[:, None, None], x * 4, y * 4)
     stitched = pano.stitch_views(painted(heading, elevation), K)
     direct = pano.semantic_to_canvas(equirectangular(512, 1024, 0.0), K)
     assert (stitched != direct).mean() < 0.004
@@ -270,23 +272,23 @@ def test_wrong_images_are_refused() -> None:
 
 def test_shares_of_views_are_those_of_their_pixels() -> None:
     canvas = np.stack([of_cells() == row for row in range(K)])
-    shares = pano.view_shares(canvas)
+    shares = pano.compute_view_shares(canvas)
     y, x = np.mgrid[1:480:4, 1:640:4]
-    row, column = pano.direction_cell(*pano.pixel_angles(np.arange(36)[:, None, None], x, y))
+    row, column = pano.direction_to_cell(*pano.pixels_to_angles(np.arange(36)[:, None, None], x, y))
     direct = canvas[:, row, column].mean(axis=(2, 3)).T
     assert shares.shape == (36, K)
     assert shares == pytest.approx(direct, abs=0.01)
     assert shares.max() > 0.3
-    assert pano.view_shares(np.ones((2, K, 32, 96), bool)) == pytest.approx(1.0)
+    assert pano.compute_view_shares(np.ones((2, K, 32, 96), bool)) == pytest.approx(1.0)
 
 
 def test_sizes_are_those_of_the_largest_object_in_view() -> None:
     boxes = [[0.0, 0.0, 0.2, 0.05], [0.1, 0.0, 0.1, 0.1], [np.pi, 0.0, 0.4, 0.4]]
-    sizes = pano.view_sizes([1, 1, -1], boxes, K)
+    sizes = pano.compute_view_sizes([1, 1, -1], boxes, K)
     assert sizes[12, 1] == pytest.approx(0.1)
     assert sizes[18].max() == 0
     assert not sizes[:, [0, 2, 3, 4]].any()
-    assert pano.view_sizes([1], boxes[2:], K)[18, 1] == pytest.approx(0.4)
+    assert pano.compute_view_sizes([1], boxes[2:], K)[18, 1] == pytest.approx(0.4)
 
 
 def test_reverie_boxes_join_to_the_bearings_derived_from_them(shared_data: object) -> None:
@@ -304,6 +306,6 @@ def test_reverie_boxes_join_to_the_bearings_derived_from_them(shared_data: objec
                 continue
             views, boxes = item["visible_pos"], item["bbox2d"]
             joined = pano.join_boxes(np.zeros(len(views), int), views, boxes)[0]
-            errors.append([pano.wrap(joined[0] - row[2]), joined[1] - row[3]])
+            errors.append([pano.wrap_angle(joined[0] - row[2]), joined[1] - row[3]])
     assert len(errors) > 500
     assert np.degrees(np.median(np.abs(errors), axis=0)).max() < 0.6

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maps.panorama.canvas import semantic_to_canvas, view_shares, view_sizes
-from maps.panorama.from_images import perceive
-from maps.panorama.views import wrap
+from maps.panorama.canvas import compute_view_shares, compute_view_sizes, semantic_to_canvas
+from maps.panorama.from_images import build_panorama_from_images
+from maps.panorama.views import wrap_angle
 
 H, W, K = 96, 192, 5
 
@@ -34,13 +34,13 @@ BLUE = (200, 30, 15, 30, 4, 4.0, (0, 0, 255))
 
 
 def test_boxes_colours_and_distances_are_those_of_the_scene() -> None:
-    seen = perceive(*scene(RED, GREEN, BLUE), NAMES, K)
+    seen = build_panorama_from_images(*scene(RED, GREEN, BLUE), NAMES, K)
     assert seen.names == ("red box", "green box")  # blue is beyond 3 m
     assert seen.objects.tolist() == [1, 2]
     assert seen.categories.tolist() == [2, 0]
     step = 360 / W
     expected = np.radians([RED[:4], GREEN[:4]])
-    turn = wrap(seen.boxes[:, 0] - expected[:, 0])
+    turn = wrap_angle(seen.boxes[:, 0] - expected[:, 0])
     assert np.abs(turn).max() <= np.radians(step)  # green crosses north
     assert np.abs(seen.boxes[:, 1:] - expected[:, 1:]).max() <= np.radians(step)
     distance, log_area, log_aspect = seen.features[:, :3].T
@@ -54,18 +54,20 @@ def test_boxes_colours_and_distances_are_those_of_the_scene() -> None:
 
 def test_far_things_are_on_the_canvas_and_in_the_views_but_not_listed() -> None:
     images = scene(RED, GREEN, BLUE)
-    seen = perceive(*images, NAMES, K)
+    seen = build_panorama_from_images(*images, NAMES, K)
     assert (seen.canvas == semantic_to_canvas(images[2], K)).all()
     assert seen.canvas[4].any()
-    assert seen.views[:, :K] == pytest.approx(view_shares(seen.canvas), abs=0.03)  # whole cells
-    everything = perceive(*images, NAMES, K, reach=10.0)
-    sizes = view_sizes(everything.categories, everything.boxes, K)
+    assert seen.views[:, :K] == pytest.approx(
+        compute_view_shares(seen.canvas), abs=0.03
+    )  # whole cells
+    everything = build_panorama_from_images(*images, NAMES, K, reach=10.0)
+    sizes = compute_view_sizes(everything.categories, everything.boxes, K)
     assert seen.views[:, K : 2 * K] == pytest.approx(sizes, abs=1e-6)
     assert sizes[12 + 7].argmax() == 4  # blue, seen level at heading 210
 
 
 def test_view_extras_are_mean_colour_and_depth() -> None:
-    seen = perceive(*scene(RED), NAMES, K)
+    seen = build_panorama_from_images(*scene(RED), NAMES, K)
     grey = 128 / 255
     assert seen.views[12 + 9, -5:] == pytest.approx([grey, grey, grey, 0.5, 0.5], abs=1e-3)
     red, green, _, mean, least = seen.views[12 + 3, -5:]
@@ -78,10 +80,10 @@ def test_view_extras_are_mean_colour_and_depth() -> None:
 
 @pytest.mark.parametrize("turn", [0, 30, 90, 187.5, 300])
 def test_turning_the_camera_changes_nothing(turn: float) -> None:
-    straight = perceive(*scene(RED, GREEN, BLUE), NAMES, K)
+    straight = build_panorama_from_images(*scene(RED, GREEN, BLUE), NAMES, K)
     shift = round(turn / 360 * W)
     images = [np.roll(image, -shift, axis=1) for image in scene(RED, GREEN, BLUE)]
-    turned = perceive(*images, NAMES, K, heading=np.radians(turn))
+    turned = build_panorama_from_images(*images, NAMES, K, heading=np.radians(turn))
     assert (turned.canvas == straight.canvas).all()
     assert turned.views == pytest.approx(straight.views, abs=1e-6)
     assert turned.boxes == pytest.approx(straight.boxes, abs=1e-6)
@@ -89,30 +91,33 @@ def test_turning_the_camera_changes_nothing(turn: float) -> None:
 
 @pytest.mark.parametrize("width", [96, 128, 250, 512])
 def test_any_image_size_gives_about_the_same(width: int) -> None:
-    seen = perceive(*scene(RED, GREEN, width=width), NAMES, K)
+    seen = build_panorama_from_images(*scene(RED, GREEN, width=width), NAMES, K)
     assert seen.names == ("red box", "green box")
-    fine = perceive(*scene(RED, GREEN), NAMES, K)
-    assert np.abs(wrap(seen.boxes - fine.boxes)).max() < np.radians(720 / width)
+    fine = build_panorama_from_images(*scene(RED, GREEN), NAMES, K)
+    assert np.abs(wrap_angle(seen.boxes - fine.boxes)).max() < np.radians(720 / width)
     assert (seen.canvas == fine.canvas).mean() > 0.99
 
 
 def test_what_is_listed_can_be_limited() -> None:
     images = scene(RED, GREEN, (45, 0, 4, 4, 1, 1.0, (9, 9, 9)))
-    assert perceive(*images, NAMES, K).names == ("red box", "green box")  # blue is too small
-    assert len(perceive(*images, NAMES, K, min_area=1e-3).names) == 3
+    assert build_panorama_from_images(*images, NAMES, K).names == (
+        "red box",
+        "green box",
+    )  # blue is too small
+    assert len(build_panorama_from_images(*images, NAMES, K, min_area=1e-3).names) == 3
     listed = np.array([False, False, True, True])
-    assert perceive(*images, NAMES, K, listed=listed).names == ("green box",)
-    assert perceive(*images, NAMES, K, reach=1.5).names == ("green box",)
-    assert perceive(None, *images[1:], NAMES, K).features[:, 3:].max() == 0
+    assert build_panorama_from_images(*images, NAMES, K, listed=listed).names == ("green box",)
+    assert build_panorama_from_images(*images, NAMES, K, reach=1.5).names == ("green box",)
+    assert build_panorama_from_images(None, *images[1:], NAMES, K).features[:, 3:].max() == 0
 
 
 def test_an_object_all_around_has_a_box_all_around() -> None:
-    seen = perceive(*scene((0, 0, 361, 30, 1, 1.0, (1, 2, 3))), NAMES, K)
+    seen = build_panorama_from_images(*scene((0, 0, 361, 30, 1, 1.0, (1, 2, 3))), NAMES, K)
     assert seen.boxes[0, 2] == pytest.approx(2 * np.pi)
 
 
 def test_an_empty_place_has_no_objects() -> None:
-    seen = perceive(*scene(), NAMES, K)
+    seen = build_panorama_from_images(*scene(), NAMES, K)
     assert seen.boxes.shape == (0, 4)
     assert seen.features.shape == (0, 6)
     assert not seen.canvas.any()
@@ -121,8 +126,8 @@ def test_an_empty_place_has_no_objects() -> None:
 def test_images_that_do_not_fit_are_refused() -> None:
     rgb, depth, rows, instances = scene(RED)
     with pytest.raises(ValueError, match="unequal"):
-        perceive(rgb, depth[:-1], rows, instances, NAMES, K)
+        build_panorama_from_images(rgb, depth[:-1], rows, instances, NAMES, K)
     with pytest.raises(ValueError, match="rgb"):
-        perceive(rgb[:, :-1], depth, rows, instances, NAMES, K)
+        build_panorama_from_images(rgb[:, :-1], depth, rows, instances, NAMES, K)
     with pytest.raises(ValueError, match="allowed are -1 .. 1"):
-        perceive(rgb, depth, rows, instances, NAMES, 2)
+        build_panorama_from_images(rgb, depth, rows, instances, NAMES, 2)

@@ -9,11 +9,11 @@ import torch
 
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.chunk.robot_inputs import RobotInputs
-from embodied.policies.chunk.sc_vla.labels import delta_state
+from embodied.policies.chunk.sc_vla.labels import compute_state_delta
 
 SIDE, CHUNK = 32, 8
 TASKS = ("go to the red square", "go to the blue square")
-WORDS = Vocabulary.build(TASKS).words
+WORDS = Vocabulary.from_texts(TASKS).words
 INPUTS = RobotInputs(("front", "wrist"), (SIDE, SIDE), 8, 7, 3, 20, "ee_delta", WORDS)
 STATISTICS = {
     "observation.state": {"min": [-1.0] * 8, "max": [1.0] * 8},
@@ -50,7 +50,7 @@ def toy_batch(count: int, seed: int) -> dict[str, Any]:
         "task": [TASKS[i] for i in named],
         "action": torch.from_numpy(action),
         "progress": torch.from_numpy(share),
-        "delta_state": torch.from_numpy(delta_state(state, later)),
+        "delta_state": torch.from_numpy(compute_state_delta(state, later)),
     }
 
 

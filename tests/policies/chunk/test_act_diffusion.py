@@ -16,17 +16,22 @@ from embodied.policies.chunk.act import ActConfig
 from embodied.policies.chunk.backbones import BackboneConfig
 from embodied.policies.chunk.backbones.base import TinyConfig
 from embodied.policies.chunk.base import ChunkPolicy
-from embodied.policies.chunk.diffusion import DiffusionConfig, squared_cosine
-from embodied.policies.chunk.factory import METHODS, VisuomotorConfig, make_policy, restore
+from embodied.policies.chunk.diffusion import DiffusionConfig, squared_cosine_schedule
+from embodied.policies.chunk.factory import METHODS, VisuomotorConfig, make_policy, restore_policy
 
 TINY = BackboneConfig(tiny=TinyConfig(width=64, channels=(16, 32)))
-ACT = ActConfig(width=64, style=8, encoder_layers=1, decoder_layers=1)
-DIFFUSION = DiffusionConfig(width=64, layers=3, noise_steps=50, steps=10)
+ACT = ActConfig(width=64, latent_dim=8, n_encoder_layers=1, n_decoder_layers=1)
+DIFFUSION = DiffusionConfig(width=64, layers=3, num_train_timesteps=50, num_inference_steps=10)
 
 
 def build(method: str, **changes) -> ChunkPolicy:
     config = VisuomotorConfig(
-        method=method, chunk=CHUNK, execute=3, backbone=TINY, act=ACT, diffusion=DIFFUSION
+        method=method,
+        chunk_size=CHUNK,
+        n_action_steps=3,
+        backbone=TINY,
+        act=ACT,
+        diffusion=DIFFUSION,
     )
     policy = make_policy(INPUTS, config, **changes)
     policy.normalization = STATISTICS
@@ -67,9 +72,9 @@ def test_diffusion_learns_the_way_and_the_word() -> None:
 def test_acts_style_is_read_from_the_chunk_and_is_nothing_when_acting() -> None:
     policy = build("act")
     batch = toy_batch(4, 0)
-    state = policy.scaling.state(batch["observation.state"])
-    mean, log_variance = policy.head.encode_style(state, batch["action"], None)
-    other, _ = policy.head.encode_style(state, -batch["action"], None)
+    state = policy.scaling.scale_state(batch["observation.state"])
+    mean, log_variance = policy.head.encode_latent(state, batch["action"], None)
+    other, _ = policy.head.encode_latent(state, -batch["action"], None)
     assert mean.shape == log_variance.shape == (4, 8)
     assert not torch.allclose(mean, other, atol=1e-4)
     first = policy.predict_action_chunk(batch)
@@ -79,13 +84,13 @@ def test_acts_style_is_read_from_the_chunk_and_is_nothing_when_acting() -> None:
 def test_acts_style_does_not_read_padding() -> None:
     policy = build("act")
     batch = toy_batch(4, 0)
-    state = policy.scaling.state(batch["observation.state"])
+    state = policy.scaling.scale_state(batch["observation.state"])
     padded = torch.zeros(4, CHUNK, dtype=torch.bool)
     padded[:, 5:] = True
     changed = batch["action"].clone()
     changed[:, 5:] = 9.0
     first, second = (
-        policy.head.encode_style(state, a, padded)[0] for a in (batch["action"], changed)
+        policy.head.encode_latent(state, a, padded)[0] for a in (batch["action"], changed)
     )
     assert torch.allclose(first, second, atol=1e-5)
 
@@ -100,7 +105,7 @@ def test_the_divergence_is_that_of_normal_distributions() -> None:
 
 
 def test_the_schedule_is_the_squared_cosine() -> None:
-    kept = squared_cosine(100)
+    kept = squared_cosine_schedule(100)
     assert (kept[1:] < kept[:-1]).all()
     assert kept[0] > 0.999
     assert kept[-1] < 1e-3
@@ -112,14 +117,14 @@ def test_the_schedule_is_the_squared_cosine() -> None:
 @pytest.mark.parametrize("target", ["noise", "clean"])
 def test_denoising_with_the_truth_finds_the_data(target: str) -> None:
     policy = build("diffusion")
-    policy.config = dataclasses.replace(DIFFUSION, target=target)
+    policy.config = dataclasses.replace(DIFFUSION, prediction_type=target)
     batch = toy_batch(4, 0)
-    data = policy.scaling.action(batch["action"])
+    data = policy.scaling.scale_action(batch["action"])
 
     class Oracle(torch.nn.Module):
         """Knows the data."""
 
-        def condition(self, context, state):
+        def encode_condition(self, context, state):
             return None
 
         def forward(self, given, noisy, time):
@@ -140,7 +145,7 @@ def test_every_method_is_a_policy_that_can_be_rebuilt(method: str) -> None:
     tree = {"policy": {"method": method, "chunk": CHUNK, "execute": 3,
                        "backbone": {"tiny": {"width": 64, "channels": [16, 32]}},
                        "act": vars(ACT), "diffusion": vars(DIFFUSION)}}  # fmt: skip
-    again = restore(policy.inputs.to_json(), tree)
+    again = restore_policy(policy.inputs.to_json(), tree)
     again.network.load_state_dict(policy.network.state_dict())
     again.normalization = policy.normalization
     policy.seed(0)
@@ -170,13 +175,20 @@ def test_weights_follow_the_seed() -> None:
     ("made", "message"),
     [
         (lambda: ActConfig(width=30), "multiple of heads"),
-        (lambda: DiffusionConfig(noise_steps=5), "not below steps"),
+        (lambda: DiffusionConfig(num_train_timesteps=5), "not below steps"),
         (lambda: VisuomotorConfig(method="acd"), "did you mean 'act'"),
-        (lambda: VisuomotorConfig(chunk=4, execute=5), "between 1 and policy.chunk"),
-        (lambda: make_policy(
-            INPUTS, VisuomotorConfig(method="diffusion", chunk=6, execute=2)), "multiple of"),
+        (
+            lambda: VisuomotorConfig(chunk_size=4, n_action_steps=5),
+            "between 1 and policy.chunk_size",
+        ),
+        (
+            lambda: make_policy(
+                INPUTS, VisuomotorConfig(method="diffusion", chunk_size=6, n_action_steps=2)
+            ),
+            "multiple of",
+        ),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_used_are_refused(made, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         made()

@@ -20,12 +20,12 @@ from embodied.policies.chunk.sc_vla import ScVlaConfig
 from embodied.training.checkpoint import CheckpointStore, load_policy
 from tests.perception.tiny_vlms import FAMILIES, save_vlm
 
-SMALL = ScVlaConfig(width=32, layers=2, tap=1, future=1)
+SMALL = ScVlaConfig(width=32, layers=2, tap=1, num_future_tokens=1)
 
 
 def settings(folder: Path, **vlm) -> VisuomotorConfig:
     backbone = BackboneConfig(str(folder), vlm=VlmConfig(layers=2, **vlm))
-    return VisuomotorConfig(chunk=CHUNK, execute=4, backbone=backbone, sc_vla=SMALL)
+    return VisuomotorConfig(chunk_size=CHUNK, n_action_steps=4, backbone=backbone, sc_vla=SMALL)
 
 
 def images(batch: dict) -> dict:
@@ -77,9 +77,9 @@ def test_a_frozen_model_gives_context_and_no_weights(tmp_path: Path, family: str
 @pytest.mark.parametrize("family", FAMILIES)
 def test_low_rank_updates_learn_and_the_model_stays(tmp_path: Path, family: str) -> None:
     folder = save_vlm(family, tmp_path / family)
-    policy = make_policy(INPUTS, settings(folder, lora=4))
+    policy = make_policy(INPUTS, settings(folder, lora_rank=4))
     policy.normalization = STATISTICS
-    context = policy.look(toy_batch(2, 0))[0]
+    context = policy.encode_observations(toy_batch(2, 0))[0]
     frozen = make_policy(INPUTS, settings(folder))
     assert torch.allclose(
         context.tokens,
@@ -89,26 +89,28 @@ def test_low_rank_updates_learn_and_the_model_stays(tmp_path: Path, family: str)
     ups = [p for name, p in policy.network.named_parameters() if name.endswith("up")]
     assert len(ups) == 4  # q_proj and v_proj of two layers
     assert all((up != 0).any() for up in ups)
-    assert not torch.allclose(policy.look(toy_batch(2, 0))[0].tokens, context.tokens, atol=1e-5)
+    assert not torch.allclose(
+        policy.encode_observations(toy_batch(2, 0))[0].tokens, context.tokens, atol=1e-5
+    )
 
 
 def test_copies_have_updates_of_their_own_on_one_model(tmp_path: Path) -> None:
-    policy = make_policy(INPUTS, settings(save_vlm("smolvlm", tmp_path / "m"), lora=2))
+    policy = make_policy(INPUTS, settings(save_vlm("smolvlm", tmp_path / "m"), lora_rank=2))
     policy.normalization = STATISTICS
     learner = copy.deepcopy(policy)
     assert learner.network.backbone._held[0] is policy.network.backbone._held[0]
     batch = toy_batch(2, 0)
-    before = policy.look(batch)[0].tokens
+    before = policy.encode_observations(batch)[0].tokens
     for name, part in learner.network.named_parameters():
         if name.endswith("up"):
             torch.nn.init.normal_(part)
-    assert torch.equal(policy.look(batch)[0].tokens, before)
-    assert not torch.allclose(learner.look(batch)[0].tokens, before, atol=1e-5)
+    assert torch.equal(policy.encode_observations(batch)[0].tokens, before)
+    assert not torch.allclose(learner.encode_observations(batch)[0].tokens, before, atol=1e-5)
 
 
 def test_a_checkpoint_needs_the_very_model_it_was_trained_on(tmp_path: Path) -> None:
     folder = save_vlm("smolvlm", tmp_path / "model")
-    config = settings(folder, lora=2)
+    config = settings(folder, lora_rank=2)
     policy = make_policy(INPUTS, config)
     policy.normalization = STATISTICS
     fit(policy, 3, batch=4)

@@ -18,7 +18,7 @@ from embodied.policies.chunk.sc_vla import ScVlaConfig, ScVlaPolicy
 from embodied.policies.chunk.sc_vla.labels import SCALES
 
 TINY = BackboneConfig(tiny=TinyConfig(width=64, channels=(16, 32)))
-SMALL = ScVlaConfig(width=64, layers=3, tap=2, future=2)
+SMALL = ScVlaConfig(width=64, layers=3, tap=2, num_future_tokens=2)
 
 
 def build(config: ScVlaConfig = SMALL, execute: int = 3, seed: int = 0) -> ScVlaPolicy:
@@ -50,7 +50,7 @@ def observe(count: int, seed: int = 0) -> dict:
 
 def test_it_learns_where_the_square_is_what_that_means_and_what_is_said(trained) -> None:
     batch = toy_batch(128, 12345)  # places it never saw
-    found = trained.predict(batch)
+    found = trained.predict_outputs(batch)
     error = (found["action"] - batch["action"]).abs()
     guess = batch["action"].abs()
     assert error[..., :2].mean() < 0.5 * guess[..., :2].mean()
@@ -82,7 +82,7 @@ def test_chunks_are_played_and_replanned_row_by_row(trained) -> None:
     fourth = trained.act(observations, ~everyone)  # rows 0 and 2 played `execute` actions
     assert not np.array_equal(fourth[0], queue[0, 3])
     assert np.array_equal(fourth[1], trained._queue[1, 1])
-    assert trained.predicted["progress"].shape == (3,)
+    assert trained.predictions["progress"].shape == (3,)
 
 
 def test_the_number_of_environments_may_change(trained) -> None:
@@ -114,15 +114,15 @@ def test_without_imagination_tokens_and_weights_are_gone() -> None:
     batch = toy_batch(4, 0)
     _, figures = without.forward(batch)
     assert set(figures) == {"action_loss"}
-    assert set(without.predict(batch)) == {"action"}
+    assert set(without.predict_outputs(batch)) == {"action"}
     with pytest.raises(ConfigError, match="imagination=false"):
-        without.imagine(batch)
+        without.imagine_future(batch)
 
 
 def test_only_the_middle_of_the_stack_reads_what_is_imagined() -> None:
     policy = build(dataclasses.replace(SMALL, layers=3, tap=1))
     head = policy.head
-    given = head.condition(*policy.look(toy_batch(2, 0)))
+    given = head.encode_condition(*policy.encode_observations(toy_batch(2, 0)))
     noise = {name: torch.randn(2, *shape) for name, shape in head.shapes.items()}
     before = head(given, noise, torch.full((2,), 0.5))
     for block in list(head.dit.blocks)[1:]:
@@ -145,7 +145,7 @@ def test_padding_is_left_out_of_the_loss() -> None:
     torch.manual_seed(0)
     flow.sample_times(4)
     noise = torch.randn(4, CHUNK, 7)
-    wanted = (policy.scaling.action(batch["action"]) - noise)[:, :4].square().mean()
+    wanted = (policy.scaling.scale_action(batch["action"]) - noise)[:, :4].square().mean()
     assert figures["action_loss"] == pytest.approx(wanted.item(), rel=1e-5)
 
 
@@ -183,8 +183,8 @@ def test_the_sign_of_a_quaternion_does_not_change_the_state() -> None:
     state = torch.tensor([[0.1, 0.2, 0.3, 1.0, 0.0, 0.0, 0.01, 0.5]])
     other = state.clone()
     other[:, 3:7] *= -1
-    assert torch.allclose(policy.scaling.state(state), policy.scaling.state(other))
-    assert policy.scaling.state(state).shape == (1, 10)
+    assert torch.allclose(policy.scaling.scale_state(state), policy.scaling.scale_state(other))
+    assert policy.scaling.scale_state(state).shape == (1, 10)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_sign_of_a_quaternion_does_not_change_the_state() -> None:
     [
         ({"tap": 9}, "must be one of"),
         ({"width": 6}, "twice"),
-        ({"steps": 0}, "at least 1"),
+        ({"num_inference_steps": 0}, "at least 1"),
         ({"jitter": 5}, "below horizon"),
         ({"pack": 3}, "multiple of sc_vla.pack"),
     ],

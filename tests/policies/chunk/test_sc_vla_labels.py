@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from embodied.policies.chunk.sc_vla.labels import (
-    delta_state,
-    imagined_position,
-    progress,
-    unscale,
+    compute_imagined_position,
+    compute_progress,
+    compute_state_delta,
+    unscale_delta,
 )
 
 DOWN = [1.0, 0.0, 0.0, 0.0]  # a half turn about x: the gripper's z axis points down
@@ -24,33 +24,33 @@ def state(position, quaternion=LEVEL, gripper=0.0):
 
 
 def test_two_centimetres_forward_are_one_unit() -> None:
-    delta = delta_state(state([0.4, 0, 0.2]), state([0.42, 0, 0.2]))
+    delta = compute_state_delta(state([0.4, 0, 0.2]), state([0.42, 0, 0.2]))
     assert delta.tolist() == pytest.approx([1, 0, 0, 0, 0, 0, 0], abs=1e-6)
 
 
 def test_down_in_the_world_is_forward_for_a_gripper_that_points_down() -> None:
-    delta = delta_state(state([0.4, 0.1, 0.2], DOWN), state([0.4, 0.1, 0.18], DOWN))
+    delta = compute_state_delta(state([0.4, 0.1, 0.2], DOWN), state([0.4, 0.1, 0.18], DOWN))
     assert delta[:3].tolist() == pytest.approx([0, 0, 1], abs=1e-6)
-    sideways = delta_state(state([0.4, 0.1, 0.2], DOWN), state([0.4, 0.12, 0.2], DOWN))
+    sideways = compute_state_delta(state([0.4, 0.1, 0.2], DOWN), state([0.4, 0.12, 0.2], DOWN))
     assert sideways[:3].tolist() == pytest.approx([0, -1, 0], abs=1e-6)
 
 
 def test_rotation_and_gripper_have_their_scales() -> None:
     turned = (Rotation.from_quat(DOWN) * Rotation.from_rotvec([0, 0, 0.1])).as_quat()
-    delta = delta_state(state([0, 0, 0], DOWN, 0.9), state([0, 0, 0], turned, 0.8))
+    delta = compute_state_delta(state([0, 0, 0], DOWN, 0.9), state([0, 0, 0], turned, 0.8))
     assert delta.tolist() == pytest.approx([0, 0, 0, 0, 0, 1, -1], abs=1e-6)
 
 
 def test_the_sign_of_a_quaternion_does_not_matter() -> None:
     now, later = state([0, 0, 0], DOWN), state([0.01, 0, 0], [-1.0, 0.0, 0.0, 0.0])
-    assert delta_state(now, later)[3:6].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    assert compute_state_delta(now, later)[3:6].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 def test_many_states_at_once() -> None:
     now = np.stack([state([0, 0, 0]), state([0, 0, 0], DOWN)])
     later = np.stack([state([0, 0, 0.02])] * 2)
     later[1, 3:7] = DOWN
-    delta = delta_state(now[:, None], later[:, None])
+    delta = compute_state_delta(now[:, None], later[:, None])
     assert delta.shape == (2, 1, 7)
     assert delta[:, 0, 2].tolist() == pytest.approx([1, -1])
 
@@ -61,9 +61,9 @@ def test_the_imagined_position_undoes_the_label(numbers, seed) -> None:
     first, second = Rotation.random(2, rng=np.random.default_rng(seed))
     now = state(numbers[:3], first.as_quat())
     later = state(numbers[3:6], second.as_quat())
-    back = imagined_position(now, unscale(delta_state(now, later)))
+    back = compute_imagined_position(now, unscale_delta(compute_state_delta(now, later)))
     assert back == pytest.approx(later[:3], abs=1e-5)
 
 
 def test_progress_is_the_share_of_the_episode_that_is_over() -> None:
-    assert progress(np.arange(4), np.array(4)).tolist() == [0, 0.25, 0.5, 0.75]
+    assert compute_progress(np.arange(4), np.array(4)).tolist() == [0, 0.25, 0.5, 0.75]

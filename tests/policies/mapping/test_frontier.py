@@ -10,7 +10,7 @@ from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP, Policy
 from embodied.policies.expert import ExpertPolicy
 from embodied.policies.mapping.frontier import FrontierConfig, FrontierPolicy
 from embodied.policies.mapping.map_planner import MapPlannerPolicy
-from embodied.policies.mapping.mapper import BodyConfig, Mapper, camera_pose
+from embodied.policies.mapping.mapper import BodyConfig, Mapper, compute_camera_pose
 from embodied.policies.mapping.object_frontier import ObjectFrontierPolicy
 from embodied.policies.random import RandomPolicy
 from tests.box_world import BoxWorld, WalkingAgent, camera
@@ -173,7 +173,7 @@ def test_an_absent_object_ends_the_search_after_all_is_seen():
     agent = WalkingAgent(BoxWorld(LOW, HIGH, HOUSE), START)
     policy = ObjectFrontierPolicy()
     assert run(policy, agent, 400, labelled({})) < 400
-    assert not policy.agents[0].found
+    assert not policy.agents[0].approaching
     assert policy.agents[0].explorer.finished
 
 
@@ -194,7 +194,7 @@ def test_another_storey_gets_a_map_of_its_own():
 
 def test_camera_pose_follows_the_conventions():
     body = BodyConfig(camera_position=(0.1, 1.2, -0.3), pitch=-30.0)
-    pose = camera_pose(body, [1.0, 0.5, 2.0], np.pi / 2)
+    pose = compute_camera_pose(body, [1.0, 0.5, 2.0], np.pi / 2)
     # facing -x: the lens is 0.3 ahead (towards -x) and 0.1 to the right (towards -z)
     assert pose[:3, 3] == pytest.approx([0.7, 1.7, 1.9])
     assert -pose[:3, 2] == pytest.approx([-np.cos(np.pi / 6), -0.5, 0.0], abs=1e-9)
@@ -243,7 +243,7 @@ def test_a_missing_observation_is_named(policy):
     ("build", "message"),
     [
         (lambda: FrontierConfig(explorer="nearst"), "did you mean 'nearest'"),
-        (lambda: FrontierConfig(replan=0), "replan"),
+        (lambda: FrontierConfig(replan_interval=0), "replan"),
         (lambda: BodyConfig(hfov=180), "hfov"),
         (lambda: BodyConfig(radius=0), "radius"),
     ],

@@ -15,9 +15,9 @@ pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet
 from embodied.errors import ConfigError  # noqa: E402
 from embodied.evaluation.mobile_pick import (  # noqa: E402
     MobilePickEvalConfig,
-    Moment,
+    PickStep,
+    iter_steps,
     make_policy,
-    moments,
     task_of,
 )
 from embodied.policies.mapping.mobile_pick import (  # noqa: E402
@@ -27,9 +27,9 @@ from embodied.policies.mapping.mobile_pick import (  # noqa: E402
     FAILED,
     MANIPULATE,
     SEARCH,
+    ExpertArmPolicy,
     MobilePickAgentConfig,
     MobilePickPolicy,
-    ShownArm,
 )
 from embodied.tasks.mobile_pick import MobilePickConfig, MobilePickEnv  # noqa: E402
 from embodied.tasks.mobile_pick.config import DrivingConfig  # noqa: E402
@@ -37,7 +37,7 @@ from embodied.tasks.navigation.config import SceneSource  # noqa: E402
 from embodied.tasks.tabletop import TabletopConfig  # noqa: E402
 
 FOUND = [(SEARCH, APPROACH), (APPROACH, DOCK), (DOCK, MANIPULATE)]
-Meddler = Callable[[MobilePickEnv, Moment], None]
+Meddler = Callable[[MobilePickEnv, PickStep], None]
 
 
 def picking_settings(**agent: Any) -> MobilePickEvalConfig:
@@ -57,18 +57,18 @@ def picking_env() -> Iterator[MobilePickEnv]:
 
 def play_errand(
     env: MobilePickEnv, policy: MobilePickPolicy, seed: int, meddle: Meddler | None = None
-) -> Moment:
+) -> PickStep:
     """Play an episode; `meddle` is called after every step. Return its end."""
     last = None
-    for moment in moments(env, policy, seed):
-        if meddle is not None and not moment.over:
+    for moment in iter_steps(env, policy, seed):
+        if meddle is not None and not moment.done:
             meddle(env, moment)
         last = moment
     assert last is not None
     return last
 
 
-def changes(moment: Moment) -> list[tuple[str, str]]:
+def changes(moment: PickStep) -> list[tuple[str, str]]:
     return [(step.before, step.after) for step in moment.agent.trace]
 
 
@@ -85,7 +85,7 @@ class Clumsy:
         self.left -= 1
         if self.left >= 0:
             return np.array([[0, 0, 0, 0, 0, 0, 1]], np.float32)
-        return ShownArm().act(observations, first)
+        return ExpertArmPolicy().act(observations, first)
 
 
 def with_arm(settings: MobilePickEvalConfig, arm: Any) -> MobilePickPolicy:
@@ -125,13 +125,13 @@ def test_what_was_moved_is_looked_for_and_found_elsewhere(picking_env: MobilePic
     policy = make_policy(picking_settings())
     moved: list[int] = []
 
-    def meddle(env: MobilePickEnv, moment: Moment) -> None:
-        place = moment.agent.memory.best()
+    def meddle(env: MobilePickEnv, moment: PickStep) -> None:
+        place = moment.agent.memory.find_best_sighting()
         if moved or moment.agent.phase != APPROACH or place is None:
             return
         if np.linalg.norm(place.position - moment.agent.mapper.position) < 1.6:
-            assert env.errand is not None
-            other = env.errand.stands[1]
+            assert env.episode_spec is not None
+            other = env.episode_spec.stands[1]
             beside = np.sign(other - env.cubes["other"][:3, 3]) * [0.08, 0, 0.08]
             env.put_cube(other + beside + [0, 0.02, 0])
             moved.append(moment.agent.steps)
@@ -149,14 +149,14 @@ def test_what_was_moved_is_looked_for_and_found_elsewhere(picking_env: MobilePic
 def put_at_once(place: Callable[[MobilePickEnv], NDArray[np.float64]]) -> Meddler:
     """Move the cube after the first step."""
 
-    def meddle(env: MobilePickEnv, moment: Moment) -> None:
+    def meddle(env: MobilePickEnv, moment: PickStep) -> None:
         if moment.agent.steps == 0:
             env.put_cube(place(env))
 
     return meddle
 
 
-def reasons(moment: Moment) -> list[tuple[str, str]]:
+def reasons(moment: PickStep) -> list[tuple[str, str]]:
     return [(step.after, step.reason) for step in moment.agent.trace]
 
 
@@ -215,10 +215,10 @@ def test_a_cube_that_was_knocked_aside_is_docked_to_anew(picking_env: MobilePick
     settings = picking_settings(attempt_steps=30)
     shoved: list[NDArray[np.float64]] = []
 
-    def meddle(env: MobilePickEnv, moment: Moment) -> None:
+    def meddle(env: MobilePickEnv, moment: PickStep) -> None:
         if not shoved and moment.info["docks"] == 1 and moment.info["mode"] == DRIVE:
-            assert env.errand is not None
-            cube, stand = env.cubes["cube"][:3, 3], env.errand.stands[0]
+            assert env.episode_spec is not None
+            cube, stand = env.cubes["cube"][:3, 3], env.episode_spec.stands[0]
             aside = np.where(cube < stand, 0.1, -0.1) * [1, 0, 1]
             shoved.append(stand + aside + [0, 0.02, 0])
             env.put_cube(shoved[0])
@@ -256,10 +256,12 @@ def test_the_arms_policy_sees_what_it_sees_at_a_table() -> None:
     from embodied.policies.chunk.robot_inputs import RobotInputs
 
     torch.set_num_threads(1)
-    words = Vocabulary.build(("pick up the red cube and hold it at the green ball",)).words
+    words = Vocabulary.from_texts(("pick up the red cube and hold it at the green ball",)).words
     inputs = RobotInputs(("front", "wrist"), (32, 32), 8, 7, 3, 20, "ee_delta", words)
     tiny = BackboneConfig(tiny=TinyConfig(width=32, channels=(8, 16)))
-    arm = make_arm(inputs, VisuomotorConfig(method="act", chunk=8, execute=4, backbone=tiny))
+    arm = make_arm(
+        inputs, VisuomotorConfig(method="act", chunk_size=8, n_action_steps=4, backbone=tiny)
+    )
     arm.normalization = {
         "observation.state": {"min": [-1.0] * 8, "max": [1.0] * 8},
         "action": {"min": [-1.0] * 7, "max": [1.0] * 7},
@@ -303,7 +305,7 @@ def test_several_environments_have_agents_of_their_own() -> None:
         observations, *_ = several.step(actions)
     alone = make_policy(settings)
     end = None
-    for row, moment in enumerate(moments(MobilePickEnv(task_of(settings)), alone, 2)):
+    for row, moment in enumerate(iter_steps(MobilePickEnv(task_of(settings)), alone, 2)):
         end = moment
         if row == 29:
             break
@@ -322,4 +324,4 @@ def test_it_says_what_it_needs() -> None:
     with pytest.raises(ConfigError, match="heights"):
         MobilePickAgentConfig(heights=(0.2, 0.1))
     with pytest.raises(ConfigError, match="expert"):
-        ShownArm().act({"state": np.zeros((1, 8))}, np.ones(1, bool))
+        ExpertArmPolicy().act({"state": np.zeros((1, 8))}, np.ones(1, bool))

@@ -17,7 +17,7 @@ TEXTS = (
     "table",
     "leave the room with the bed, then find a chair",
 )
-VOCABULARY = Vocabulary.build([*TEXTS, *NAMES])
+VOCABULARY = Vocabulary.from_texts([*TEXTS, *NAMES])
 WIDTH = 71
 
 

@@ -10,17 +10,17 @@ import torch
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP
-from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy, Walker
+from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy, PlaceWalker
 from embodied.policies.vln.dual_scale import DualScaleInputs
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
-from embodied.policies.vln.live_places import LivePlaces, PanoramaMapper, PlacesConfig
+from embodied.policies.vln.live_places import LiveGraph, LiveGraphConfig, PanoramaMapper
 from embodied.simulators.base import AgentSpec, CameraSpec
-from embodied.simulators.embedded import World, act
-from embodied.simulators.raycast import camera_poses
+from embodied.simulators.embedded import World, apply_actions
+from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
-from maps.graph.waypoints import ProposalSpec, propose, thin
+from maps.graph.waypoints import WaypointProposalSpec, propose_waypoints, thin_points
 from tests.tasks.conftest import build_flat
 
 CAMERA = CameraSpec(
@@ -40,7 +40,7 @@ class Flat:
         self.steps = 0
 
     def sense(self) -> dict[str, Any]:
-        pose = camera_poses(self.positions, np.zeros(1), CAMERA)
+        pose = compute_camera_poses(self.positions, np.zeros(1), CAMERA)
         images = self.world.caster.render(CAMERA, pose)
         names = [o.name if o.category in ("chair", "bed") else "" for o in self.world.scene.objects]
         rows = np.where(np.isin(images["instance"], [7, 8]), images["instance"], -1)
@@ -58,7 +58,9 @@ class Flat:
     def step(self, action: int) -> bool:
         self.steps += 1
         paths = [self.world.pathfinder]
-        touched = act(paths, AGENT, self.positions, self.yaw, np.zeros(1), np.array([action]))
+        touched = apply_actions(
+            paths, AGENT, self.positions, self.yaw, np.zeros(1), np.array([action])
+        )
         return bool(touched[0])
 
 
@@ -112,7 +114,7 @@ def test_one_panorama_maps_the_room() -> None:
 
     for x, z in ((0.5, 0.5), (2.0, 0.5), (2.0, -1.5), (0.0, -0.9)):
         assert grid.free[at(x, z)], (x, z)
-    walls = grid.inflate(0.1)
+    walls = grid.inflate_obstacles(0.1)
     for x, z in ((-1.0, 0.0), (0.0, 1.0), (0.0, -3.0), (2.95, -1.0), (-0.6, -2.35)):
         assert walls[at(x, z)], (x, z)  # the last one is the chair
     assert not grid.explored[at(5.0, -2.0)]  # hidden behind the middle wall
@@ -120,56 +122,60 @@ def test_one_panorama_maps_the_room() -> None:
 
 def test_ghosts_lie_on_free_floor_apart_and_lead_through_the_door() -> None:
     flat = Flat()
-    places = LivePlaces(PlacesConfig())
+    places = LiveGraph(LiveGraphConfig())
     mapper = mapped(flat)
-    assert places.arrive(mapper) == 0
+    assert places.visit_place(mapper) == 0
     ghosts = np.array([p for p, v in zip(places.positions, places.visited, strict=True) if not v])
     assert len(ghosts) >= 2
     assert flat.world.pathfinder.is_navigable(ghosts + flat.start[0]).all()
     gaps = np.linalg.norm(ghosts[:, None] - ghosts[None], axis=2)[np.triu_indices(len(ghosts), 1)]
-    assert gaps.min() >= PlacesConfig().proposals.least - 0.1
+    assert gaps.min() >= LiveGraphConfig().proposals.min_spacing - 0.1
     assert (ghosts[:, 0] > 2.2).any()  # at the door, 3 m to the east
-    assert set(places.candidates()) == set(range(1, len(places.positions)))
+    assert set(places.list_candidates()) == set(range(1, len(places.positions)))
 
 
 def test_a_ghost_becomes_the_place_of_its_number_and_ways_stay() -> None:
     flat = Flat()
-    places = LivePlaces(PlacesConfig())
+    places = LiveGraph(LiveGraphConfig())
     mapper = mapped(flat)
-    places.arrive(mapper)
-    ghost = places.candidates()[0]
+    places.visit_place(mapper)
+    ghost = places.list_candidates()[0]
     there = places.positions[ghost].copy()
     mapper.position = there + np.array([0.1, 0.0, 0.0])
-    assert places.arrive(mapper, ghost) == ghost
+    assert places.visit_place(mapper, ghost) == ghost
     assert places.visited[ghost]
     assert places.positions[ghost] == pytest.approx(there + [0.1, 0.0, 0.0])
-    assert 0 in places.candidates()
-    before = set(places.candidates())
+    assert 0 in places.list_candidates()
+    before = set(places.list_candidates())
     mapper.position = there
-    places.arrive(mapper, ghost)
-    assert before <= set(places.candidates())
+    places.visit_place(mapper, ghost)
+    assert before <= set(places.list_candidates())
 
 
 def test_proposals_keep_what_a_wall_separates() -> None:
     """A known place suppresses proposals around it, but not behind a wall."""
     weight = np.ones((80, 80), np.uint8)
     clearance = np.full((80, 80), 1.0, np.float32)
-    spec = ProposalSpec(near=1.0, far=3.0, spacing=3.0, least=0.2, reach=0.3)
+    spec = WaypointProposalSpec(
+        min_distance=1.0, max_distance=3.0, spacing=3.0, min_spacing=0.2, frontier_reach=0.3
+    )
     known = [(40, 60)]
-    freely = propose(weight, clearance, (40, 20), 0.1, known, (), spec)
+    freely = propose_waypoints(weight, clearance, (40, 20), 0.1, known, (), spec)
     assert all(np.hypot(r - 40, c - 60) >= 30 for r, c in freely)
     walled = weight.copy()
     walled[:70, 45] = 0
-    behind = propose(walled, clearance, (40, 20), 0.1, known, (), spec)
+    behind = propose_waypoints(walled, clearance, (40, 20), 0.1, known, (), spec)
     near_wall = [c for _, c in behind if c > 35]
     assert near_wall
-    border = propose(weight, clearance, (40, 20), 0.1, known, [(40, 38)], spec)
-    assert any(np.hypot(r - 40, c - 38) * 0.1 <= spec.reach for r, c in border[len(freely) :])
+    border = propose_waypoints(weight, clearance, (40, 20), 0.1, known, [(40, 38)], spec)
+    assert any(
+        np.hypot(r - 40, c - 38) * 0.1 <= spec.frontier_reach for r, c in border[len(freely) :]
+    )
 
 
 def test_thin_drops_what_another_way_repeats() -> None:
     points = [[1.0, 0, 0], [2.0, 0, 0.1], [0.0, 0, 2.0]]
-    assert thin([0.0, 0, 0], points) == [0, 2]
+    assert thin_points([0.0, 0, 0], points) == [0, 2]
 
 
 # -- walking ---
@@ -180,7 +186,7 @@ def test_a_graph_policy_walks_through_the_door_to_its_goal() -> None:
     policy = ContinuousPolicy(lambda: homing)
     assert drive(flat, policy)
     assert np.linalg.norm(flat.positions[0] - [3.3, 0.0, 0.0]) < 1.3
-    assert policy.decisions() == [len(homing.seen)]
+    assert policy.count_decisions() == [len(homing.seen)]
     assert 3 <= len(homing.seen) <= 12
     assert flat.steps < 120
     places = [int(o["place"]) for o in homing.seen]
@@ -214,13 +220,13 @@ def test_only_the_first_decision_begins_an_episode() -> None:
 def test_a_walk_without_headway_is_given_up_where_it_stands() -> None:
     """The sensors never move: the agent tries, then ends the walk and asks again."""
     flat = Flat()
-    walker = Walker(ContinuousConfig())
+    walker = PlaceWalker(ContinuousConfig())
     seen = flat.sense()
     pose = np.array([0.0, 0.0, 0.0, 0.0])
     walker.mapper.observe(seen["depth"][0], pose)
-    walker.places.arrive(walker.mapper)
-    ghost = walker.places.candidates()[-1]
-    walker.head_for(ghost)
+    walker.places.visit_place(walker.mapper)
+    ghost = walker.places.list_candidates()[-1]
+    walker.set_target(ghost)
     actions = []
     for _ in range(200):
         action = walker.act()
@@ -231,17 +237,17 @@ def test_a_walk_without_headway_is_given_up_where_it_stands() -> None:
     assert action is None
     assert walker.given_up == 1
     assert len(actions) < 60
-    assert walker.places.arrive(walker.mapper, walker.target) == ghost
+    assert walker.places.visit_place(walker.mapper, walker.target) == ghost
     assert walker.places.positions[ghost].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_bumps_lead_to_a_try_out() -> None:
     """After a bump: turns to one side, two steps that way, then the plan again."""
     flat = Flat()
-    walker = Walker(ContinuousConfig(tries=1))
+    walker = PlaceWalker(ContinuousConfig(tries=1))
     walker.mapper.observe(flat.sense()["depth"][0], np.zeros(4))
-    walker.places.arrive(walker.mapper)
-    walker.head_for(walker.places.candidates()[-1])
+    walker.places.visit_place(walker.mapper)
+    walker.set_target(walker.places.list_candidates()[-1])
     walker.mapper.bumped = True
     actions = [walker.act()]
     walker.mapper.bumped = False
@@ -254,11 +260,11 @@ def test_bumps_lead_to_a_try_out() -> None:
 
 
 def test_a_place_off_the_map_is_given_up_at_once() -> None:
-    walker = Walker(ContinuousConfig())
+    walker = PlaceWalker(ContinuousConfig())
     walker.mapper.observe(Flat().sense()["depth"][0], np.zeros(4))
-    walker.places.arrive(walker.mapper)
+    walker.places.visit_place(walker.mapper)
     walker.places.positions[1] = np.array([60.0, 0.0, 0.0])
-    walker.head_for(1)
+    walker.set_target(1)
     assert walker.act() is None
     assert walker.given_up == 1
 
@@ -280,7 +286,7 @@ def test_observations_are_those_of_the_graph_task(graph_task: VLNBatch) -> None:
     policy = ContinuousPolicy(lambda: homing)
     policy.act(Flat().sense(), np.array([True]))
     mine = homing.seen[0]
-    graph_task.begin([0], [0])
+    graph_task.begin_episodes([0], [0])
     theirs = {k: v[0] for k, v in graph_task.observe().items()}
     assert set(mine) == set(theirs)
     for name, value in theirs.items():
@@ -294,15 +300,15 @@ def test_observations_are_those_of_the_graph_task(graph_task: VLNBatch) -> None:
 def test_percepts_equal_those_of_the_graph_task_at_the_same_spot(graph_task: VLNBatch) -> None:
     """Same house, same place: the live percept is the stored one."""
     from embodied.tasks.vln.continuous import ContinuousBatch
-    from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTask
-    from embodied.tasks.vln.houses import house_sources
+    from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTaskConfig
+    from embodied.tasks.vln.houses import list_house_sources
 
     config = graph_task.config
-    scenes = {s.name: s.load for s in house_sources(config.houses, config.split)}
+    scenes = {s.name: s.load for s in list_house_sources(config.houses, config.split)}
     source = ContinuousSource(graph_task.worlds, graph_task.episodes, lambda name: scenes[name]())
-    body = ContinuousBatch(ContinuousTask(task=config), 1, source)
-    body.begin([0], [0])
-    graph_task.begin([0], [0])
+    body = ContinuousBatch(ContinuousTaskConfig(task=config), 1, source)
+    body.begin_episodes([0], [0])
+    graph_task.begin_episodes([0], [0])
     homing = Homing((99.0, 0.0, 0.0))
     ContinuousPolicy(lambda: homing).act(body.observe(), np.array([True]))
     mine, theirs = homing.seen[0], graph_task.observe()
@@ -315,13 +321,13 @@ def test_percepts_equal_those_of_the_graph_task_at_the_same_spot(graph_task: VLN
 
 def test_the_dual_scale_agent_drives(graph_task: VLNBatch) -> None:
     torch.manual_seed(0)
-    inputs = DualScaleInputs.of(graph_task.observation_space)
-    words = Vocabulary.build(["go to the bed"], 1)
+    inputs = DualScaleInputs.from_spaces(graph_task.observation_space)
+    words = Vocabulary.from_texts(["go to the bed"], 1)
     graph = DualScalePolicy(inputs, words)
     flat = Flat()
     policy = ContinuousPolicy(lambda: DualScalePolicy(inputs, words, network=graph.network))
     assert drive(flat, policy, 500)
-    assert 1 <= policy.decisions()[0] <= 60
+    assert 1 <= policy.count_decisions()[0] <= 60
 
 
 def test_missing_sensors_are_named() -> None:

@@ -14,7 +14,7 @@ from embodied.policies.vln.dual_scale import (
     DualScaleNetwork,
     DualScaleState,
 )
-from embodied.policies.vln.dual_scale.network import MapTokens, Scores, fuse
+from embodied.policies.vln.dual_scale.network import DualScaleScores, MapTokens, fuse_scores
 
 TABLES = ("fused", "explore", "global_logits", "local_logits")
 
@@ -31,7 +31,7 @@ def follow(
     Shorter walks wait at their end while the others go on: only episodes under way are observed.
     """
     state = DualScaleState(network, len(walks))
-    state.begin(range(len(walks)), texts)
+    state.begin_episodes(range(len(walks)), texts)
     decision = None
     for step in range(max(map(len, walks))):
         rows = [b for b, walk in enumerate(walks) if step < len(walk)]
@@ -39,7 +39,7 @@ def follow(
         headings = [0.2 * walks[b][step] for b in rows]
         observed = world.observe(places, starts, headings=headings, order=order)
         state.observe(observed, rows)
-        decision = state.decide()
+        decision = state.score_choices()
     assert decision is not None
     return decision
 
@@ -72,7 +72,7 @@ def test_fusion_by_hand() -> None:
     nearby = torch.tensor([[0.5, 3.0, 1.0]])
     out = -float("inf")
     gate = torch.tensor([0.6])
-    made = fuse(on_map, nearby, gate, tokens)
+    made = fuse_scores(on_map, nearby, gate, tokens)
     expected = {
         "fused": [0.8, out, out, 2.4, -0.2, 0.7, out],
         "explore": [0.8, 3.4, out, 2.4, out, out, out],
@@ -81,18 +81,18 @@ def test_fusion_by_hand() -> None:
     }
     for name, row in expected.items():
         torch.testing.assert_close(made[name], torch.tensor([row]))
-    half = fuse(on_map, nearby, gate, tokens, "average")
+    half = fuse_scores(on_map, nearby, gate, tokens, "average")
     torch.testing.assert_close(half["fused"][0, [0, 3, 4, 5]], torch.tensor([0.75, 2.5, 0.0, 0.75]))
-    coarse = fuse(on_map, nearby, gate, tokens, "global")
+    coarse = fuse_scores(on_map, nearby, gate, tokens, "global")
     torch.testing.assert_close(coarse["fused"][0, [0, 3, 4, 5]], torch.tensor([1, 2, -1, 0.5]))
-    fine = fuse(on_map, nearby, gate, tokens, "local")
+    fine = fuse_scores(on_map, nearby, gate, tokens, "local")
     torch.testing.assert_close(fine["fused"], torch.tensor([[0.5, 1.0, out, 3.0, out, out, out]]))
 
 
 def test_without_a_visited_neighbour_nothing_is_added_for_going_back() -> None:
     tokens = five_places([True, False, False, False, False], [-1, 0, 1, -1, -1])
     on_map, nearby = torch.arange(7.0)[None], torch.tensor([[0.0, 4.0, 6.0]])
-    fused = fuse(on_map, nearby, torch.tensor([0.5]), tokens)["fused"]
+    fused = fuse_scores(on_map, nearby, torch.tensor([0.5]), tokens)["fused"]
     torch.testing.assert_close(fused[0, 1:6], torch.tensor([-torch.inf, 3.0, 4.5, 2.0, 2.5]))
 
 
@@ -123,14 +123,14 @@ def test_a_batch_of_mixed_episodes_is_each_alone(options: dict) -> None:
 def test_episodes_may_begin_at_any_time() -> None:
     network, world = tiny(), GraphToy()
     state = DualScaleState(network, 2)
-    state.begin([0, 1], [TEXTS[0], TEXTS[2]])
+    state.begin_episodes([0, 1], [TEXTS[0], TEXTS[2]])
     for place in world.walk(5, 6):
         state.observe(world.observe([place, place], [5, 5]))
-    state.begin([1], [TEXTS[1]])  # longer than both texts before
+    state.begin_episodes([1], [TEXTS[1]])  # longer than both texts before
     way = world.walk(2, 4)
     for step, place in enumerate(way):
         state.observe(world.observe([place], [2], headings=[0.2 * place]), [1])
-        decision = state.decide()
+        decision = state.score_choices()
         assert decision.rows.tolist() == [1]
         assert state.decisions.tolist() == [0, step + 1]
     alone = follow(network, world, [way], [TEXTS[1]])
@@ -140,12 +140,14 @@ def test_episodes_may_begin_at_any_time() -> None:
     assert len(state.graphs[0]) > 4
     end = world.walk(5, 6)[-1]
     state.observe(world.observe([end], [5]), [0])
-    again = state.decide()
+    again = state.score_choices()
     other = DualScaleState(network, 1)
-    other.begin([0], [TEXTS[0]])
+    other.begin_episodes([0], [TEXTS[0]])
     for place in [*world.walk(5, 6), end]:
         other.observe(world.observe([place], [5]))
-    assert scored(again, 0, "fused") == pytest.approx(scored(other.decide(), 0, "fused"), abs=2e-5)
+    assert scored(again, 0, "fused") == pytest.approx(
+        scored(other.score_choices(), 0, "fused"), abs=2e-5
+    )
 
 
 def test_tokens_that_no_map_needs_are_dropped() -> None:
@@ -154,7 +156,7 @@ def test_tokens_that_no_map_needs_are_dropped() -> None:
     sizes = []
     with torch.no_grad():
         for _ in range(5):
-            state.begin([0], [TEXTS[0]])
+            state.begin_episodes([0], [TEXTS[0]])
             for place in world.walk(5, 6):
                 state.observe(world.observe([place], [5]))
             sizes.append(len(state._pool))
@@ -192,7 +194,7 @@ def test_an_unvisited_place_is_known_only_from_where_it_was_seen() -> None:
 def test_the_embedding_of_an_unvisited_place_is_the_mean_over_the_places_that_saw_it() -> None:
     network, world = tiny(), GraphToy()
     state = DualScaleState(network, 1)
-    state.begin([0], [TEXTS[0]])
+    state.begin_episodes([0], [TEXTS[0]])
     tokens = {}
     walk = world.walk(4, 6, seed=2)
     for place in walk:
@@ -205,19 +207,21 @@ def test_the_embedding_of_an_unvisited_place_is_the_mean_over_the_places_that_sa
         tokens[place] = mean, near
     graph = state.graphs[0]
     nodes = state._now()[1].nodes[0]
-    assert max(len(graph.seen_from(place)) for place in graph.frontiers()) > 1
+    assert max(len(graph.list_observers(place)) for place in graph.list_frontiers()) > 1
     for row, place in enumerate(graph.places):
         if graph.visited[row]:
             expected = tokens[place][0]
         else:
-            expected = torch.stack([tokens[p][1][place] for p in graph.seen_from(place)]).mean(0)
+            expected = torch.stack([tokens[p][1][place] for p in graph.list_observers(place)]).mean(
+                0
+            )
         torch.testing.assert_close(nodes[row], expected)
 
 
 def test_gradients_reach_the_first_panorama_and_the_text() -> None:
     network, world = tiny(dropout=0.0), GraphToy()
     state = DualScaleState(network, 1)
-    state.begin([0], [TEXTS[1]])
+    state.begin_episodes([0], [TEXTS[1]])
     kept = []
 
     def keep(panorama):  # noqa: ANN001, ANN202
@@ -228,7 +232,7 @@ def test_gradients_reach_the_first_panorama_and_the_text() -> None:
     world.objects = [np.arange(3)] * len(world.objects)
     for place in world.walk(4, 4):
         state.observe(world.observe([place], [4]), hide=keep)
-    decision = state.decide()
+    decision = state.score_choices()
     finite = decision.fused[decision.fused.isfinite()]
     (finite.logsumexp(0) + decision.stop_states.sum() + decision.objects.exp().sum()).backward()
     assert all(views.grad is not None and views.grad.abs().sum() > 0 for views in kept)
@@ -294,7 +298,7 @@ def test_sizes() -> None:
 def test_unusable_observations_are_named() -> None:
     network, world = tiny(), GraphToy()
     state = DualScaleState(network, 1)
-    state.begin([0], [TEXTS[0]])
+    state.begin_episodes([0], [TEXTS[0]])
     for key in ("views", "candidate_positions", "object_boxes", "heading", "object_features"):
         observed = world.observe([3], [3])
         observed[key] = observed[key].copy()
@@ -312,9 +316,9 @@ def test_unusable_observations_are_named() -> None:
     with pytest.raises(ConfigError, match="never begun"):
         DualScaleState(network, 1).observe(world.observe([3], [3]))
     with pytest.raises(ConfigError, match="no word"):
-        state.begin([0], ["?"[:0]])
+        state.begin_episodes([0], ["?"[:0]])
     with pytest.raises(ConfigError, match="observe"):
-        DualScaleState(network, 1).decide()
+        DualScaleState(network, 1).score_choices()
 
 
 def test_unknown_options_are_refused() -> None:
@@ -331,12 +335,12 @@ def test_unknown_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="inputs.views"):
         DualScaleInputs(0)
     with pytest.raises(ConfigError, match="views"):
-        DualScaleInputs.of(None)
+        DualScaleInputs.from_spaces(None)
     made = DualScaleInputs(71, 6)
     assert DualScaleInputs.from_json(made.to_json()) == made
 
 
 def test_every_score_is_documented() -> None:
-    documented = Scores.__doc__ or ""
-    assert all(f"{name}:" in documented for name in Scores.__dataclass_fields__)
+    documented = DualScaleScores.__doc__ or ""
+    assert all(f"{name}:" in documented for name in DualScaleScores.__dataclass_fields__)
     assert len(VOCABULARY) > 20

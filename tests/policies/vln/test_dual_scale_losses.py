@@ -7,16 +7,16 @@ from graph_toy import NAMES, TEXTS, VOCABULARY, GraphToy, tiny
 
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import MASK, SPECIAL
-from embodied.policies.vln.dual_scale import DualScaleState, ExpertMemory, Labels
+from embodied.policies.vln.dual_scale import DualScaleState, ExpertLabels, ExpertMemory
 from embodied.policies.vln.dual_scale.experts import IGNORED
 from embodied.policies.vln.dual_scale.losses import (
-    Hiding,
-    decision_losses,
-    hide_words,
-    mlm_loss,
-    mrc_loss,
-    replay,
-    sap_losses,
+    PanoramaMasking,
+    compute_decision_losses,
+    compute_mlm_loss,
+    compute_mrc_loss,
+    compute_sap_losses,
+    mask_words,
+    replay_paths,
 )
 
 
@@ -39,26 +39,26 @@ def test_expert_labels_are_those_of_brute_force(seed: int) -> None:
     goals = [11, 7, 2, 15]
     state, expert = DualScaleState(network, 4), ExpertMemory(4)
     walks = [world.walk(start, 8, seed) for start in (0, 3, 5, 15)]
-    state.begin(range(4), list(TEXTS))
-    expert.begin(range(4))
+    state.begin_episodes(range(4), list(TEXTS))
+    expert.begin_episodes(range(4))
     answers = {"stop": 0, "far": 0, "object": 0}
     for step in range(8):
         places, starts = [walk[step] for walk in walks], [walk[0] for walk in walks]
         observed = world.observe(places, starts, goals=goals)
         state.observe(observed)
         expert.observe(observed)
-        decision = state.decide()
-        labels = expert.labels(decision, state.graphs)
+        decision = state.score_choices()
+        labels = expert.compute_labels(decision, state.graphs)
         for b, here in enumerate(places):
             graph = state.graphs[b]
             near = np.flatnonzero(world.joined[here]).tolist()
             there = world.distances[:, goals[b]]
             ways = {
-                place: graph.distances[graph.row(here), graph.row(place)] + there[place]
+                place: graph.distances[graph.get_row(here), graph.get_row(place)] + there[place]
                 for place in graph.places
             }
-            chosen = decision.place(b, int(labels.fused[b]))
-            stepped = decision.place(b, int(labels.explore[b]))
+            chosen = decision.find_place(b, int(labels.fused[b]))
+            stepped = decision.find_place(b, int(labels.explore[b]))
             if here == goals[b]:
                 assert (chosen, stepped, int(labels.mode[b])) == (-1, -1, 1)
                 answers["stop"] += 1
@@ -73,7 +73,7 @@ def test_expert_labels_are_those_of_brute_force(seed: int) -> None:
             index = visible.index(target) if target in visible else IGNORED
             assert labels.objects[b] == index
             answers["object"] += index >= 0
-        losses = decision_losses(decision, labels) | sap_losses(decision, labels)
+        losses = compute_decision_losses(decision, labels) | compute_sap_losses(decision, labels)
         assert all(loss.isfinite().all() for loss in losses.values())
     assert answers["stop"]
     if seed == 0:
@@ -82,47 +82,48 @@ def test_expert_labels_are_those_of_brute_force(seed: int) -> None:
 
 def test_losses_by_hand() -> None:
     world, network = GraphToy(), tiny()
-    state = replay(network, [TEXTS[0]], right_aligned(world, [world.walk(4, 3)]))
-    decision = state.decide()
+    state = replay_paths(network, [TEXTS[0]], right_aligned(world, [world.walk(4, 3)]))
+    decision = state.score_choices()
     none = torch.tensor([IGNORED])
     assert all(
         loss.item() == 0
-        for loss in decision_losses(decision, Labels(none, none, none, none)).values()
+        for loss in compute_decision_losses(decision, ExpertLabels(none, none, none, none)).values()
     )
     stop = torch.tensor([0])
-    losses = sap_losses(decision, Labels(stop, stop, none, stop))
+    losses = compute_sap_losses(decision, ExpertLabels(stop, stop, none, stop))
     for name, table in (("fused", "fused"), ("explore", "explore"), ("global", "global_logits")):
         logits = getattr(decision, table)[0]
         chosen = logits[logits.isfinite()]
         expected = chosen.logsumexp(0) - logits[0]
         torch.testing.assert_close(losses[name][0], expected)
-    local = replay(tiny(scale="local"), [TEXTS[0]], right_aligned(world, [world.walk(4, 3)]))
-    one = local.decide()
-    labels = Labels(torch.tensor([10**6]), stop, none, stop)  # the map's label is not read
+    local = replay_paths(tiny(scale="local"), [TEXTS[0]], right_aligned(world, [world.walk(4, 3)]))
+    one = local.score_choices()
+    labels = ExpertLabels(torch.tensor([10**6]), stop, none, stop)  # the map's label is not read
     torch.testing.assert_close(
-        decision_losses(one, labels)["fused"], decision_losses(one, labels)["explore"]
+        compute_decision_losses(one, labels)["fused"],
+        compute_decision_losses(one, labels)["explore"],
     )
 
 
 def test_replayed_paths_of_different_lengths_end_together() -> None:
     world, network = GraphToy(), tiny()
     walks = [world.walk(4, 5), world.walk(7, 2), world.walk(1, 3)]
-    together = replay(network, list(TEXTS[:3]), right_aligned(world, walks)).decide()
+    together = replay_paths(network, list(TEXTS[:3]), right_aligned(world, walks)).score_choices()
     assert together.current.tolist() == [walk[-1] for walk in walks]
     for b, walk in enumerate(walks):
-        alone = replay(network, [TEXTS[b]], right_aligned(world, [walk])).decide()
+        alone = replay_paths(network, [TEXTS[b]], right_aligned(world, [walk])).score_choices()
         count = alone.fused.shape[1]
         torch.testing.assert_close(together.fused[b, :count], alone.fused[0], atol=2e-5, rtol=1e-4)
     with pytest.raises(ConfigError, match="ends of all 3 paths"):
-        replay(network, list(TEXTS[:3]), right_aligned(world, walks)[:1])
+        replay_paths(network, list(TEXTS[:3]), right_aligned(world, walks)[:1])
 
 
 def test_hidden_words() -> None:
     network = tiny()
     texts = [TEXTS[1]] * 400 + ["table"]
     generator = torch.Generator().manual_seed(0)
-    ids, present = network.text.tokens(texts)
-    hidden = hide_words(network, texts, generator=generator)
+    ids, present = network.text.tokenize_texts(texts)
+    hidden = mask_words(network, texts, generator=generator)
     chosen = hidden.targets != IGNORED
     assert torch.equal(hidden.targets[chosen], ids[chosen])
     assert chosen.any(1).all()
@@ -140,7 +141,7 @@ def test_hidden_contents() -> None:
     world, network = GraphToy(), tiny(views=36)
     assert network.histograms
     rich = [p for p, ids in enumerate(world.objects) if len(ids) > 1][:2]
-    hiding = Hiding(network, share=0.5, generator=torch.Generator().manual_seed(1))
+    hiding = PanoramaMasking(network, share=0.5, generator=torch.Generator().manual_seed(1))
     seen = []
 
     def hide(panorama):  # noqa: ANN001, ANN202
@@ -148,7 +149,7 @@ def test_hidden_contents() -> None:
         return seen[1]
 
     state = DualScaleState(network, 2)
-    state.begin([0, 1], list(TEXTS[:2]))
+    state.begin_episodes([0, 1], list(TEXTS[:2]))
     state.observe(world.observe(rich, rich), hide=hide)
     before, after = seen
     views = before.views.shape[1]
@@ -170,7 +171,7 @@ def test_hidden_contents() -> None:
         hiding.targets[:, views:].argmax(-1)[before.present[:, views:]],
         before.categories[before.present[:, views:]],
     )
-    loss = mrc_loss(network, state.decide(), hiding)
+    loss = compute_mrc_loss(network, state.score_choices(), hiding)
     assert loss.item() > 0
     loss.backward()
     assert network.content_head[0].weight.grad.abs().sum() > 0
@@ -186,21 +187,23 @@ def test_pre_training_losses_can_be_learnt() -> None:
     steps, texts = right_aligned(world, walks, goals), list(TEXTS[:3])
 
     def words(network, generator):  # noqa: ANN001, ANN202
-        hidden = hide_words(network, texts, generator=generator)
-        return mlm_loss(replay(network, texts, steps, hidden.text), hidden.targets)
+        hidden = mask_words(network, texts, generator=generator)
+        return compute_mlm_loss(replay_paths(network, texts, steps, hidden.text), hidden.targets)
 
     def contents(network, generator):  # noqa: ANN001, ANN202
-        hiding = Hiding(network, 0.15, generator)
-        return mrc_loss(network, replay(network, texts, steps, hide=hiding).decide(), hiding)
+        hiding = PanoramaMasking(network, 0.15, generator)
+        return compute_mrc_loss(
+            network, replay_paths(network, texts, steps, hide=hiding).score_choices(), hiding
+        )
 
     def decisions(network, generator):  # noqa: ANN001, ANN202
         expert = ExpertMemory(3)
         for rows, observed in steps:
             expert.observe(observed, rows)
-        state = replay(network, texts, steps)
-        decision = state.decide()
-        losses = sap_losses(decision, expert.labels(decision, state.graphs))
-        losses |= decision_losses(decision, expert.labels(decision, state.graphs))
+        state = replay_paths(network, texts, steps)
+        decision = state.score_choices()
+        losses = compute_sap_losses(decision, expert.compute_labels(decision, state.graphs))
+        losses |= compute_decision_losses(decision, expert.compute_labels(decision, state.graphs))
         return sum(loss.mean() for loss in losses.values())
 
     for task in (words, contents, decisions):
@@ -219,7 +222,7 @@ def test_pre_training_losses_can_be_learnt() -> None:
 
 def test_word_heads_can_be_left_out() -> None:
     world, network = GraphToy(), tiny(word_heads=False)
-    state = replay(network, [TEXTS[0]], right_aligned(world, [world.walk(4, 2)]))
+    state = replay_paths(network, [TEXTS[0]], right_aligned(world, [world.walk(4, 2)]))
     with pytest.raises(ConfigError, match="word_heads"):
-        state.words()
-    assert len(VOCABULARY.ids(NAMES[1])) == 2
+        state.predict_words()
+    assert len(VOCABULARY.encode_words(NAMES[1])) == 2

@@ -16,7 +16,7 @@ from embodied.policies.vln.dual_scale import (
     DualScaleState,
     ExpertMemory,
 )
-from embodied.policies.vln.dual_scale.losses import decision_losses
+from embodied.policies.vln.dual_scale.losses import compute_decision_losses
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 
@@ -26,7 +26,7 @@ EPISODES = 20
 def walk(batch: VLNBatch, state: DualScaleState, rows: list[int], ends: list[int]) -> None:
     """Take each agent along its own map to a place, hop by hop; the others stay."""
     ways = {
-        row: state.graphs[row].path(int(batch.places[row]), end)[1:]
+        row: state.graphs[row].find_path(int(batch.places[row]), end)[1:]
         for row, end in zip(rows, ends, strict=True)
     }
     while any(ways.values()):
@@ -38,38 +38,40 @@ def walk(batch: VLNBatch, state: DualScaleState, rows: list[int], ends: list[int
 
 def rollout(batch: VLNBatch, network: DualScaleNetwork) -> torch.Tensor:
     """Follow the expert; return the mean loss per episode."""
-    state, expert = DualScaleState(network, batch.num), ExpertMemory(batch.num)
-    rows = list(range(batch.num))
-    batch.begin(rows, rows)
-    state.begin(rows, [batch.episodes[row].instruction for row in rows])
+    state, expert = DualScaleState(network, batch.num_envs), ExpertMemory(batch.num_envs)
+    rows = list(range(batch.num_envs))
+    batch.begin_episodes(rows, rows)
+    state.begin_episodes(rows, [batch.episodes[row].instruction for row in rows])
     total = torch.zeros(())
     while rows:
         observed = batch.observe(rows)
         state.observe(observed, rows)
         expert.observe(observed, rows)
-        decision = state.decide()
-        labels = expert.labels(decision, state.graphs)
-        total = total + sum(loss.sum() for loss in decision_losses(decision, labels).values())
+        decision = state.score_choices()
+        labels = expert.compute_labels(decision, state.graphs)
+        total = total + sum(
+            loss.sum() for loss in compute_decision_losses(decision, labels).values()
+        )
         going = [b for b, column in enumerate(labels.fused.tolist()) if column > 0]
-        ends = [decision.place(b, int(labels.fused[b])) for b in going]
+        ends = [decision.find_place(b, int(labels.fused[b])) for b in going]
         rows = [rows[b] for b in going]
         walk(batch, state, rows, ends)
-    return total / batch.num
+    return total / batch.num_envs
 
 
 def success(batch: VLNBatch, policy: DualScalePolicy) -> dict[str, float]:
     """Play all episodes once with the policy itself."""
-    rows = list(range(batch.num))
-    batch.begin(rows, rows)
-    first, over = np.ones(batch.num, bool), np.zeros(batch.num, bool)
+    rows = list(range(batch.num_envs))
+    batch.begin_episodes(rows, rows)
+    first, over = np.ones(batch.num_envs, bool), np.zeros(batch.num_envs, bool)
     scores: list[dict[str, float]] = []
     while not over.all():
         actions = policy.act(batch.observe(), first)
         actions[over] = 0
         _, stopped, cut = batch.step(actions)
         for row in np.flatnonzero((stopped | cut) & ~over):
-            scores.append(batch.metrics(int(row)))
-        over, first = over | stopped | cut, np.zeros(batch.num, bool)
+            scores.append(batch.compute_metrics(int(row)))
+        over, first = over | stopped | cut, np.zeros(batch.num_envs, bool)
     return {name: float(np.mean([s[name] for s in scores])) for name in ("success", "rgs_strict")}
 
 
@@ -81,8 +83,8 @@ def test_it_learns_twenty_episodes_by_heart(shared_data: Callable[[str], Path]) 
     batch = VLNBatch(
         VLNConfig(dataset="reverie", split="train", episodes=EPISODES, privileged=True), EPISODES
     )
-    vocabulary = Vocabulary.build(episode.instruction for episode in batch.episodes)
-    inputs = DualScaleInputs.of(batch.observation_space)
+    vocabulary = Vocabulary.from_texts(episode.instruction for episode in batch.episodes)
+    inputs = DualScaleInputs.from_spaces(batch.observation_space)
     network = DualScaleNetwork(DualScaleConfig(dropout=0.0), vocabulary, inputs)
     policy = DualScalePolicy(inputs, vocabulary, network=network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)

@@ -16,21 +16,21 @@ import torch
 from graph_toy import TEXTS, GraphToy, tiny
 
 from embodied.categories import SOS_CATEGORIES
-from embodied.nn.placement import beside
-from embodied.perception.sos import References
+from embodied.nn.placement import to_tensor_like
+from embodied.perception.sos import ReferenceSpectra
 from embodied.policies.vln import dual_scale
 from embodied.policies.vln.dual_scale import DualScaleNetwork, DualScalePolicy, ExpertMemory
 from embodied.policies.vln.dual_scale.losses import (
-    Hiding,
-    Step,
-    decision_losses,
-    hide_words,
-    mlm_loss,
-    mrc_loss,
-    replay,
+    PanoramaMasking,
+    ReplayStep,
+    compute_decision_losses,
+    compute_mlm_loss,
+    compute_mrc_loss,
+    mask_words,
+    replay_paths,
 )
-from embodied.policies.vln.local_goals import frontier_context, score
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.policies.vln.local_goals import build_frontier_context, score_frontiers
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def nowhere() -> Iterator[None]:
         yield
 
 
-def steps(toy: GraphToy) -> list[Step]:
+def steps(toy: GraphToy) -> list[ReplayStep]:
     goals = [5, 6, 7]
     walks = [toy.walk(start, 4, start) for start in (0, 1, 2)]
     return [
@@ -55,22 +55,26 @@ def losses(network: DualScaleNetwork) -> dict[str, torch.Tensor]:
     expert = ExpertMemory(3)
     for rows, observations in seen:
         expert.observe(observations, rows)
-    state = replay(network, texts, seen)
-    decision = state.decide()
-    found = decision_losses(decision, expert.labels(decision, state.graphs))
-    hidden = hide_words(network, texts, generator=torch.Generator().manual_seed(1))
-    found["mlm"] = mlm_loss(replay(network, texts, seen, text=hidden.text), hidden.targets)
-    hiding = Hiding(network, generator=torch.Generator().manual_seed(2))
-    found["mrc"] = mrc_loss(network, replay(network, texts, seen, hide=hiding).decide(), hiding)
+    state = replay_paths(network, texts, seen)
+    decision = state.score_choices()
+    found = compute_decision_losses(decision, expert.compute_labels(decision, state.graphs))
+    hidden = mask_words(network, texts, generator=torch.Generator().manual_seed(1))
+    found["mlm"] = compute_mlm_loss(
+        replay_paths(network, texts, seen, text=hidden.text), hidden.targets
+    )
+    hiding = PanoramaMasking(network, generator=torch.Generator().manual_seed(2))
+    found["mrc"] = compute_mrc_loss(
+        network, replay_paths(network, texts, seen, hide=hiding).score_choices(), hiding
+    )
     return found
 
 
 def test_arrays_take_device_and_precision_of_a_parameter() -> None:
     like = torch.zeros(1, dtype=torch.float64)
-    assert beside(like, np.ones(2, np.float32)).dtype == torch.float64
-    assert beside(like, np.ones(2, np.int64)).dtype == torch.int64
-    assert beside(like, np.ones(2, bool)).dtype == torch.bool
-    assert beside(torch.zeros(1, device="meta"), np.ones(2)).device.type == "meta"
+    assert to_tensor_like(like, np.ones(2, np.float32)).dtype == torch.float64
+    assert to_tensor_like(like, np.ones(2, np.int64)).dtype == torch.int64
+    assert to_tensor_like(like, np.ones(2, bool)).dtype == torch.bool
+    assert to_tensor_like(torch.zeros(1, device="meta"), np.ones(2)).device.type == "meta"
 
 
 def test_arrays_become_tensors_in_one_way() -> None:
@@ -112,12 +116,13 @@ def test_nothing_in_acting_is_made_on_a_device_of_its_own(nowhere: None) -> None
 
 def test_the_ranker_reads_features_in_its_own_precision() -> None:
     toy = GraphToy()
-    state = replay(tiny(), [TEXTS[0]], [(np.arange(1), toy.observe([0], [0]))])
+    state = replay_paths(tiny(), [TEXTS[0]], [(np.arange(1), toy.observe([0], [0]))])
     memory = SceneMemory()
-    memory.see(0, np.random.default_rng(0).random((len(SOS_CATEGORIES), 32, 96)) < 0.05)
-    words = Words.of(TEXTS[1], References())
-    context = frontier_context(state.graphs[0], 0, 0, memory=memory, words=words)
+    memory.add_view(0, np.random.default_rng(0).random((len(SOS_CATEGORIES), 32, 96)) < 0.05)
+    words = InstructionWords.from_instruction(TEXTS[1], ReferenceSpectra())
+    context = build_frontier_context(state.graphs[0], 0, 0, memory=memory, words=words)
     values = [
-        score("learned", context, network.ranker).values for network in (tiny(), tiny().double())
+        score_frontiers("learned", context, network.ranker).values
+        for network in (tiny(), tiny().double())
     ]
     np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-5)

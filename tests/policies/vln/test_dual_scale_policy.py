@@ -52,7 +52,7 @@ class Scripted(DualScalePolicy):
     script: list[int]
     asked: int = 0
 
-    def choose(self, decision: Decision) -> list[int]:
+    def choose_places(self, decision: Decision) -> list[int]:
         self.asked += 1
         return [self.script.pop(0)]
 
@@ -92,9 +92,9 @@ def test_at_the_end_it_goes_to_the_place_where_stopping_looked_best() -> None:
     play = Play(world, [2], [TEXTS[0]])
     play.step(policy)
     play.step(policy)
-    assert set(policy.remembered[0]) == {2, 3}
-    assert all(0 < chance < 1 for chance, _ in policy.remembered[0].values())
-    policy.remembered[0][2] = 2.0, policy.remembered[0][2][1]
+    assert set(policy.stop_memory[0]) == {2, 3}
+    assert all(0 < chance < 1 for chance, _ in policy.stop_memory[0].values())
+    policy.stop_memory[0][2] = 2.0, policy.stop_memory[0][2][1]
     while not play.answers[0]:
         play.step(policy)
     assert play.walks[0] == [2, 3, 4, 3, 2, -1, 2]
@@ -108,10 +108,10 @@ def test_it_remembers_the_probability_of_stopping_and_the_best_object() -> None:
     rich = int(np.argmax([len(ids) for ids in world.objects]))
     policy.act(world.observe([rich], [rich]), np.ones(1, bool))
     state = policy.state.__class__(network, 1)
-    state.begin([0], [TEXTS[0]])
+    state.begin_episodes([0], [TEXTS[0]])
     state.observe(world.observe([rich], [rich]))
-    decision = state.decide()
-    chance, best = policy.remembered[0][rich]
+    decision = state.score_choices()
+    chance, best = policy.stop_memory[0][rich]
     assert chance == pytest.approx(torch.softmax(decision.fused, -1)[0, 0].item())
     assert best == world.objects[rich][decision.objects[0].argmax().item()]
 
@@ -123,10 +123,12 @@ def test_it_stops_when_nothing_is_left_or_after_all_decisions() -> None:
     with torch.no_grad():  # never choose STOP as long as there is anything else
         policy.network.map_head[-1].weight.zero_()
         policy.network.local_head[-1].weight.zero_()
-    original = policy.choose
-    policy.choose = (
+    original = policy.choose_places
+    policy.choose_places = (
         lambda d: [  # type: ignore[method-assign]
-            d.place(b, int(d.fused[b, 1:].argmax()) + 1) if d.fused[b, 1:].isfinite().any() else p
+            d.find_place(b, int(d.fused[b, 1:].argmax()) + 1)
+            if d.fused[b, 1:].isfinite().any()
+            else p
             for b, p in enumerate(original(d))
         ]
     )
@@ -183,7 +185,7 @@ def test_a_way_that_is_gone_is_decided_anew() -> None:
     play.step(policy)
     play.step(policy)  # on the way from 3 over 2 to 1
     assert play.places == [2]
-    assert policy.way[0] == [1]
+    assert policy.remaining_path[0] == [1]
     play.places = [4]  # slipped
     play.step(policy)
     assert policy.asked == 3
@@ -197,7 +199,7 @@ def test_acting_does_not_drop_out_and_leaves_the_network_as_it_was() -> None:
     chances = []
     for _ in range(2):
         policy.act(world.observe([3], [3]), np.ones(1, bool))
-        chances.append(policy.remembered[0][3][0])
+        chances.append(policy.stop_memory[0][3][0])
     assert chances[0] == chances[1]
     assert network.training
     assert isinstance(policy.network, DualScaleNetwork)

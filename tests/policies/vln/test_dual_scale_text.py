@@ -19,7 +19,7 @@ from embodied.policies.vln.dual_scale import (  # noqa: E402
     DualScaleNetwork,
     DualScaleState,
 )
-from embodied.policies.vln.dual_scale.losses import hide_words  # noqa: E402
+from embodied.policies.vln.dual_scale.losses import mask_words  # noqa: E402
 
 TEXTS = ["go to the red chair", "the bed next to the lamp and the sofa of the kitchen"]
 
@@ -33,9 +33,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> DualScaleNetwork:
 
 def test_a_pretrained_encoder_is_read_but_not_trained(network: DualScaleNetwork) -> None:
     world, state = GraphToy(), DualScaleState(network, 2)
-    state.begin([0, 1], TEXTS)
+    state.begin_episodes([0, 1], TEXTS)
     state.observe(world.observe([3, 4], [3, 4]))
-    decision = state.decide()
+    decision = state.score_choices()
     (decision.gate.sum() + decision.objects.exp().sum()).backward()
     assert network.text.project.weight.grad.abs().sum() > 0
     assert network.text.name.weight.grad.abs().sum() > 0
@@ -50,7 +50,7 @@ def test_its_states_are_projected_token_features(network: DualScaleNetwork) -> N
     torch.testing.assert_close(memory.states[features.mask], expected[features.mask])
     again = network.encode_text(TEXTS[::-1])  # from memory now
     torch.testing.assert_close(again.states[1], memory.states[0])
-    pooled = network.text.names(["chair", "", "red sofa"])
+    pooled = network.text.embed_names(["chair", "", "red sofa"])
     expected = network.text.name(TextEncoder.load(network.config.text).encode(["red sofa"]).pooled)
     torch.testing.assert_close(pooled[2], expected[0])
     assert not pooled[1].any()
@@ -58,11 +58,11 @@ def test_its_states_are_projected_token_features(network: DualScaleNetwork) -> N
 
 def test_its_words_cannot_be_predicted(network: DualScaleNetwork) -> None:
     with pytest.raises(EmbodiedError, match="pretrained encoder"):
-        hide_words(network, TEXTS)
+        mask_words(network, TEXTS)
     state = DualScaleState(network, 1)
-    state.begin([0], TEXTS[:1])
+    state.begin_episodes([0], TEXTS[:1])
     state.observe(GraphToy().observe([3], [3]))
     with pytest.raises(EmbodiedError, match="masked-language-modelling"):
-        state.words()
+        state.predict_words()
     with pytest.raises(EmbodiedError, match="nowhere"):
         DualScaleNetwork(DualScaleConfig(text="./nowhere"), VOCABULARY, DualScaleInputs(WIDTH))

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from embodied.categories import SOS_INDEX
-from embodied.policies.vln.dual_scale.instruction_features import MENTIONS, Mentions, read_mentions
+from embodied.policies.vln.dual_scale.instruction_features import (
+    INSTRUCTION_FEATURES,
+    InstructionFeatures,
+    read_instruction_features,
+)
 
 TEXT = "Go to the bathroom on level 2 and clean the oval mirrors above the sink"
 MIRROR, SINK, CHAIR = (SOS_INDEX[name] for name in ("mirror", "sink", "chair"))
@@ -26,15 +30,15 @@ MIRROR, SINK, CHAIR = (SOS_INDEX[name] for name in ("mirror", "sink", "chair"))
     ],
 )
 def test_features_of_an_object(name: str, category: int, expected: tuple[float, ...]) -> None:
-    assert len(MENTIONS) == len(expected)
-    assert np.allclose(Mentions(TEXT).of(name, category), expected)
+    assert len(INSTRUCTION_FEATURES) == len(expected)
+    assert np.allclose(InstructionFeatures(TEXT).compute_features(name, category), expected)
 
 
 def test_first_and_last_mention_are_told_apart() -> None:
-    mentions = read_mentions("Pass the chair, pass the chairs.")
+    mentions = read_instruction_features("Pass the chair, pass the chairs.")
     # Punctuation marks count as words of the text.
-    assert np.allclose(mentions.of("chair", -1)[2:4], (3 / 8, 7 / 8))
+    assert np.allclose(mentions.compute_features("chair", -1)[2:4], (3 / 8, 7 / 8))
 
 
 def test_an_instruction_without_things_has_no_target() -> None:
-    assert not Mentions("walk on").of("mirror", -1).any()
+    assert not InstructionFeatures("walk on").compute_features("mirror", -1).any()

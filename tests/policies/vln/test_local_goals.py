@@ -15,9 +15,15 @@ import torch
 
 from embodied.categories import SOS_CATEGORIES, SOS_INDEX
 from embodied.errors import ConfigError
-from embodied.perception.sos import References, cosine, s_nav, sector, spectrum
+from embodied.perception.sos import (
+    ReferenceSpectra,
+    compute_s_nav,
+    compute_spectrum,
+    cosine_similarity,
+    crop_sector,
+)
 from embodied.policies.vln import local_goals as lg
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 from maps.graph.viewgraph import ViewGraph
 from maps.panorama.canvas import boxes_to_canvas
 
@@ -40,7 +46,7 @@ def canvas(*things: tuple[int, float]) -> np.ndarray:
 def walked() -> ViewGraph:
     graph = ViewGraph()
     for place in (0, 1, 0, 3):
-        graph.visit(place, POINTS[place], NEAR[place], POINTS[NEAR[place]])
+        graph.visit_place(place, POINTS[place], NEAR[place], POINTS[NEAR[place]])
     return graph
 
 
@@ -54,26 +60,26 @@ SEEN = {
 def remember(seen: dict[int, np.ndarray] | None = None) -> SceneMemory:
     memory = SceneMemory()
     for place, masks in (SEEN if seen is None else seen).items():
-        memory.see(place, masks)
+        memory.add_view(place, masks)
     return memory
 
 
 def context(text: str = TEXT, **more: object) -> lg.FrontierContext:
-    words = Words.of(text, References())
+    words = InstructionWords.from_instruction(text, ReferenceSpectra())
     options = {"memory": remember(), "words": words, **more}
-    return lg.frontier_context(walked(), 0, 3, [2, 5, 4, 6], **options)  # type: ignore[arg-type]
+    return lg.build_frontier_context(walked(), 0, 3, [2, 5, 4, 6], **options)  # type: ignore[arg-type]
 
 
 def test_words_are_categories_once_with_their_target() -> None:
-    words = Words.of(
-        "From the couch go to the sofa, then to the bed and dust the couch", References()
+    words = InstructionWords.from_instruction(
+        "From the couch go to the sofa, then to the bed and dust the couch", ReferenceSpectra()
     )
     assert words.rows == (SOFA, BED)
     assert words.names == ("couch", "bed")
     assert words.goal == 0
     assert words.spectra.shape == (2, len(SOS_CATEGORIES), 49)
     assert words.areas[0].argmax() == SOFA
-    assert Words.of("go upstairs", References()).goal == -1
+    assert InstructionWords.from_instruction("go upstairs", ReferenceSpectra()).goal == -1
 
 
 def test_the_context_is_read_off_the_map() -> None:
@@ -93,7 +99,7 @@ def test_the_context_is_read_off_the_map() -> None:
 def test_an_unvisited_place_is_what_its_neighbours_saw_towards_it() -> None:
     c = context()
     assert c.scene is not None
-    expected = spectrum(sector(torch.from_numpy(SEEN[1]), WEST))
+    expected = compute_spectrum(crop_sector(torch.from_numpy(SEEN[1]), WEST))
     assert torch.allclose(c.scene.spectra[c.scene.rows[0]], expected)
     assert expected[BED].any()
     assert not expected[LAMP].any()
@@ -108,11 +114,11 @@ def test_an_unvisited_place_is_what_its_neighbours_saw_towards_it() -> None:
 def test_two_neighbours_are_averaged() -> None:
     graph = ViewGraph()
     points = np.array([[0, 0, 0], [2, 0, 0], [1, 0, -1.0]])
-    graph.visit(0, points[0], [1, 2], points[[1, 2]])
-    graph.visit(1, points[1], [0, 2], points[[0, 2]])
+    graph.visit_place(0, points[0], [1, 2], points[[1, 2]])
+    graph.visit_place(1, points[1], [0, 2], points[[0, 2]])
     memory = remember({0: canvas((SOFA, np.pi / 4)), 1: canvas((BED, 0.0))})
-    spectra, areas = memory.describe(graph, [graph.row(2)])
-    alone = spectrum(torch.from_numpy(np.stack([SEEN[0][SOFA]])))[0]
+    spectra, areas = memory.describe_rows(graph, [graph.get_row(2)])
+    alone = compute_spectrum(torch.from_numpy(np.stack([SEEN[0][SOFA]])))[0]
     assert torch.allclose(spectra[0, SOFA], alone / 2, atol=1e-4)
     assert areas[0, BED] > 0
 
@@ -121,11 +127,14 @@ def test_what_only_an_unvisited_place_shows_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     leaky = remember()
     for place in (2, 4, 5, 6):
-        leaky.see(place, rng.random(SEEN[0].shape) < 0.5)
+        leaky.add_view(place, rng.random(SEEN[0].shape) < 0.5)
     ranker = lg.FrontierRanker()
     honest, tempted = context(), context(memory=leaky)
     for rule in lg.SCENE_RULES:
-        first, second = lg.score(rule, honest, ranker), lg.score(rule, tempted, ranker)
+        first, second = (
+            lg.score_frontiers(rule, honest, ranker),
+            lg.score_frontiers(rule, tempted, ranker),
+        )
         assert first.values.tolist() == second.values.tolist()
         assert first.branch == second.branch
 
@@ -133,9 +142,9 @@ def test_what_only_an_unvisited_place_shows_changes_nothing() -> None:
 def test_masks_seen_later_replace_earlier_ones() -> None:
     memory = remember()
     graph = walked()
-    before, _ = memory.describe(graph, [graph.row(1), graph.row(2)])
-    memory.see(1, canvas((SOFA, WEST)))
-    after, _ = memory.describe(graph, [graph.row(1), graph.row(2)])
+    before, _ = memory.describe_rows(graph, [graph.get_row(1), graph.get_row(2)])
+    memory.add_view(1, canvas((SOFA, WEST)))
+    after, _ = memory.describe_rows(graph, [graph.get_row(1), graph.get_row(2)])
     assert before[:, BED].any()
     assert not after[:, BED].any()
     assert after[1, SOFA].any()
@@ -144,73 +153,84 @@ def test_masks_seen_later_replace_earlier_ones() -> None:
 def test_own_views_are_an_upper_bound_and_say_so() -> None:
     own = {place: canvas((BED, 0.0)) if place == 6 else canvas() for place in (2, 4, 5, 6)}
     c = context(own=own)
-    scores = lg.score("goal_only", c)
+    scores = lg.score_frontiers("goal_only", c)
     assert scores.branch == "cosine+own_view"
-    assert lg.choose(scores, c) == 3
+    assert lg.choose_frontier(scores, c) == 3
     assert scores.values.tolist() == pytest.approx([0, 0, 0, 1], abs=1e-5)
 
 
 def test_the_spectrum_finds_the_bed() -> None:
     c = context()
     for rule in ("goal_only", "sos_cosine", "sos", "bag", "bag_cosine"):
-        scores = lg.score(rule, c)
+        scores = lg.score_frontiers(rule, c)
         assert scores.branch == ("snav" if rule in ("sos", "bag") else "cosine")
-        assert lg.choose(scores, c) == 0, rule
+        assert lg.choose_frontier(scores, c) == 0, rule
 
 
 def test_the_scores_are_those_of_the_places_on_the_way() -> None:
-    c, graph, memory, references = context(), walked(), remember(), References()
-    words = references.reference([SOFA, BED])
+    c, graph, memory, references = context(), walked(), remember(), ReferenceSpectra()
+    words = references.compute_spectra([SOFA, BED])
     for index, way in enumerate([[0, 1, 2], [0, 1, 5], [0, 3, 4], [0, 3, 6]]):
-        places, _ = memory.describe(graph, [graph.row(p) for p in way])
-        assert lg.score("sos", c).values[index] == pytest.approx(
-            float(s_nav(words, places).values), abs=1e-6
+        places, _ = memory.describe_rows(graph, [graph.get_row(p) for p in way])
+        assert lg.score_frontiers("sos", c).values[index] == pytest.approx(
+            float(compute_s_nav(words, places).values), abs=1e-6
         )
-        table = cosine(words, places)
-        assert lg.score("sos_cosine", c).values[index] == pytest.approx(float(table[1].max()))
-        assert lg.score("goal_only", c).values[index] == pytest.approx(float(table[1, -1]))
+        table = cosine_similarity(words, places)
+        assert lg.score_frontiers("sos_cosine", c).values[index] == pytest.approx(
+            float(table[1].max())
+        )
+        assert lg.score_frontiers("goal_only", c).values[index] == pytest.approx(
+            float(table[1, -1])
+        )
 
 
 def test_one_word_takes_the_fallback_and_none_the_nearest_place() -> None:
     one = context("find the bed")
-    assert lg.score("sos", one).branch == "fallback"
-    assert lg.score("bag", one).branch == "fallback"
-    assert lg.score("sos", one).values == pytest.approx(lg.score("sos_cosine", one).values)
+    assert lg.score_frontiers("sos", one).branch == "fallback"
+    assert lg.score_frontiers("bag", one).branch == "fallback"
+    assert lg.score_frontiers("sos", one).values == pytest.approx(
+        lg.score_frontiers("sos_cosine", one).values
+    )
     none = context("go upstairs")
     for rule in ("sos", "bag", "sos_cosine", "goal_only"):
-        scores = lg.score(rule, none)
+        scores = lg.score_frontiers(rule, none)
         assert scores.branch == "no_words"
         assert not scores.values.any()
-        assert none.distances[lg.choose(scores, none)] == 2
-    assert np.isfinite(lg.features(none)).all()
+        assert none.distances[lg.choose_frontier(scores, none)] == 2
+    assert np.isfinite(lg.compute_ranker_features(none)).all()
 
 
 def test_the_simple_rules() -> None:
     logits = {2: 0.0, 5: 3.0, 4: 9.0, 6: -1.0}
     c = context(logits=logits, goal_distances={2: 5.0, 5: 0.5, 4: 5.0, 6: 4.0})
-    assert lg.choose(lg.score("nearest", c), c) in (2, 3)
-    assert lg.choose(lg.score("backtrack", c), c) == 1  # of 2 and 5, the explorer prefers 5
-    values = lg.score("backtrack", c).values
+    assert lg.choose_frontier(lg.score_frontiers("nearest", c), c) in (2, 3)
+    assert (
+        lg.choose_frontier(lg.score_frontiers("backtrack", c), c) == 1
+    )  # of 2 and 5, the explorer prefers 5
+    values = lg.score_frontiers("backtrack", c).values
     assert min(values[:2]) > max(values[2:])  # next to the present place is no way back
-    oracle = lg.score("oracle", c)
+    oracle = lg.score_frontiers("oracle", c)
     assert oracle.values.tolist() == pytest.approx([-11, -6.5, -7, -6])
-    assert lg.choose(oracle, c) == 3
+    assert lg.choose_frontier(oracle, c) == 3
     only_left = np.array([True, True, False, False])
-    assert lg.choose(oracle, c, only_left) == 1
-    assert lg.choose(oracle, c, np.zeros(4, bool)) == 3
+    assert lg.choose_frontier(oracle, c, only_left) == 1
+    assert lg.choose_frontier(oracle, c, np.zeros(4, bool)) == 3
 
 
 def test_random_draws_every_place() -> None:
     rng = np.random.default_rng(0)
-    drawn = [lg.choose(lg.score("random", c), c) for c in (context(rng=rng) for _ in range(60))]
+    drawn = [
+        lg.choose_frontier(lg.score_frontiers("random", c), c)
+        for c in (context(rng=rng) for _ in range(60))
+    ]
     assert set(drawn) == {0, 1, 2, 3}
 
 
 def test_simple_rules_need_no_masks() -> None:
-    c = lg.frontier_context(walked(), 0, 3)
+    c = lg.build_frontier_context(walked(), 0, 3)
     assert len(c) == 4
     for rule in ("nearest", "random", "backtrack"):
-        assert np.isfinite(lg.score(rule, c).values).all()
+        assert np.isfinite(lg.score_frontiers(rule, c).values).all()
 
 
 @pytest.mark.parametrize(
@@ -220,23 +240,25 @@ def test_simple_rules_need_no_masks() -> None:
 )  # fmt: skip
 def test_what_a_rule_lacks_is_said(rule: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        lg.score(rule, lg.frontier_context(walked(), 0, 3))
+        lg.score_frontiers(rule, lg.build_frontier_context(walked(), 0, 3))
 
 
 def test_masks_and_frontiers_must_be_there() -> None:
     with pytest.raises(ValueError, match="canvas"):
         context(memory=SceneMemory())
     graph = ViewGraph()
-    graph.visit(0, POINTS[0], [], np.zeros((0, 3)))
+    graph.visit_place(0, POINTS[0], [], np.zeros((0, 3)))
     with pytest.raises(ValueError, match="fully explored"):
-        lg.frontier_context(graph, 0, 0)
+        lg.build_frontier_context(graph, 0, 0)
 
 
 def test_features_have_the_columns_they_name() -> None:
     c = context(logits={2: 1.0})
-    table = dict(zip(lg.FEATURES, lg.features(c).T, strict=True))
-    assert table["sos"] == pytest.approx(lg.score("sos", c).values, abs=1e-6)
-    assert table["bag_cosine"] == pytest.approx(lg.score("bag_cosine", c).values, abs=1e-6)
+    table = dict(zip(lg.FEATURES, lg.compute_ranker_features(c).T, strict=True))
+    assert table["sos"] == pytest.approx(lg.score_frontiers("sos", c).values, abs=1e-6)
+    assert table["bag_cosine"] == pytest.approx(
+        lg.score_frontiers("bag_cosine", c).values, abs=1e-6
+    )
     assert table["distance"].tolist() == pytest.approx([0.6, 0.6, 0.2, 0.2])
     assert table["adjacent"].tolist() == [0, 0, 1, 1]
     assert table["probability"].sum() == pytest.approx(1.0)
@@ -257,6 +279,6 @@ def test_a_ranker_learns_a_preference(hidden: int) -> None:
         optimizer.step()
     assert (ranker(inputs).argmax(dim=1) == best).float().mean() > 0.95
     c = context()
-    scores = lg.score("learned", c, ranker)
+    scores = lg.score_frontiers("learned", c, ranker)
     assert scores.branch == "learned"
-    assert lg.choose(scores, c) in (2, 3)
+    assert lg.choose_frontier(scores, c) in (2, 3)

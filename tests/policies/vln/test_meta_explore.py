@@ -17,9 +17,17 @@ from embodied.policies.base import Policy
 from embodied.policies.vln.dual_scale import DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.policies.vln.meta_explore.config import MODES, NETWORK
-from embodied.policies.vln.meta_explore.counters import auc
-from embodied.policies.vln.meta_explore.episode import expert_frontier, should_exploit
-from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, JUMP, RETURN, START, Explained
+from embodied.policies.vln.meta_explore.counters import roc_auc_score
+from embodied.policies.vln.meta_explore.episode import find_expert_frontier, should_exploit
+from embodied.policies.vln.trace import (
+    END,
+    EXPLOIT,
+    EXPLORE,
+    JUMP,
+    RETURN,
+    START,
+    ExplainablePolicy,
+)
 from maps.graph.viewgraph import ViewGraph
 
 ALWAYS = MetaExploreConfig(mode="learned", threshold=1.0, local_goal="nearest", max_decisions=6)
@@ -57,7 +65,7 @@ class Run:
                 break
         self.over = over
         # Rows that stopped went on being asked; their first stop ends the trace that counts.
-        self.traces = policy.traces()
+        self.traces = policy.get_traces()
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +89,7 @@ def roaming(**options: Any) -> DualScaleNetwork:
 def test_every_mode_ends_every_episode(mode: str, toy: GraphToy) -> None:
     policy = MetaExplorePolicy(tiny(), MetaExploreConfig(mode=mode, local_goal="nearest"))
     assert isinstance(policy, Policy)
-    assert isinstance(policy, Explained)
+    assert isinstance(policy, ExplainablePolicy)
     run = Run(policy, toy, [5, 9, 11])
     assert run.over.all()
     for walk, trace in zip(run.walks, run.traces, strict=True):
@@ -113,7 +121,7 @@ def test_a_correction_walks_over_visited_places_to_a_place_beyond_the_neighbours
     assert found >= 2
     chosen = [r.chosen for r in trace.decisions if r.mode == EXPLOIT]
     assert len(set(chosen)) == len(chosen)  # the loop guard
-    assert policy.tally.exploits == found
+    assert policy.counters.exploits == found
 
 
 def test_the_nearest_rule_takes_the_nearest_place(toy: GraphToy) -> None:
@@ -131,11 +139,11 @@ def test_every_rule_decides(rule: str, toy: GraphToy) -> None:
     assert records
     assert all(r.rule == rule for r in records)
     looked = rule in ("bag", "sos", "learned")
-    assert ("canvas" in policy.needed) == looked
+    assert ("canvas" in policy.observation_keys) == looked
     assert all((r.spectrum is not None) == looked for r in records)
     if looked:
         assert {"bed"} <= {word for r in records for word in r.landmarks}
-        shares = records[0].categories(40)
+        shares = records[0].find_top_categories(40)
         assert 0 < sum(share for _, share in shares) <= 1 + 1e-6
         assert shares == sorted(shares, key=lambda pair: -pair[1])
 
@@ -155,9 +163,9 @@ def test_the_oracle_corrects_exactly_when_the_label_says_so(toy: GraphToy) -> No
     config = MetaExploreConfig(mode="oracle", local_goal="oracle", measure=True, max_decisions=14)
     policy = MetaExplorePolicy(roaming(), config)
     trace = Run(policy, toy, [5]).traces[0]
-    assert len(policy.tally.labels) == policy.tally.decisions
+    assert len(policy.counters.labels) == policy.counters.decisions
     corrected = [r.mode == EXPLOIT for r in trace.decisions[:-1]]
-    assert corrected == policy.tally.labels[: len(corrected)]
+    assert corrected == policy.counters.labels[: len(corrected)]
     for record in (r for r in trace.decisions if r.mode == EXPLOIT):
         lengths = -np.array(record.scores)
         assert record.chosen == record.candidates[int(lengths.argmin())]
@@ -170,18 +178,18 @@ def test_the_label_against_a_map_made_by_hand() -> None:
     graph = ViewGraph()
     points = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 0, 1], [3, 0, 0]], float)
     for place, near in ((0, [1, 3]), (1, [0, 2]), (2, [1, 4])):
-        graph.visit(place, points[place], near, points[near])
+        graph.visit_place(place, points[place], near, points[near])
     truth = {0: 6.0, 1: 7.0, 2: 8.0, 3: 5.0, 4: 9.0}
-    assert expert_frontier(graph, 2, truth) == 3  # 3 m back and 5 m on against 1 m and 9 m
+    assert find_expert_frontier(graph, 2, truth) == 3  # 3 m back and 5 m on against 1 m and 9 m
     assert should_exploit(graph, 2, truth)
     assert should_exploit(graph, 2, truth, margin=1.9)
     assert not should_exploit(graph, 2, truth, 2.1)
     assert not should_exploit(graph, 0, truth)  # 3 is next to it
     assert not should_exploit(graph, 2, {**truth, 2: 0.0})  # at the goal one stops
-    assert expert_frontier(graph, 2, {**truth, 4: 6.0}) == 4
-    graph.visit(3, points[3], [0], points[[0]])
-    graph.visit(4, points[4], [2], points[[2]])
-    assert expert_frontier(graph, 4, truth) == -1
+    assert find_expert_frontier(graph, 2, {**truth, 4: 6.0}) == 4
+    graph.visit_place(3, points[3], [0], points[[0]])
+    graph.visit_place(4, points[4], [2], points[[2]])
+    assert find_expert_frontier(graph, 4, truth) == -1
     assert not should_exploit(graph, 4, truth)
 
 
@@ -267,15 +275,15 @@ def test_a_trace_as_plain_values(toy: GraphToy) -> None:
 
 
 def test_auc() -> None:
-    assert auc([True, True, False], [0.9, 0.8, 0.1]) == 1.0
-    assert auc([False, True], [0.5, 0.5]) == 0.5
+    assert roc_auc_score([True, True, False], [0.9, 0.8, 0.1]) == 1.0
+    assert roc_auc_score([False, True], [0.5, 0.5]) == 0.5
     rng = np.random.default_rng(0)
     labels, scores = rng.random(60) < 0.4, rng.random(60).round(1)
     pairs = [
         1.0 if a > b else 0.5 if a == b else 0.0 for a in scores[labels] for b in scores[~labels]
     ]
-    assert auc(labels, scores) == pytest.approx(np.mean(pairs))
-    assert np.isnan(auc([True], [0.3]))
+    assert roc_auc_score(labels, scores) == pytest.approx(np.mean(pairs))
+    assert np.isnan(roc_auc_score([True], [0.3]))
 
 
 @pytest.mark.parametrize(

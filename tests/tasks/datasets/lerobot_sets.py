@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.tasks.datasets.lerobot import Recorded, write_set
+from embodied.tasks.datasets.lerobot import LeRobotEpisode, write_dataset
 
 FPS, SIDE = 20, 64
 LENGTHS = (7, 5, 9)
@@ -35,7 +35,7 @@ def number_of(image: NDArray[np.uint8]) -> int:
     return sum(1 << bit for bit in range(8) if stripes[bit] > 127)
 
 
-def recorded(episode: int, length: int, task: str) -> Recorded:
+def recorded(episode: int, length: int, task: str) -> LeRobotEpisode:
     rng = np.random.default_rng(episode)
     state = rng.standard_normal((length, 8)).astype(np.float32)
     state[:, 3:7] /= np.linalg.norm(state[:, 3:7], axis=1, keepdims=True)
@@ -52,13 +52,15 @@ def recorded(episode: int, length: int, task: str) -> Recorded:
         CAMERAS[0]: np.stack([picture(number) for number in numbers]),
         CAMERAS[1]: np.stack([picture(number, mirrored=True) for number in numbers]),
     }
-    return Recorded(columns, films, task)
+    return LeRobotEpisode(columns, films, task)
 
 
-def episodes(lengths: Sequence[int] = LENGTHS, tasks: Sequence[str] = TASKS) -> Iterator[Recorded]:
+def episodes(
+    lengths: Sequence[int] = LENGTHS, tasks: Sequence[str] = TASKS
+) -> Iterator[LeRobotEpisode]:
     for number, (length, task) in enumerate(zip(lengths, tasks, strict=True)):
         yield recorded(number, length, task)
 
 
 def make_set(folder: Path) -> Path:
-    return write_set(folder, episodes(), FPS, "panda", NAMES, CAMERAS)
+    return write_dataset(folder, episodes(), FPS, "panda", NAMES, CAMERAS)

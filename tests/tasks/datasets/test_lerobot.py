@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embodied.errors import EmbodiedError
-from embodied.tasks.datasets.lerobot import LayoutError, Recorded, read_set, write_set
+from embodied.tasks.datasets.lerobot import LayoutError, LeRobotEpisode, read_dataset, write_dataset
 from tests.tasks.datasets.lerobot_sets import (
     CAMERAS,
     FPS,
@@ -39,35 +39,35 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def test_columns_come_back_exactly(made: Path) -> None:
-    found = read_set(made)
+    found = read_dataset(made)
     assert (found.version, found.fps, found.robot) == ("v3.0", FPS, "panda")
     assert found.cameras == CAMERAS
     for number, episode in enumerate(episodes()):
-        rows = found.rows(number)
+        rows = found.get_rows(number)
         for name, values in episode.columns.items():
             assert np.array_equal(found.columns[name][rows], values), name
             assert found.columns[name].dtype == values.dtype, name
-        assert found.instruction(number) == episode.task
+        assert found.get_instruction(number) == episode.task
         assert np.array_equal(found.columns["frame_index"][rows], np.arange(LENGTHS[number]))
     assert sorted(found.tasks.values()) == sorted(set(TASKS))
 
 
 def test_every_image_comes_back_in_its_place(made: Path) -> None:
-    found = read_set(made)
+    found = read_dataset(made)
     for number, episode in enumerate(episodes()):
         for camera in CAMERAS:
-            images = found.frames(camera, number)
+            images = found.read_frames(camera, number)
             assert images.shape == (LENGTHS[number], SIDE, SIDE, 3)
-            wanted = [number_of(image) for image in episode.films[camera]]
+            wanted = [number_of(image) for image in episode.videos[camera]]
             assert [number_of(image) for image in images] == wanted
-            error = np.abs(images.astype(int) - episode.films[camera])
+            error = np.abs(images.astype(int) - episode.videos[camera])
             assert error.mean() < 4  # what H.264 costs
-    whole = list(found.films(CAMERAS[0]))
+    whole = list(found.iter_videos(CAMERAS[0]))
     assert [len(images) for images in whole] == list(LENGTHS)
 
 
 def test_statistics_are_those_of_the_data(made: Path) -> None:
-    found = read_set(made)
+    found = read_dataset(made)
     for name in ("observation.state", "action"):
         assert np.allclose(found.statistics[name]["mean"], found.columns[name].mean(0), atol=1e-6)
         assert np.allclose(found.statistics[name]["max"], found.columns[name].max(0))
@@ -105,11 +105,13 @@ def merge_films(folder: Path) -> None:
 
 def test_many_episodes_in_one_video_with_images_out_of_order(copy: Path) -> None:
     merge_films(copy)
-    found = read_set(copy)
-    assert len({film.films[CAMERAS[0]].file for film in found.episodes}) == 1
+    found = read_dataset(copy)
+    assert len({film.videos[CAMERAS[0]].file for film in found.episodes}) == 1
     for order in ([0, 1, 2], [2, 0, 1]):
-        for number, images in zip(order, found.films(CAMERAS[0], order), strict=True):
-            wanted = [number_of(i) for i in recorded(number, LENGTHS[number], "").films[CAMERAS[0]]]
+        for number, images in zip(order, found.iter_videos(CAMERAS[0], order), strict=True):
+            wanted = [
+                number_of(i) for i in recorded(number, LENGTHS[number], "").videos[CAMERAS[0]]
+            ]
             assert [number_of(image) for image in images] == wanted
 
 
@@ -146,13 +148,15 @@ def rewrite_as_v2(folder: Path) -> None:
 
 def test_the_older_layout_holds_the_same(made: Path, copy: Path) -> None:
     rewrite_as_v2(copy)
-    old, new = read_set(copy), read_set(made)
+    old, new = read_dataset(copy), read_dataset(made)
     assert old.version == "v2.1"
     for name, values in new.columns.items():
         assert np.array_equal(old.columns[name], values), name
     for number in range(len(LENGTHS)):
-        assert old.instruction(number) == new.instruction(number)
-        assert np.array_equal(old.frames(CAMERAS[1], number), new.frames(CAMERAS[1], number))
+        assert old.get_instruction(number) == new.get_instruction(number)
+        assert np.array_equal(
+            old.read_frames(CAMERAS[1], number), new.read_frames(CAMERAS[1], number)
+        )
 
 
 def test_images_kept_in_the_table_are_read(copy: Path) -> None:
@@ -164,7 +168,7 @@ def test_images_kept_in_the_table_are_read(copy: Path) -> None:
     table = parquet.read_table(file)
     cells = []
     for episode in episodes():
-        for image in episode.films[camera]:
+        for image in episode.videos[camera]:
             done, data = cv2.imencode(".png", image[..., ::-1])
             assert done
             cells.append({"bytes": data.tobytes(), "path": None})
@@ -172,25 +176,25 @@ def test_images_kept_in_the_table_are_read(copy: Path) -> None:
     info = json.loads((copy / "meta/info.json").read_text())
     info["features"][camera]["dtype"] = "image"
     (copy / "meta/info.json").write_text(json.dumps(info))
-    found = read_set(copy)
+    found = read_dataset(copy)
     for number, episode in enumerate(episodes()):
-        assert np.array_equal(found.frames(camera, number), episode.films[camera])
+        assert np.array_equal(found.read_frames(camera, number), episode.videos[camera])
 
 
 def test_humanoid_demonstrations_of_another_laboratory(shared_data, tmp_path: Path) -> None:
     archive = shared_data("arm") / "gr1_picknplace_lerobot_v2.tar.xz"
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")
-    found = read_set(tmp_path / "robot_sim.PickNPlace")
+    found = read_dataset(tmp_path / "robot_sim.PickNPlace")
     assert (found.version, found.fps, found.robot) == ("v2.0", 20, "GR1ArmsOnly")
     assert np.diff(found.offsets).tolist() == [416, 470, 470, 412, 328]
     assert found.columns["observation.state"].shape == (2096, 44)
     assert found.cameras == ("observation.images.ego_view",)  # a second one has no file
-    assert found.instruction(1).startswith("pick the sweet potato")
-    assert np.array_equal(found.columns["frame_index"][found.rows(4)], np.arange(328))
-    assert found.frames("observation.images.ego_view", 1).shape == (470, 256, 256, 3)
+    assert found.get_instruction(1).startswith("pick the sweet potato")
+    assert np.array_equal(found.columns["frame_index"][found.get_rows(4)], np.arange(328))
+    assert found.read_frames("observation.images.ego_view", 1).shape == (470, 256, 256, 3)
     with pytest.raises(LayoutError, match=r"has no observation\.images\.egoview; it has action"):
-        found.frames("observation.images.egoview", 0)
+        found.read_frames("observation.images.egoview", 0)
     mean = found.statistics["observation.state"]["mean"]
     assert len(mean) == 44
 
@@ -208,37 +212,37 @@ def drop_columns(folder: Path, *names: str) -> None:
 def test_missing_columns_are_named(copy: Path) -> None:
     drop_columns(copy, "action")
     with pytest.raises(LayoutError, match="lack the columns action"):
-        read_set(copy)
+        read_dataset(copy)
     drop_columns(copy, "episode_index")
     with pytest.raises(LayoutError, match="no column 'episode_index'"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 def test_rows_and_index_must_agree(copy: Path) -> None:
     file = copy / "data/chunk-000/file-000.parquet"
     parquet.write_table(parquet.read_table(file).slice(0, 10), file)
     with pytest.raises(LayoutError, match="episode 1 has 3 rows in the data and 5 in the index"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 def test_a_video_with_fewer_images_than_rows_is_refused(copy: Path) -> None:
     films = copy / "videos" / CAMERAS[0] / "chunk-000"
     shutil.copy(films / "file-001.mp4", films / "file-000.mp4")
-    found = read_set(copy)
+    found = read_dataset(copy)
     with pytest.raises(LayoutError, match=r"file-000\.mp4 ends after 5 images; episode 0 needs 7"):
-        found.frames(CAMERAS[0], 0)
-    assert len(found.frames(CAMERAS[0], 2)) == LENGTHS[2]
+        found.read_frames(CAMERAS[0], 0)
+    assert len(found.read_frames(CAMERAS[0], 2)) == LENGTHS[2]
 
 
 def test_a_film_of_one_episode_with_more_images_than_rows_is_refused(copy: Path) -> None:
     rewrite_as_v2(copy)
     films = copy / "videos/chunk-000" / CAMERAS[0]
     shutil.copy(films / "episode_000000.mp4", films / "episode_000001.mp4")
-    assert len(read_set(copy).frames(CAMERAS[0], 1)) == 5  # the rows' times say which
+    assert len(read_dataset(copy).read_frames(CAMERAS[0], 1)) == 5  # the rows' times say which
     rows = copy / "data/chunk-000/episode_000001.parquet"
     rewrite_table(rows, timestamp=[(2 + row) / FPS for row in range(5)])
     with pytest.raises(LayoutError, match=r"more than 5 images, and its episode 1 has 5 rows"):
-        read_set(copy).frames(CAMERAS[0], 1)
+        read_dataset(copy).read_frames(CAMERAS[0], 1)
 
 
 def rewrite_table(file: Path, **columns: object) -> None:
@@ -256,19 +260,19 @@ def test_times_of_films_and_rows_must_agree(copy: Path) -> None:
     times[1] = 1 / FPS
     rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: times})
     with pytest.raises(LayoutError, match=r"episode 1 has 5 rows, and the index gives it 1 image"):
-        read_set(copy)
+        read_dataset(copy)
     times[1] = 6 / FPS  # a film may be longer, as conversions from v2.1 may leave it
     rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: times})
-    assert len(read_set(copy).frames(CAMERAS[1], 1)) == 5
+    assert len(read_dataset(copy).read_frames(CAMERAS[1], 1)) == 5
     rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", **{column: None})
-    assert len(read_set(copy).frames(CAMERAS[1], 1)) == 5
+    assert len(read_dataset(copy).read_frames(CAMERAS[1], 1)) == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_truncated_video_is_refused(copy: Path, share: float) -> None:
     cut(copy / "videos" / CAMERAS[0] / "chunk-000/file-000.mp4", share)
     with pytest.raises(LayoutError, match=r"episode 0: cannot decode .*file-000\.mp4"):
-        read_set(copy).frames(CAMERAS[0], 0)
+        read_dataset(copy).read_frames(CAMERAS[0], 0)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +287,7 @@ def test_a_truncated_video_is_refused(copy: Path, share: float) -> None:
 def test_missing_files_are_named(copy: Path, name: str, message: str) -> None:
     (copy / name).unlink()
     with pytest.raises(LayoutError, match=message):
-        read_set(copy)
+        read_dataset(copy)
 
 
 @pytest.mark.parametrize(
@@ -292,16 +296,16 @@ def test_missing_files_are_named(copy: Path, name: str, message: str) -> None:
 def test_truncated_files_are_named(copy: Path, name: str) -> None:
     cut(copy / name, 0.6)
     with pytest.raises(LayoutError, match="cannot read"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 def test_tables_without_a_column_are_named(copy: Path) -> None:
     rewrite_table(copy / "meta/tasks.parquet", task_index=None)
     with pytest.raises(LayoutError, match=r"tasks\.parquet lacks 'task_index'"):
-        read_set(copy)
+        read_dataset(copy)
     rewrite_table(copy / "meta/episodes/chunk-000/file-000.parquet", length=None)
     with pytest.raises(LayoutError, match=r"file-000\.parquet lacks 'length'"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +320,7 @@ def test_lines_without_what_they_should_hold_are_named(copy: Path, line: str, me
     rewrite_as_v2(copy)
     (copy / "meta/episodes.jsonl").write_text(line)
     with pytest.raises(LayoutError, match=message):
-        read_set(copy)
+        read_dataset(copy)
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])
@@ -328,7 +332,7 @@ def test_places_that_cannot_be_filled_in_are_named(copy: Path, version: str) -> 
     }
     (copy / "meta/info.json").write_text(json.dumps(info))
     with pytest.raises(LayoutError, match=r"info\.json lacks 'number'"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])
@@ -339,20 +343,20 @@ def test_films_need_to_be_found(copy: Path, version: str) -> None:
     del info["video_path"]
     (copy / "meta/info.json").write_text(json.dumps(info))
     with pytest.raises(LayoutError, match=r"info\.json lacks 'video_path'"):
-        read_set(copy)
+        read_dataset(copy)
 
 
 def test_other_versions_are_refused(copy: Path) -> None:
     info = json.loads((copy / "meta/info.json").read_text()) | {"codebase_version": "v1.6"}
     (copy / "meta/info.json").write_text(json.dumps(info))
     with pytest.raises(LayoutError, match=r"format 'v1\.6' is not read"):
-        read_set(copy)
+        read_dataset(copy)
 
 
-def spoiled(**changes) -> list[Recorded]:
+def spoiled(**changes) -> list[LeRobotEpisode]:
     good = recorded(0, 5, "x")
-    return [good, Recorded({**good.columns, **changes.get("columns", {})},
-                           {**good.films, **changes.get("films", {})}, "x")]  # fmt: skip
+    return [good, LeRobotEpisode({**good.columns, **changes.get("columns", {})},
+                           {**good.videos, **changes.get("films", {})}, "x")]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -368,22 +372,28 @@ def test_episodes_that_do_not_fit_leave_nothing_behind(
     tmp_path: Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(LayoutError, match=message):
-        write_set(tmp_path / "set", spoiled(**changes), FPS, "panda", NAMES, CAMERAS)
+        write_dataset(tmp_path / "set", spoiled(**changes), FPS, "panda", NAMES, CAMERAS)
     assert not list(tmp_path.iterdir())
 
 
 def test_films_of_odd_sizes_are_refused(tmp_path: Path) -> None:
     whole = recorded(0, 5, "x")
-    films = {name: film[:, :33] for name, film in whole.films.items()}
+    films = {name: film[:, :33] for name, film in whole.videos.items()}
     with pytest.raises(LayoutError, match="64 x 33: films need even numbers"):
-        write_set(tmp_path / "set", [Recorded(whole.columns, films, "x")], FPS, "panda", NAMES,
-                  CAMERAS)  # fmt: skip
+        write_dataset(
+            tmp_path / "set",
+            [LeRobotEpisode(whole.columns, films, "x")],
+            FPS,
+            "panda",
+            NAMES,
+            CAMERAS,
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_overwritten_and_nothing_is_no_set(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="at least one episode"):
-        write_set(tmp_path / "set", [], FPS, "panda", NAMES, CAMERAS)
+        write_dataset(tmp_path / "set", [], FPS, "panda", NAMES, CAMERAS)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(EmbodiedError, match="not empty"):
-        write_set(tmp_path, episodes(), FPS, "panda", NAMES, CAMERAS)
+        write_dataset(tmp_path, episodes(), FPS, "panda", NAMES, CAMERAS)

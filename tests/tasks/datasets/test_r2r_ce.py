@@ -15,8 +15,8 @@ from embodied.tasks.datasets.r2r_ce import (
     ContinuousEpisode,
     load_demonstrations,
     load_episodes,
-    score,
-    straight,
+    score_path,
+    straight_distances,
 )
 
 EPISODE: dict[str, Any] = {
@@ -56,11 +56,11 @@ def test_fields_are_read(tmp_path: Path) -> None:
     assert (episode.name, episode.trajectory, episode.scan) == ("1", "4", "7y3sRwLe3Va")
     assert episode.goals.tolist() == [[4.0, 0.1, 0.0]]
     assert episode.reference.shape == (3, 3)
-    assert episode.shortest == 4.0
+    assert episode.geodesic_distance == 4.0
     hidden = {k: v for k, v in EPISODE.items() if k not in ("goals", "reference_path", "info")}
     (secret,) = load_episodes(write(tmp_path / "test.json.gz", {"episodes": [hidden]}))
     assert secret.goals.shape == (0, 3)
-    assert set(score(secret, [[0.0, 0.1, 0.0]])) == {"steps", "path_length"}
+    assert set(score_path(secret, [[0.0, 0.1, 0.0]])) == {"steps", "path_length"}
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_demonstrations_must_belong_to_their_episodes(tmp_path: Path) -> None:
 def test_small_case_by_hand(tmp_path: Path) -> None:
     episode = one(tmp_path)
     walk = [[0.0, 0.1, 0.0], [0.0, 0.1, 0.0], [2.0, 0.1, 0.0]]
-    found = score(episode, walk)
+    found = score_path(episode, walk)
     assert found["steps"] == 1  # standing still is no step
     assert found["path_length"] == 2.0
     assert found["success"] == 1.0  # 2 m from the goal
     assert found["spl"] == 1.0
     # the reference's points at 0 and 2 m are met, the one at 4 m is 2 m away
     assert found["ndtw"] == pytest.approx(np.exp(-2.0 / (3 * 3.0)))
-    assert score(episode, walk, stopped=False)["success"] == 0.0
-    assert score(episode, walk, stopped=False)["oracle_success"] == 1.0
-    away = score(episode, [*walk, [-6.0, 0.1, 0.0]])
+    assert score_path(episode, walk, stopped=False)["success"] == 0.0
+    assert score_path(episode, walk, stopped=False)["oracle_success"] == 1.0
+    away = score_path(episode, [*walk, [-6.0, 0.1, 0.0]])
     assert (away["success"], away["oracle_success"]) == (0.0, 1.0)
     assert away["distance_to_goal"] == 10.0
 
@@ -150,12 +150,12 @@ def test_the_distance_is_the_callers(tmp_path: Path) -> None:
     """A wall between everything at x < 3 and x > 3 makes ways 10 m longer."""
 
     def around(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return straight(a, b) + 10.0 * ((a[:, None, 0] < 3) != (b[None, :, 0] < 3))
+        return straight_distances(a, b) + 10.0 * ((a[:, None, 0] < 3) != (b[None, :, 0] < 3))
 
     episode = one(tmp_path)
     walk = [[0.0, 0.1, 0.0], [2.0, 0.1, 0.0]]
-    assert score(episode, walk)["success"] == 1.0
-    blocked = score(episode, walk, distance=around)
+    assert score_path(episode, walk)["success"] == 1.0
+    blocked = score_path(episode, walk, distance=around)
     assert blocked["success"] == 0.0
     assert blocked["distance_to_goal"] == 12.0
     assert blocked["ndtw"] == pytest.approx(np.exp(-12.0 / 9.0))
@@ -163,7 +163,7 @@ def test_the_distance_is_the_callers(tmp_path: Path) -> None:
 
 def test_positions_must_be_points(tmp_path: Path) -> None:
     with pytest.raises(NavigationError, match="positions"):
-        score(one(tmp_path), [[0.0, 1.0]])
+        score_path(one(tmp_path), [[0.0, 1.0]])
 
 
 # -- the released files ---
@@ -221,12 +221,12 @@ def test_demonstrations_score_as_they_should(shared_data: Callable[[str], Path])
     assert len(shown) == len(episodes) == 778
     for episode in episodes[::4]:
         path = shown[episode.name].positions
-        found = score(episode, path, reference=path, shortest=0.0)
+        found = score_path(episode, path, reference=path, shortest=0.0)
         assert found["ndtw"] == found["success"] == found["sdtw"] == 1.0
         assert found["distance_to_goal"] < 0.5
-        own = score(episode, path, shortest=found["path_length"])
+        own = score_path(episode, path, shortest=found["path_length"])
         assert own["spl"] == 1.0
-        assert score(episode, episode.reference)["ndtw"] == 1.0
+        assert score_path(episode, episode.reference)["ndtw"] == 1.0
 
 
 def test_metrics_agree_with_an_independent_computation(
@@ -246,8 +246,8 @@ def test_metrics_agree_with_an_independent_computation(
         if number % 3 == 2:
             walk = np.concatenate([walk, walk[::-1][1 : int(rng.integers(2, 9))]])
         reference = path if number % 2 else episode.reference
-        found = score(episode, walk, reference=reference)
-        truth = independent(walk, reference, episode.goals[0], episode.shortest)
+        found = score_path(episode, walk, reference=reference)
+        truth = independent(walk, reference, episode.goals[0], episode.geodesic_distance)
         assert {k: found[k] for k in truth} == pytest.approx(truth, abs=1e-9)
         outcomes.add((found["success"], found["oracle_success"]))
     assert outcomes >= {(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)}

@@ -6,7 +6,7 @@ import numpy as np
 
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import World
-from embodied.simulators.raycast import camera_poses
+from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.navigation.coverage import CELL, NEAR, CoverageGrid
 
 CAMERA = CameraSpec(outputs=("depth",), width=128, height=128)
@@ -18,9 +18,9 @@ def look(
     grid = CoverageGrid(world, np.array([-2.0, 0.0, 0.0]))
     seen = np.zeros(len(grid.points), bool)
     feet = np.array([place])
-    pose = camera_poses(feet, np.array([yaw]), camera)
+    pose = compute_camera_poses(feet, np.array([yaw]), camera)
     depth = world.caster.render(camera, pose)["depth"][0]
-    new = grid.look(seen, camera, pose[0], depth, feet[0])
+    new = grid.mark_seen(seen, camera, pose[0], depth, feet[0])
     assert new == seen.sum()
     return grid, seen
 
@@ -29,7 +29,8 @@ def test_area_is_the_navigable_area(flat: World) -> None:
     grid = CoverageGrid(flat, np.array([-2.0, 0.0, 0.0]))
     paths = flat.pathfinder
     share = (
-        paths.island(paths.sample(np.random.default_rng(0), 4000)) == paths.largest_island
+        paths.get_island(paths.sample_points(np.random.default_rng(0), 4000))
+        == paths.largest_island
     ).mean()
     assert abs(grid.area - paths.navigable_area * share) < 0.06 * grid.area
 
@@ -69,23 +70,25 @@ def test_standing_everywhere_and_turning_sees_everything(flat: World) -> None:
     grid = CoverageGrid(flat, np.array([-2.0, 0.0, 0.0]))
     seen = np.zeros(len(grid.points), bool)
     rng = np.random.default_rng(0)
-    feet = flat.pathfinder.sample(rng, 60, island=flat.pathfinder.largest_island)
+    feet = flat.pathfinder.sample_points(rng, 60, island=flat.pathfinder.largest_island)
     for place in feet:
         for yaw in np.arange(4) * np.pi / 2:
-            pose = camera_poses(place[None], np.array([yaw]), CAMERA)
-            grid.look(seen, CAMERA, pose[0], flat.caster.render(CAMERA, pose)["depth"][0], place)
+            pose = compute_camera_poses(place[None], np.array([yaw]), CAMERA)
+            grid.mark_seen(
+                seen, CAMERA, pose[0], flat.caster.render(CAMERA, pose)["depth"][0], place
+            )
     assert seen.mean() > 0.99
 
 
 def test_a_look_costs_less_than_a_millisecond(flat: World) -> None:
     grid = CoverageGrid(flat, np.array([-2.0, 0.0, 0.0]))
     feet = np.array([[-2.0, 0.0, 0.0]])
-    pose = camera_poses(feet, np.zeros(1), CAMERA)
+    pose = compute_camera_poses(feet, np.zeros(1), CAMERA)
     depth = flat.caster.render(CAMERA, pose)["depth"][0]
     costs = []
     for _ in range(50):
         seen = np.zeros(len(grid.points), bool)
         begin = time.process_time()
-        grid.look(seen, CAMERA, pose[0], depth, feet[0])
+        grid.mark_seen(seen, CAMERA, pose[0], depth, feet[0])
         costs.append(time.process_time() - begin)
     assert np.median(costs) < 1e-3

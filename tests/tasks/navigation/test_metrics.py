@@ -56,7 +56,7 @@ def test_ratios_stay_between_zero_and_one(distance: float, shortest: float, walk
 def test_success_needs_stop_and_nearness() -> None:
     stopped = np.array([True, True, False, True, True])
     distance = np.array([0.2, 0.21, 0.0, np.inf, np.nan])
-    assert metrics.success(stopped, distance, 0.2).tolist() == [True, False, False, False, False]
+    assert metrics.is_success(stopped, distance, 0.2).tolist() == [True, False, False, False, False]
 
 
 def test_path_length_of_a_known_polyline() -> None:
@@ -66,4 +66,4 @@ def test_path_length_of_a_known_polyline() -> None:
 
 
 def test_coverage_of_nothing_is_complete() -> None:
-    assert metrics.coverage([5, 0, 0], [10, 10, 0]).tolist() == [0.5, 0.0, 1.0]
+    assert metrics.coverage_share([5, 0, 0], [10, 10, 0]).tolist() == [0.5, 0.0, 1.0]

@@ -29,11 +29,11 @@ def scenes(files: tuple[str, ...], cached: int) -> SceneList:
 
 def test_the_least_recently_used_scene_makes_room(files: tuple[str, ...]) -> None:
     some = scenes(files, cached=2)
-    first, second = some.world(0), some.world(1)
-    assert some.world(0) is first  # now 1 is the oldest
-    some.world(2)
-    assert some.world(0) is first
-    assert some.world(1) is not second
+    first, second = some.load_world(0), some.load_world(1)
+    assert some.load_world(0) is first  # now 1 is the oldest
+    some.load_world(2)
+    assert some.load_world(0) is first
+    assert some.load_world(1) is not second
 
 
 def test_many_threads_load_a_scene_once(files: tuple[str, ...]) -> None:
@@ -49,7 +49,7 @@ def test_many_threads_load_a_scene_once(files: tuple[str, ...]) -> None:
 
     def ask(number: int) -> object:
         everyone.wait()
-        return some.world(number)
+        return some.load_world(number)
 
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(ask, [0, 1, 2] * 2))
@@ -63,6 +63,6 @@ def test_a_scene_that_failed_is_tried_again(files: tuple[str, ...], tmp_path: Pa
     some = scenes((str(late),), cached=2)
     for _ in range(2):
         with pytest.raises(SceneError, match="late"):
-            some.world(0)
+            some.load_world(0)
     shutil.copy(files[0], late)
-    assert some.world(0) is some.world(0)
+    assert some.load_world(0) is some.load_world(0)

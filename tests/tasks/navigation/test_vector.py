@@ -83,7 +83,7 @@ def test_sequential_episodes_do_not_depend_on_batch_size_or_seed() -> None:
         env.reset(seed=seed)
         seen: dict[int, tuple] = {}
         while len(seen) < 6:
-            for ready in env.batch.prepared:
+            for ready in env.batch.prepared_episodes:
                 seen[ready.number] = ready.episode.start.position
             env.step(np.zeros(count, int))
         env.close()
@@ -134,5 +134,5 @@ def test_bad_actions_and_counts_are_named() -> None:
 def test_single_is_the_batch_of_one() -> None:
     env = NavigationEnv(scene=HOUSES, camera=CAMERA)
     env.reset(seed=0)
-    assert env.batch.count == 1
+    assert env.batch.num_envs == 1
     env.close()

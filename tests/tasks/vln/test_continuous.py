@@ -12,27 +12,31 @@ from embodied.errors import ConfigError, NavigationError
 from embodied.simulators.embedded import FORWARD, LEFT, STOP
 from embodied.tasks.vln import continuous
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.continuous import ContinuousBatch, in_sight
+from embodied.tasks.vln.continuous import ContinuousBatch, find_visible
 from embodied.tasks.vln.continuous_env import ContinuousVectorEnv
-from embodied.tasks.vln.continuous_task import ContinuousSource, ContinuousTask, load
+from embodied.tasks.vln.continuous_task import (
+    ContinuousSource,
+    ContinuousTaskConfig,
+    load_continuous_source,
+)
 from embodied.tasks.vln.houses_config import HousesConfig
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> ContinuousTask:
+def task(tmp_path_factory: pytest.TempPathFactory) -> ContinuousTaskConfig:
     houses = HousesConfig(
         count=2, rooms=(3, 4), episodes=3, min_hops=2, textures=False,
         cache=str(tmp_path_factory.mktemp("houses")),
     )  # fmt: skip
-    return ContinuousTask(task=VLNConfig(dataset="houses", split="val_unseen", houses=houses))
+    return ContinuousTaskConfig(task=VLNConfig(dataset="houses", split="val_unseen", houses=houses))
 
 
 @pytest.fixture(scope="module")
-def source(task: ContinuousTask) -> ContinuousSource:
-    return load(task)
+def source(task: ContinuousTaskConfig) -> ContinuousSource:
+    return load_continuous_source(task)
 
 
-def test_the_expert_scores_one(task: ContinuousTask, source: ContinuousSource) -> None:
+def test_the_expert_scores_one(task: ContinuousTaskConfig, source: ContinuousSource) -> None:
     env = ContinuousVectorEnv(3, task, source=source, expert=True)
     observation, _ = env.reset(seed=0)
     finished: dict[int, dict[str, float]] = {}
@@ -50,7 +54,9 @@ def test_the_expert_scores_one(task: ContinuousTask, source: ContinuousSource) -
     env.close()
 
 
-def test_single_environment_and_spaces(task: ContinuousTask, source: ContinuousSource) -> None:
+def test_single_environment_and_spaces(
+    task: ContinuousTaskConfig, source: ContinuousSource
+) -> None:
     env = gymnasium.make(
         "embodied/VLNCE-Houses-v0", config=task, source=source, max_steps=7, expert=True,
         render_mode="rgb_array", disable_env_checker=True,
@@ -69,9 +75,11 @@ def test_single_environment_and_spaces(task: ContinuousTask, source: ContinuousS
     env.close()
 
 
-def test_panoramas_keep_north_in_the_middle(task: ContinuousTask, source: ContinuousSource) -> None:
+def test_panoramas_keep_north_in_the_middle(
+    task: ContinuousTaskConfig, source: ContinuousSource
+) -> None:
     batch = ContinuousBatch(task, 1, source)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     before = batch.observe()
     batch.step(np.array([LEFT]))
     after = batch.observe()
@@ -81,12 +89,12 @@ def test_panoramas_keep_north_in_the_middle(task: ContinuousTask, source: Contin
 
 
 def test_semantics_are_canvas_rows_and_names(
-    task: ContinuousTask, source: ContinuousSource
+    task: ContinuousTaskConfig, source: ContinuousSource
 ) -> None:
     from embodied.categories import SOS_CATEGORIES
 
     batch = ContinuousBatch(task, 1, source)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     seen = batch.observe()
     scene = source.scene(batch.episodes[0].world)
     for number in np.unique(seen["instance"][0])[1:]:
@@ -99,30 +107,30 @@ def test_semantics_are_canvas_rows_and_names(
         )
 
 
-def test_stopping_elsewhere_fails(task: ContinuousTask, source: ContinuousSource) -> None:
+def test_stopping_elsewhere_fails(task: ContinuousTaskConfig, source: ContinuousSource) -> None:
     batch = ContinuousBatch(task, 1, source)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     assert batch.distance[0] > task.goal_distance
     _, ended, _ = batch.step(np.array([STOP]))
     assert ended[0]
-    assert batch.metrics(0)["success"] == batch.metrics(0)["spl"] == 0.0
+    assert batch.compute_metrics(0)["success"] == batch.compute_metrics(0)["spl"] == 0.0
 
 
 def test_success_needs_a_goal_place_near_or_the_target_in_sight(
-    task: ContinuousTask, source: ContinuousSource
+    task: ContinuousTaskConfig, source: ContinuousSource
 ) -> None:
     """Put the body on every place of the houses: all goals succeed, what is far does not."""
     batch = ContinuousBatch(task, 1, source)
     for number, episode in enumerate(batch.episodes):
         graph: Any = source.worlds[episode.world]
         for place in range(len(graph)):
-            batch.begin([0], [number])
-            batch.positions[0] = graph.floors[place]
+            batch.begin_episodes([0], [number])
+            batch.positions[0] = graph.floor_positions[place]
             batch.distance[0] = graph.distances[place, list(episode.goals)].min()
             batch._look(np.array([0]))
             batch.step(np.array([STOP]))
             near = batch.distance[0] <= task.goal_distance
-            assert batch.succeeded()[0] == (near or place in episode.goals)
+            assert batch.check_success()[0] == (near or place in episode.goals)
 
 
 def test_what_is_listed_is_in_sight() -> None:
@@ -133,16 +141,16 @@ def test_what_is_listed_is_in_sight() -> None:
     depth[1] = 3.5  # too far
     instance[2, 24, 40] = 7  # too small
     instance[3, 45:48, :] = 7  # below what a place shows
-    found = in_sight(depth, instance, np.array([7, 7, 7, 7]), 3.0)
+    found = find_visible(depth, instance, np.array([7, 7, 7, 7]), 3.0)
     assert found.tolist() == [True, False, False, False]
-    assert not in_sight(depth, instance, np.array([-1] * 4), 3.0).any()
+    assert not find_visible(depth, instance, np.array([-1] * 4), 3.0).any()
 
 
 def test_one_render_call_per_step(
-    task: ContinuousTask, source: ContinuousSource, monkeypatch: pytest.MonkeyPatch
+    task: ContinuousTaskConfig, source: ContinuousSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = ContinuousBatch(task, 3, source)
-    batch.begin([0, 1, 2], [0, 1, 4])
+    batch.begin_episodes([0, 1, 2], [0, 1, 4])
     calls = []
 
     def counted(casters: list, camera: object, poses: np.ndarray) -> dict:
@@ -156,11 +164,11 @@ def test_one_render_call_per_step(
 
 
 def test_rows_do_not_depend_on_their_neighbours(
-    task: ContinuousTask, source: ContinuousSource
+    task: ContinuousTaskConfig, source: ContinuousSource
 ) -> None:
     many, one = ContinuousBatch(task, 3, source), ContinuousBatch(task, 1, source)
-    many.begin([0, 1, 2], [5, 2, 0])
-    one.begin([0], [2])
+    many.begin_episodes([0, 1, 2], [5, 2, 0])
+    one.begin_episodes([0], [2])
     rng = np.random.default_rng(0)
     for _ in range(12):
         actions = rng.integers(1, 4, 3)
@@ -169,28 +177,28 @@ def test_rows_do_not_depend_on_their_neighbours(
     a, b = many.observe([1]), one.observe()
     for name in ("position", "heading", "rgb", "depth", "semantic"):
         assert (a[name] == b[name]).all()
-    assert many.metrics(1) == one.metrics(0)
+    assert many.compute_metrics(1) == one.compute_metrics(0)
 
 
-def test_misuse_is_explained(task: ContinuousTask, source: ContinuousSource) -> None:
+def test_misuse_is_explained(task: ContinuousTaskConfig, source: ContinuousSource) -> None:
     batch = ContinuousBatch(task, 2, source)
     with pytest.raises(NavigationError, match="begin an episode"):
         batch.step(np.array([1, 1]))
     with pytest.raises(NavigationError, match=r"0\.\.5"):
-        batch.begin([0], [6])
-    batch.begin([0, 1], [0, 1])
+        batch.begin_episodes([0], [6])
+    batch.begin_episodes([0, 1], [0, 1])
     with pytest.raises(NavigationError, match=r"integers in 0\.\.3"):
         batch.step(np.array([4, 0]))
     with pytest.raises(ConfigError, match="no meshes"):
-        ContinuousTask(task=VLNConfig(dataset="r2r"))
+        ContinuousTaskConfig(task=VLNConfig(dataset="r2r"))
     with pytest.raises(ConfigError, match="max_steps"):
         ContinuousVectorEnv(1, task, source=source, steps=3)
 
 
 def test_a_world_must_be_a_house(
-    task: ContinuousTask, source: ContinuousSource, tmp_path: Path
+    task: ContinuousTaskConfig, source: ContinuousSource, tmp_path: Path
 ) -> None:
     name = source.episodes[0].world
     wrong = ContinuousSource({name: object()}, source.episodes, source.scene)  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="a house is needed"):
-        wrong.house(name, task.agent)
+        wrong.open_house(name, task.agent)

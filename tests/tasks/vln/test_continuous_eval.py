@@ -10,7 +10,7 @@ import pytest
 from embodied.errors import ConfigError
 from embodied.evaluation.base import open_evaluator
 from embodied.viz.decisions import draw_way
-from embodied.viz.traces import load
+from embodied.viz.traces import load_traces
 
 RECIPE = "vln/continuous_houses"
 
@@ -26,17 +26,17 @@ def small(cache: Path) -> list[str]:
 def test_a_baseline_drives_and_explains(tmp_path: Path) -> None:
     evaluator = open_evaluator(RECIPE, [*small(tmp_path / "houses"), "policy=detector"])
     assert evaluator.key == "houses_continuous.frontier"
-    played = evaluator.play(tmp_path / "traces")
-    assert len(played) == len(evaluator.identities(2)) == 2
+    played = evaluator.play_episodes(tmp_path / "traces")
+    assert len(played) == len(evaluator.list_episode_names(2)) == 2
     for episode in played:
-        assert set(evaluator.shown) <= set(episode)
+        assert set(evaluator.shown_metrics) <= set(episode)
         assert episode["decisions"] >= 1
         assert 0 < episode["steps"] <= 120
-    told = load(tmp_path / "traces")
-    assert {one.name for one in told} == set(evaluator.identities(2))
+    told = load_traces(tmp_path / "traces")
+    assert {one.name for one in told} == set(evaluator.list_episode_names(2))
     for one in told:
         assert one.path[0] == 0
-        assert np.abs(one.point(0) - one.start).max() < 0.3
+        assert np.abs(one.get_position(0) - one.start).max() < 0.3
         assert draw_way(one, size=200).shape == (200, 200, 3)
 
 

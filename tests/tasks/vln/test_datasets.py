@@ -15,22 +15,22 @@ from tiny import boxes, edit, write
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError, EmbodiedError, NavigationError, SceneError
-from embodied.simulators.annotations import data_folder
+from embodied.simulators.annotations import find_data_folder
 from embodied.simulators.panoramas import CategoryMap
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import Source, load
+from embodied.tasks.vln.source import VLNSource, load_source
 
 R2R, REVERIE = "r2r/R2R_val_unseen.json", "reverie/v2/REVERIE_val_unseen.json"
 SOON, GRAPH = "SOON/val_unseen_house.json", "connectivity/tiny_connectivity.json"
 FILES = {"r2r": R2R, "reverie": REVERIE, "soon": SOON}
 
 
-def opened(root: Path, dataset: str, **settings: Any) -> Source:
-    return load(VLNConfig(dataset=dataset, data=str(root), **settings))
+def opened(root: Path, dataset: str, **settings: Any) -> VLNSource:
+    return load_source(VLNConfig(dataset=dataset, data=str(root), **settings))
 
 
-def names(source: Source, places: tuple[int, ...]) -> str:
+def names(source: VLNSource, places: tuple[int, ...]) -> str:
     return "".join(source.worlds["tiny"].places[p] for p in places)
 
 
@@ -58,7 +58,7 @@ def test_soon_is_read(tiny: Path) -> None:
     assert short.instruction == "A brown chair beside a lamp in the study"
     assert names(source, long.path) == "edbc"
     assert names(source, short.goals) == "cd"
-    outline = short.polygons[source.worlds["tiny"].number("c")]
+    outline = short.polygons[source.worlds["tiny"].get_place_index("c")]
     assert outline == pytest.approx(
         np.array([[1.3708, 0.2], [1.7708, 0.2], [1.7708, -0.2], [1.3708, -0.2]]), abs=1e-4
     )
@@ -87,10 +87,10 @@ def test_a_split_without_goals_loads_and_says_what_is_missing(tiny: Path, datase
         source = opened(tiny, dataset, split="test")
     assert not source.episodes[0].has_truth
     batch = VLNBatch(VLNConfig(dataset=dataset), 1, source)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     batch.step(np.array([[1, 0]]))
-    assert batch.metrics(0) == {"steps": 1.0, "path_length": 3.0, "refused": 0.0}
-    assert batch.trajectory(0) == ["a", "b"]
+    assert batch.compute_metrics(0) == {"steps": 1.0, "path_length": 3.0, "refused": 0.0}
+    assert batch.get_trajectory(0) == ["a", "b"]
     with pytest.raises(ConfigError, match="holds back"):
         opened(tiny, dataset, split="test", privileged=True)
 
@@ -103,7 +103,7 @@ def test_published_counts(shared_data: Callable[[str], Path]) -> None:
         for split, count in zip(("train", "val_seen", "val_unseen", "test"), counts, strict=True):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                source = load(VLNConfig(dataset=dataset, split=split, data=root))
+                source = load_source(VLNConfig(dataset=dataset, split=split, data=root))
             assert len(source.episodes) == count
             assert len({e.id for e in source.episodes}) == count
 
@@ -209,9 +209,9 @@ def test_only_the_default_data_folder_has_a_fallback(tmp_path: Path, monkeypatch
     (tmp_path / "shared" / "data").mkdir(parents=True)
     (tmp_path / "main").mkdir()
     monkeypatch.chdir(tmp_path / "main")
-    assert data_folder("data") == Path("../shared/data")
+    assert find_data_folder("data") == Path("../shared/data")
     with pytest.raises(SceneError, match="no data folder .*other"):
-        data_folder("other")
+        find_data_folder("other")
 
 
 def test_a_missing_data_folder_names_the_key(tmp_path: Path, monkeypatch) -> None:
@@ -272,13 +272,13 @@ def test_a_map_to_classes_that_do_not_exist_is_an_error(tiny: Path) -> None:
 
 def test_every_released_name_has_a_category(shared_data: Callable[[str], Path]) -> None:
     root = shared_data("reverie").parent
-    mapping = CategoryMap.below(root)
+    mapping = CategoryMap.from_data_folder(root)
     content = json.loads(gzip.decompress((root / "reverie/bboxes_v1.json.gz").read_bytes()))
     raw = {e["name"] for entries in content.values() for e in entries.values()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows = mapping.rows(raw, "REVERIE")
+        rows = mapping.get_rows(raw, "REVERIE")
     assert len(raw) == 1325
     assert set(rows.values()) <= set(range(-1, len(SOS_CATEGORIES)))
-    assert mapping.row("dining#table") == mapping.row("dining table") >= 0
-    assert mapping.row("wall") == -1
+    assert mapping.get_row("dining#table") == mapping.get_row("dining table") >= 0
+    assert mapping.get_row("wall") == -1

@@ -15,13 +15,13 @@ from tiny import make, walk_to
 
 import embodied  # noqa: F401  (registers the environments)
 from embodied.errors import ConfigError, NavigationError
+from embodied.rollout import evaluate_policy
 from embodied.tasks.registration import VLN_ENVIRONMENTS
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.env import ReverieEnv
-from embodied.tasks.vln.source import load
-from embodied.tasks.vln.submission import entry, write_submission
+from embodied.tasks.vln.source import load_source
+from embodied.tasks.vln.submission import build_entry, write_submission
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate
 
 DATA = [name for name, (_, dataset) in VLN_ENVIRONMENTS.items() if dataset != "houses"]
 
@@ -83,7 +83,8 @@ def test_evaluation_plays_every_episode_once_and_in_order(
 ) -> None:
     config = VLNConfig(data=str(shared_data("reverie").parent), split="val_seen", episodes=50)
     one, many = (
-        evaluate(FollowRandomly(), VLNVectorEnv(n, config), 50, progress=False) for n in (1, 8)
+        evaluate_policy(FollowRandomly(), VLNVectorEnv(n, config), 50, progress=False)
+        for n in (1, 8)
     )
     assert [e["episode"] for e in one] == list(range(50))
     assert [{k: v for k, v in e.items()} for e in one] == [dict(e) for e in many]
@@ -116,7 +117,7 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
     env.step(np.array([[2, 0]]))
     *_, infos = env.step(np.array([[0, 2]]))
     final, batch = infos["final_info"], env.unwrapped.batch
-    one = entry(env.episodes[0], batch.worlds["tiny"], final["walk"][0], final["answer"][0])
+    one = build_entry(env.episodes[0], batch.worlds["tiny"], final["walk"][0], final["answer"][0])
     assert one == {
         "instr_id": "7_0", "predObjId": 2,
         "trajectory": [["a", 0.5, 0.0], ["b", 1.5708, 0.0], ["c", 1.5708, 0.0]],
@@ -126,19 +127,19 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
     with pytest.raises(NavigationError, match="two entries for instruction '7_0'"):
         write_submission(tiny / "out.json", [one, one])
     batch = make(tiny, "r2r")
-    assert set(batch.submission(0)) == {"instr_id", "trajectory"}
+    assert set(batch.build_submission(0)) == {"instr_id", "trajectory"}
     batch = make(tiny)
     walk_to(batch, "b")
-    assert batch.submission(0)["predObjId"] is None
+    assert batch.build_submission(0)["predObjId"] is None
     with pytest.raises(NavigationError, match="jumps from 'a' to 'c'"):
-        entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
+        build_entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
 
 
 def test_random_order_depends_on_the_seed_and_not_on_the_batch(
     shared_data: Callable[[str], Path],
 ) -> None:
     config = VLNConfig(data=str(shared_data("reverie").parent))
-    source = load(config)
+    source = load_source(config)
     orders = []
     for num, seed in ((2, 5), (3, 5), (2, 6)):
         env = VLNVectorEnv(num, config, sequential=False, source=source)

@@ -16,7 +16,7 @@ from embodied.simulators.house_graph import HouseWorld
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses import HousesConfig, load_houses, open_scene
-from embodied.tasks.vln.source import Source
+from embodied.tasks.vln.source import VLNSource
 
 SPLITS = ("train", "val_seen", "val_unseen", "test")
 
@@ -32,8 +32,8 @@ def config(cache: str, split: str = "train", **houses: object) -> VLNConfig:
 
 
 @pytest.fixture(scope="module")
-def sources(cache: str) -> dict[str, Source]:
-    return {s: Source(*load_houses(config(cache, s, style="mixed"))) for s in SPLITS}
+def sources(cache: str) -> dict[str, VLNSource]:
+    return {s: VLNSource(*load_houses(config(cache, s, style="mixed"))) for s in SPLITS}
 
 
 def test_splits_share_no_house_and_seen_houses_get_other_episodes(sources) -> None:
@@ -68,10 +68,10 @@ def test_episodes_can_be_played(split: str, sources) -> None:
 def test_goals_are_the_places_that_list_the_target(split: str, sources) -> None:
     for episode in sources[split].episodes:
         world = sources[split].worlds[episode.world]
-        listing = [p for p in range(len(world)) if episode.target in world.percept(p).objects]
+        listing = [p for p in range(len(world)) if episode.target in world.observe_place(p).objects]
         assert list(episode.goals) == listing
         for place in listing:
-            percept = world.percept(place)
+            percept = world.observe_place(place)
             assert percept.features[percept.objects == episode.target, 0] <= 3.0
 
 
@@ -85,13 +85,13 @@ def test_most_episodes_lead_to_another_room_and_targets_differ(sources) -> None:
 def test_the_annotated_path_scores_one(cache: str, sources) -> None:
     batch = VLNBatch(config(cache, style="mixed"), 1, sources["train"])
     for number, episode in enumerate(batch.episodes):
-        batch.begin([0], [number])
+        batch.begin_episodes([0], [number])
         for place in episode.path[1:]:
             candidates = batch.observe()["candidates"][0].tolist()
             batch.step(np.array([[candidates.index(place) + 1, 0]]))
         objects = batch.observe()["objects"][0].tolist()
         batch.step(np.array([[0, objects.index(episode.target) + 1]]))
-        scores = batch.metrics(0)
+        scores = batch.compute_metrics(0)
         for name in ("success", "spl", "rgs_strict", "rgspl_strict", "ndtw"):
             assert scores[name] == pytest.approx(1.0), (episode, name)
 
@@ -181,7 +181,7 @@ def test_predicted_semantics_leave_the_episodes_as_they_are(tmp_path: Path, sour
     worlds, episodes = load_houses(settings, segment=lambda rgb, depth: np.full(depth.shape, 1))
     assert episodes == sources["train"].episodes
     first = worlds[episodes[0].world]
-    assert not len(first.percept(0).objects)
+    assert not len(first.observe_place(0).objects)
     with pytest.raises(ConfigError, match="names a segmenter"):
         load_houses(settings)
     with pytest.raises(ConfigError, match="a segmenter is given"):

@@ -13,13 +13,13 @@ from embodied.tasks.vln.instructions import (
     PHRASINGS,
     Description,
     Referents,
-    describe,
-    needed,
+    describe_object,
+    find_needed_attributes,
     write_goal,
     write_route,
 )
-from embodied.tasks.vln.instructions.colors import LIGHT, PROTOTYPES, color_words, lab
-from embodied.tasks.vln.instructions.lexicon import SYNONYMS, may_mean, nouns
+from embodied.tasks.vln.instructions.colors import LIGHT, PROTOTYPES, color_words, rgb_to_lab
+from embodied.tasks.vln.instructions.lexicon import SYNONYMS, find_nouns, may_mean
 from embodied.tasks.vln.instructions.phrases import BY, RELATION_WORDS
 from embodied.tasks.vln.instructions.relations import RELATIONS, relation_tables
 
@@ -42,7 +42,7 @@ def listener_finds(world: HouseWorld, said: Description) -> list[int]:
 
 
 def _fits(world: HouseWorld, item: HouseItem, said: Description) -> bool:
-    if said.noun not in nouns(item.name):
+    if said.noun not in find_nouns(item.name):
         return False
     if said.room and world.rooms[item.room] != said.room:
         return False
@@ -50,16 +50,16 @@ def _fits(world: HouseWorld, item: HouseItem, said: Description) -> bool:
         return False
     if not said.relation:
         return True
-    others = [o for o in world.items if o is not item and said.anchor in nouns(o.name)]
+    others = [o for o in world.items if o is not item and said.anchor in find_nouns(o.name)]
     return any(o.room == item.room and _holds(item, o, said.relation) for o in others)
 
 
 def _nearest_color(item: HouseItem) -> str:
     if item.color is None:
         return "unseen"
-    seen = lab(np.minimum(np.array(item.color) / LIGHT, 1))
+    seen = rgb_to_lab(np.minimum(np.array(item.color) / LIGHT, 1))
     away = {
-        word: min(np.linalg.norm(seen - lab(np.array(p) / 255)) for p in points)
+        word: min(np.linalg.norm(seen - rgb_to_lab(np.array(p) / 255)) for p in points)
         for word, points in PROTOTYPES.items()
     }
     return min(away, key=away.__getitem__)
@@ -87,11 +87,11 @@ def test_a_description_fits_its_object_and_no_other(houses: list[HouseWorld]) ->
     for world in houses:
         referents = Referents(world.items, world.rooms)
         for row, item in enumerate(world.items):
-            said = describe(referents, row, rng)
+            said = describe_object(referents, row, rng)
             if said is None or not item.seen_from:
                 continue
             assert listener_finds(world, said) == [item.id], said
-            kinds.add(needed(referents, said))
+            kinds.add(find_needed_attributes(referents, said))
             count += 1
     assert count > 200
     assert {(), ("room",), ("color",), ("relation",)} <= kinds
@@ -103,20 +103,22 @@ def test_needed_attributes_are_needed(houses: list[HouseWorld]) -> None:
     world = houses[0]
     referents = Referents(world.items, world.rooms)
     for row in range(len(world.items)):
-        said = describe(referents, row, rng)
+        said = describe_object(referents, row, rng)
         if said is None:
             continue
-        for attribute in needed(referents, said):
-            assert referents.matching(said.without(attribute)).sum() > 1
+        for attribute in find_needed_attributes(referents, said):
+            assert referents.match_description(said.without_attribute(attribute)).sum() > 1
         said_all = {a for a in ("room", "color", "relation") if getattr(said, a)}
-        assert said_all == set(needed(referents, said))  # nothing superfluous is said
+        assert said_all == set(
+            find_needed_attributes(referents, said)
+        )  # nothing superfluous is said
 
 
 def test_indistinguishable_things_get_no_description() -> None:
     twins = [thing(i, "vase", (float(9 * i), 0.5, 0.0), (0.2, 0.4, 0.2)) for i in (1, 2)]
-    assert describe(Referents(twins, ["hall"]), 0, np.random.default_rng(0)) is None
+    assert describe_object(Referents(twins, ["hall"]), 0, np.random.default_rng(0)) is None
     alone = Referents(twins[:1], ["hall"])
-    assert describe(alone, 0, np.random.default_rng(0)) == Description("vase")
+    assert describe_object(alone, 0, np.random.default_rng(0)) == Description("vase")
 
 
 def test_each_attribute_decides_where_only_it_differs() -> None:
@@ -124,19 +126,19 @@ def test_each_attribute_decides_where_only_it_differs() -> None:
     size = (0.4, 0.8, 0.4)
     base = thing(1, "armchair", (0.0, 0.4, 0.0), size)
     other_room = thing(2, "armchair", (9.0, 0.4, 0.0), size, room=1)
-    said = describe(Referents([base, other_room], ["office", "gym"]), 0, rng)
+    said = describe_object(Referents([base, other_room], ["office", "gym"]), 0, rng)
     assert said is not None
     assert said.room == "office"
     red = tuple(LIGHT * np.array(PROTOTYPES["red"][0]) / 255)
     blue = tuple(LIGHT * np.array(PROTOTYPES["blue"][0]) / 255)
     pair = [thing(1, "armchair", (0, 0.4, 0), size, color=red),
             thing(2, "armchair", (9, 0.4, 0), size, color=blue)]  # fmt: skip
-    said = describe(Referents(pair, ["gym"]), 1, rng)
+    said = describe_object(Referents(pair, ["gym"]), 1, rng)
     assert said is not None
     assert said.color == "blue"
     desk = thing(3, "desk", (0.8, 0.4, 0.0), (0.8, 0.8, 0.6))
     far = thing(2, "armchair", (9.0, 0.4, 0.0), size)
-    said = describe(Referents([base, far, desk], ["gym"]), 0, rng)
+    said = describe_object(Referents([base, far, desk], ["gym"]), 0, rng)
     assert said is not None
     assert (said.relation, said.anchor) == ("next to", "desk")
 
@@ -176,10 +178,10 @@ def test_slack_only_widens_relations(houses: list[HouseWorld]) -> None:
 
 
 def test_lab_of_known_colours() -> None:
-    assert lab([1, 1, 1]) == pytest.approx([100, 0, 0], abs=0.02)
-    assert lab([0, 0, 0]) == pytest.approx([0, 0, 0], abs=0.02)
-    assert lab([1, 0, 0]) == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
-    assert lab([[0, 1, 0], [0, 0, 1]])[1] == pytest.approx([32.30, 79.19, -107.86], abs=0.02)
+    assert rgb_to_lab([1, 1, 1]) == pytest.approx([100, 0, 0], abs=0.02)
+    assert rgb_to_lab([0, 0, 0]) == pytest.approx([0, 0, 0], abs=0.02)
+    assert rgb_to_lab([1, 0, 0]) == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
+    assert rgb_to_lab([[0, 1, 0], [0, 0, 1]])[1] == pytest.approx([32.30, 79.19, -107.86], abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -213,14 +215,14 @@ def test_an_unclear_colour_neither_is_said_nor_rules_out() -> None:
     pair = [thing(1, "vase", (0, 1, 0), size, color=grey),
             thing(2, "vase", (9, 1, 0), size, color=unclear)]  # fmt: skip
     referents = Referents(pair, ["gym"])
-    assert describe(referents, 0, np.random.default_rng(0)) is None
-    assert describe(referents, 1, np.random.default_rng(0)) is None
+    assert describe_object(referents, 0, np.random.default_rng(0)) is None
+    assert describe_object(referents, 1, np.random.default_rng(0)) is None
 
 
 def test_kinds_include_what_people_count_among_them() -> None:
-    assert nouns("dining chair") == ("dining chair", "chair")
-    assert nouns("bookshelf") == ("bookshelf", "shelf")
-    assert nouns("beam") == ()
+    assert find_nouns("dining chair") == ("dining chair", "chair")
+    assert find_nouns("bookshelf") == ("bookshelf", "shelf")
+    assert find_nouns("beam") == ()
     assert may_mean("lamp", "bedside lamp")
     assert may_mean("chair", "armchair")
     assert not may_mean("office chair", "dining chair")
@@ -230,7 +232,7 @@ def test_kinds_include_what_people_count_among_them() -> None:
 
 
 def patterns(phrasing) -> set[str]:
-    return {p for f in fields(phrasing) if f.name != "joints" for p in getattr(phrasing, f.name)}
+    return {p for f in fields(phrasing) if f.name != "connectives" for p in getattr(phrasing, f.name)}
 
 
 def test_no_held_out_pattern_occurs_in_training() -> None:
@@ -242,7 +244,7 @@ def test_no_held_out_pattern_occurs_in_training() -> None:
 def test_every_held_out_word_occurs_in_training_of_the_same_style(style: str) -> None:
     things = {"plain", "color", "relation", "both"}
     goal = things | {"goal", "goal_room"}
-    route = {f.name for f in fields(PHRASINGS["train"])} - {"goal", "goal_room", "joints"}
+    route = {f.name for f in fields(PHRASINGS["train"])} - {"goal", "goal_room", "connectives"}
 
     def vocabulary(name: str) -> set[str]:
         phrasing = PHRASINGS[name]
@@ -250,7 +252,7 @@ def test_every_held_out_word_occurs_in_training_of_the_same_style(style: str) ->
             p for field in (goal if style == "goal" else route) for p in getattr(phrasing, field)
         ]
         if style == "route":
-            text += [joint for pair in phrasing.joints for joint in pair]
+            text += [joint for pair in phrasing.connectives for joint in pair]
         return set(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", " ".join(text))))
 
     assert vocabulary("held_out") <= vocabulary("train")

@@ -19,12 +19,12 @@ from embodied.tasks.datasets import soon
 from embodied.tasks.vln import metrics
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
-from embodied.tasks.vln.source import Source, load
+from embodied.tasks.vln.source import VLNSource, load_source
 
 EPISODES = 300
 
 
-def drawn(source: Source, count: int = EPISODES) -> list[VLNEpisode]:
+def drawn(source: VLNSource, count: int = EPISODES) -> list[VLNEpisode]:
     """Episodes spread over the whole split."""
     rows = np.linspace(0, len(source.episodes) - 1, count).astype(int)
     return [source.episodes[i] for i in rows]
@@ -43,9 +43,11 @@ def archive(shared_data: Callable[[str], Path]) -> Path:
     return shared_data("mp3d_connectivity") / "connectivity.tar.xz"
 
 
-def check(source: Source, episode: VLNEpisode, walk: list[str], named: bool, want: dict) -> None:
+def check(source: VLNSource, episode: VLNEpisode, walk: list[str], named: bool, want: dict) -> None:
     world = source.worlds[episode.world]
-    got = metrics.score(world.distances, episode, [world.number(p) for p in walk], named)
+    got = metrics.score_episode(
+        world.distances, episode, [world.get_place_index(p) for p in walk], named
+    )
     want = want | {"sdtw": want["success"] * want["ndtw"]}
     # The compact graph file rounds positions to micrometres, the archive does not.
     assert got == pytest.approx(want, rel=1e-6, abs=1e-5), (episode.id, walk)
@@ -56,7 +58,7 @@ def test_r2r_agrees_with_an_independent_computation(shared_data) -> None:
         str(item["path_id"]): item
         for item in read_json(shared_data("r2r") / "R2R_val_unseen.json.gz")
     }
-    source = load(VLNConfig(dataset="r2r", data=str(shared_data("r2r").parent)))
+    source = load_source(VLNConfig(dataset="r2r", data=str(shared_data("r2r").parent)))
     rng, results = np.random.default_rng(0), []
     for episode in drawn(source):
         item = raw[episode.id.split("_")[0]]
@@ -80,7 +82,7 @@ def test_reverie_agrees_with_an_independent_computation(shared_data) -> None:
         for number, entry in entries.items():
             if entry["visible_pos"]:
                 seen.setdefault((scan, int(number)), set()).add(viewpoint)
-    source = load(VLNConfig(dataset="reverie", data=str(folder.parent)))
+    source = load_source(VLNConfig(dataset="reverie", data=str(folder.parent)))
     rng, results = np.random.default_rng(1), []
     for episode in drawn(source):
         item = raw[episode.id.rpartition("_")[0]]
@@ -94,7 +96,7 @@ def test_reverie_agrees_with_an_independent_computation(shared_data) -> None:
         want |= published.fidelity(d, walk, item["path"])
         right = named == item["objId"]
         want |= published.grounding(right, want["success"], want["path_length"], optimal)
-        check(source, episode, walk, metrics.right_object(episode, 0, named), want)
+        check(source, episode, walk, metrics.is_right_object(episode, 0, named), want)
         results.append(want["success"])
     assert 0.1 < np.mean(results) < 0.9
 
@@ -106,8 +108,8 @@ def test_soon_agrees_with_an_independent_computation(shared_data, tmp_path: Path
     rng = np.random.default_rng(2)
     file = generate_soon(tmp_path, archive(shared_data), rng)
     raw = json.loads(file.read_text())
-    worlds = load(VLNConfig(dataset="r2r", data=str(shared_data("r2r").parent))).worlds
-    source = Source(worlds, soon.load(file, worlds))
+    worlds = load_source(VLNConfig(dataset="r2r", data=str(shared_data("r2r").parent))).worlds
+    source = VLNSource(worlds, soon.load_soon(file, worlds))
     assert len(source.episodes) >= 200
     outcomes, crossing = [], 0
     for episode in source.episodes:
@@ -141,7 +143,7 @@ def test_soon_agrees_with_an_independent_computation(shared_data, tmp_path: Path
         want |= published.fidelity(d, walk, path)
         want |= published.grounding(right, want["success"], want["path_length"], optimal)
         world = source.worlds[episode.world]
-        named = metrics.right_object(episode, world.number(walk[-1]), 5, centre)
+        named = metrics.is_right_object(episode, world.get_place_index(walk[-1]), 5, centre)
         assert named == right
         check(source, episode, walk, named, want)
     assert crossing >= 10
@@ -194,20 +196,22 @@ def test_the_annotated_path_scores_one(shared_data, dataset: str, split: str) ->
     walk on the released graph, which is what R2R's SPL compares with: there the shortest walk
     scores 1 and the annotated path less.
     """
-    source = load(VLNConfig(dataset=dataset, split=split, data=str(shared_data("r2r").parent)))
+    source = load_source(
+        VLNConfig(dataset=dataset, split=split, data=str(shared_data("r2r").parent))
+    )
     longer = 0
     for episode in source.episodes:
         world = source.worlds[episode.world]
         for here, after in zip(episode.path, episode.path[1:], strict=False):
             assert after in world.neighbours[here]
-        got = metrics.score(world.distances, episode, episode.path, named=True)
+        got = metrics.score_episode(world.distances, episode, episode.path, named=True)
         assert (got["success"], got["ndtw"], got["sdtw"]) == (1, 1, 1)
         assert got["distance_to_goal"] == 0
         assert got["cls"] == pytest.approx(1, abs=1e-12)
         if got["path_length"] > episode.length + 1e-9:
             longer += 1
-            walk = world.path(episode.start, episode.path[-1])
-            got = metrics.score(world.distances, episode, walk)
+            walk = world.find_path(episode.start, episode.path[-1])
+            got = metrics.score_episode(world.distances, episode, walk)
         assert got["spl"] == pytest.approx(1, abs=1e-12)
         if dataset == "reverie":
             assert got["rgs"] == got["rgs_strict"] == 1
@@ -217,7 +221,7 @@ def test_the_annotated_path_scores_one(shared_data, dataset: str, split: str) ->
 
 def test_the_last_viewpoint_counts_even_where_no_box_shows_the_target(shared_data) -> None:
     folder = shared_data("reverie")
-    source = load(VLNConfig(dataset="reverie", split="val_seen", data=str(folder.parent)))
+    source = load_source(VLNConfig(dataset="reverie", split="val_seen", data=str(folder.parent)))
     boxes = read_json(folder / "bboxes_v1.json.gz")
     unseen = 0
     for episode in source.episodes:
@@ -236,7 +240,7 @@ def test_scores_of_a_detour_by_hand() -> None:
     episode = VLNEpisode(
         "x", "w", 0, 0.0, "go", goals=(2,), target=3, path=(0, 1, 2), length=4.0, radius=3.0
     )
-    got = metrics.score(LINE, episode, [0, 1, 2, 3, 4, 3], named=True)
+    got = metrics.score_episode(LINE, episode, [0, 1, 2, 3, 4, 3], named=True)
     assert got["steps"] == 5
     assert got["path_length"] == 10
     assert got["success"] == 1  # one place beyond the goal, 2 m < 3 m
@@ -249,7 +253,7 @@ def test_scores_of_a_detour_by_hand() -> None:
 
 def test_strict_grounding_needs_success_and_the_other_does_not() -> None:
     episode = VLNEpisode("x", "w", 0, 0.0, "go", goals=(5,), target=3, path=(0, 5), length=10.0)
-    got = metrics.score(LINE, episode, [0, 1], named=True)
+    got = metrics.score_episode(LINE, episode, [0, 1], named=True)
     assert (got["success"], got["rgs"], got["rgs_strict"], got["rgspl_strict"]) == (0, 1, 0, 0)
     assert got["rgspl"] == 1.0
 
@@ -257,13 +261,13 @@ def test_strict_grounding_needs_success_and_the_other_does_not() -> None:
 def test_exactly_three_metres_is_not_near_enough() -> None:
     row = LINE * 1.5
     episode = VLNEpisode("x", "w", 0, 0.0, "go", goals=(2,), path=(0, 2), length=6.0, radius=3.0)
-    assert metrics.score(row, episode, [0, 1])["success"] == 0
-    assert metrics.score(row, episode, [0, 1])["oracle_success"] == 0
+    assert metrics.score_episode(row, episode, [0, 1])["success"] == 0
+    assert metrics.score_episode(row, episode, [0, 1])["oracle_success"] == 0
 
 
 def test_without_a_goal_only_the_walk_is_measured() -> None:
     hidden = VLNEpisode("x", "w", 0, 0.0, "go", path=(0,))
-    assert metrics.score(LINE, hidden, [0, 1, 2]) == {"steps": 2.0, "path_length": 4.0}
+    assert metrics.score_episode(LINE, hidden, [0, 1, 2]) == {"steps": 2.0, "path_length": 4.0}
 
 
 def test_an_outline_across_north_holds_what_is_in_it() -> None:

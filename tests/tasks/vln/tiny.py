@@ -134,7 +134,7 @@ def edit(file: Path, change: Callable[[Any], Any]) -> None:
 
 def make(root: Path, dataset: str = "reverie", num: int = 1, **settings: Any) -> VLNBatch:
     batch = VLNBatch(VLNConfig(dataset=dataset, data=str(root), **settings), num)
-    batch.begin(range(num), [0] * num)
+    batch.begin_episodes(range(num), [0] * num)
     return batch
 
 
@@ -143,5 +143,5 @@ def walk_to(batch: VLNBatch, *names: str, row: int = 0) -> None:
     for name in names:
         world = batch.worlds["tiny"]
         near = batch.observe([row])["candidates"][0]
-        move = int(np.flatnonzero(near == world.number(name))[0]) + 1
+        move = int(np.flatnonzero(near == world.get_place_index(name))[0]) + 1
         batch.step(np.array([[move, 0]]))

@@ -27,11 +27,13 @@ class Scripted(ChunkPolicy):
 
     name = "act"
 
-    def __init__(self, execute: int = 3, chunk: int = 4) -> None:
+    def __init__(self, n_action_steps: int = 3, chunk_size: int = 4) -> None:
         backbone = make_backbone(
             BackboneConfig(tiny=TinyConfig(width=16, channels=(4, 4))), INPUTS.cameras, INPUTS.words
         )
-        super().__init__(INPUTS, ChunkNetwork(backbone, nn.Linear(1, 1)), chunk, execute)
+        super().__init__(
+            INPUTS, ChunkNetwork(backbone, nn.Linear(1, 1)), chunk_size, n_action_steps
+        )
         self.normalization = STATISTICS
         self.predictions = 0
 
@@ -39,10 +41,10 @@ class Scripted(ChunkPolicy):
         raise NotImplementedError
 
     def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
-        action = torch.zeros(len(state), self.chunk, 7)
+        action = torch.zeros(len(state), self.chunk_size, 7)
         numbers = self.predictions + torch.arange(len(state))
         self.predictions += len(state)
-        action[..., 0] = CHUNK * numbers[:, None] + STEP * torch.arange(self.chunk)
+        action[..., 0] = CHUNK * numbers[:, None] + STEP * torch.arange(self.chunk_size)
         action[..., 6] = 1.0
         return {"action": action}
 

@@ -12,10 +12,10 @@ pytest.importorskip("pybullet", reason="the tasks need pybullet")
 
 from embodied.policies.chunk.residual import ResidualConfig, ResidualPolicy  # noqa: E402
 from embodied.tasks.tabletop import SafetyLimits, make_expert  # noqa: E402
-from embodied.training.manipulation.exploration import Explorer, relative  # noqa: E402
-from embodied.training.manipulation.refinement import outcome  # noqa: E402
+from embodied.training.manipulation.exploration import RefinementCollector, relative_objects  # noqa: E402
+from embodied.training.manipulation.refinement import summarise_episodes  # noqa: E402
 from embodied.training.manipulation.refinement_config import RefinementLoop  # noqa: E402
-from embodied.training.replay import Replay  # noqa: E402
+from embodied.training.replay import ReplayBuffer  # noqa: E402
 from tests.training.manipulation.miniature import TASK  # noqa: E402
 from tests.training.manipulation.scripted import Scripted, told  # noqa: E402
 
@@ -30,15 +30,15 @@ def explore(policy, task=TASK, loop=LOOP, steps: int = 14, seed: int = 0):
     """Play; return the replay's columns by environment, (steps, N, ...), and the episodes."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    explorer = Explorer(policy, task, loop, 5)
-    replay = Replay(steps * loop.envs, COLUMNS | {
-        name: explorer.size for name in ("observation", "following")})  # fmt: skip
-    explorer.begin(seed, seed)
-    episodes = [episode for _ in range(steps) for episode in explorer.step(replay)]
+    explorer = RefinementCollector(policy, task, loop, 5)
+    replay = ReplayBuffer(steps * loop.envs, COLUMNS | {
+        name: explorer.observation_size for name in ("observation", "following")})  # fmt: skip
+    explorer.begin_episodes(seed, seed)
+    episodes = [episode for _ in range(steps) for episode in explorer.collect_step(replay)]
     explorer.close()
     kept = {
         name: values.reshape(steps, loop.envs, -1).numpy()
-        for name, values in replay.state().items()
+        for name, values in replay.state_dict().items()
         if name != "added"
     }
     return kept, episodes
@@ -79,7 +79,7 @@ def test_the_next_action_of_the_base_is_the_one_that_is_played_next(limit: int) 
 
 
 def test_what_follows_a_cut_is_the_last_state_and_not_the_next_episode() -> None:
-    policy = residual(Scripted(execute=4))
+    policy = residual(Scripted(n_action_steps=4))
     kept, _ = explore(policy, replace(TASK, max_steps=5), steps=10)
     state = slice(0, 3)
     for step in range(9):
@@ -93,28 +93,30 @@ def test_what_follows_a_cut_is_the_last_state_and_not_the_next_episode() -> None
 
 
 def test_success_ends_and_pays() -> None:
-    base = residual(Scripted(execute=1))
+    base = residual(Scripted(n_action_steps=1))
     torch.manual_seed(0)
     loop = replace(LOOP, reward="dense")
-    explorer = Explorer(base, replace(TASK, max_steps=0, level=1), loop, 5)
+    explorer = RefinementCollector(base, replace(TASK, max_steps=0, level=1), loop, 5)
     expert = make_expert("reach")
-    replay = Replay(200, COLUMNS | dict.fromkeys(("observation", "following"), explorer.size))
-    explorer.begin(0, 0)
+    replay = ReplayBuffer(
+        200, COLUMNS | dict.fromkeys(("observation", "following"), explorer.observation_size)
+    )
+    explorer.begin_episodes(0, 0)
     episodes = []
     for _ in range(80):
         base._queue[:] = expert.act(explorer.env)[:, None]
-        explorer._seen = explorer._view(explorer._observation)
-        episodes += explorer.step(replay)
+        explorer._seen = explorer._view(explorer._rollout.observations)
+        episodes += explorer.collect_step(replay)
     explorer.close()
     assert len(episodes) > 2
     assert all(episode["success"] for _, episode in episodes)
-    kept = replay.state()
+    kept = replay.state_dict()
     assert kept["terminated"].sum() == len(episodes)
     ends = kept["terminated"][:, 0] == 1
     assert (kept["reward"][ends, 0] == 0).all()  # 1 of the task less 1 for the step
     assert (kept["reward"][~ends, 0] < 0).all()
     assert sum(e["return"] for _, e in episodes) > len(episodes)  # the task's own reward is kept
-    found = outcome([episode for _, episode in episodes])
+    found = summarise_episodes([episode for _, episode in episodes])
     assert found["success"] == 1.0
     assert found["throughput"] == pytest.approx(1000 / found["steps_to_success"])
 
@@ -133,8 +135,10 @@ def test_the_residual_stays_within_its_bounds_and_moves_the_arm() -> None:
 def test_violations_are_counted_and_cost() -> None:
     task = replace(TASK, max_steps=10, safety=SafetyLimits(margin=1e-3, velocity=0.02))
     policy = residual(Scripted(), amplitude=1.0, position=2.0)
-    kept, episodes = explore(policy, task, replace(LOOP, reward="sparse", violation=0.5), steps=20)
-    found = outcome([episode for _, episode in episodes])
+    kept, episodes = explore(
+        policy, task, replace(LOOP, reward="sparse", violation_penalty=0.5), steps=20
+    )
+    found = summarise_episodes([episode for _, episode in episodes])
     assert found["violations_velocity"] > 100
     assert found["violations_force"] == 0
     names = [name for name in found if name.startswith("violations_")]
@@ -159,5 +163,5 @@ def test_critics_may_see_more_than_the_actor() -> None:
 
 def test_places_are_seen_from_the_gripper() -> None:
     objects = np.array([[1.0, 2, 3, 0, 0, 0, 1, 0.5]], np.float32)
-    found = relative(objects, np.array([[0.9, 2.0, 3.2]], np.float32))
+    found = relative_objects(objects, np.array([[0.9, 2.0, 3.2]], np.float32))
     assert found[0] == pytest.approx([1.0, 0, -2.0, 0, 0, 0, 1, 0.5], abs=1e-5)

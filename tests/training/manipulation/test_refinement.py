@@ -23,7 +23,7 @@ from embodied.tasks.tabletop import TabletopVectorEnv  # noqa: E402
 from embodied.training.checkpoint import load_policy, open_checkpoint  # noqa: E402
 from embodied.training.log import read_metrics  # noqa: E402
 from embodied.training.manipulation import trainer  # noqa: E402
-from embodied.training.manipulation.refinement import complete, outcome, train  # noqa: E402
+from embodied.training.manipulation.refinement import complete_config, summarise_episodes, train  # noqa: E402
 from embodied.training.manipulation.refinement_config import (  # noqa: E402
     RefinementLoop,
     RefinementTraining,
@@ -51,7 +51,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(base: Path, **changes) -> RefinementTraining:
     tree = configuration.merge(REFINEMENT, changes)
-    return configuration.build(RefinementTraining, complete({"base": str(base), **tree}))
+    return configuration.build(RefinementTraining, complete_config({"base": str(base), **tree}))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_it_answers_the_same_in_every_way_it_may_be_asked(run: Path) -> None:
     policy.seed(0)
     chunk, of_base = answers[2], policy.base.predict_action_chunk(batch)[0].numpy()
     differs = np.abs(chunk - of_base).max(axis=1) > 0
-    assert list(np.flatnonzero(differs)) == list(range(policy.execute))
+    assert list(np.flatnonzero(differs)) == list(range(policy.n_action_steps))
     env.close()
 
 
@@ -206,17 +206,17 @@ def test_the_recipe_takes_over_task_and_policy(base: Path, tmp_path: Path) -> No
     run = tmp_path / "run"
     assert main(["train", "manip/refine_pick", *words, "--run", str(run)]) == 0
     made = configuration.load(RefinementTraining, run / "config.yaml")
-    assert (made.task.width, made.policy.chunk) == (32, 8)
+    assert (made.task.width, made.policy.chunk_size) == (32, 8)
     assert main(["train", "manip/refine_pick", *words, "--run", str(run)]) == 2  # there already
 
 
 def test_what_cannot_be_refined_is_refused(base: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs the run of a trained policy"):
-        complete({})
+        complete_config({})
     with pytest.raises(ConfigError, match="run of trainer 'refinement'"):
-        complete({"base": str(run)})
+        complete_config({"base": str(run)})
     with pytest.raises(CheckpointError, match="no checkpoint"):
-        complete({"base": str(tmp_path)})
+        complete_config({"base": str(tmp_path)})
     with pytest.raises(ConfigError, match=r"the base plays \['pick', 'stack'\]"):
         settings(base, tasks=["pick", "stack"])
     with pytest.raises(ConfigError, match="did you mean 'imagined'"):
@@ -226,9 +226,9 @@ def test_what_cannot_be_refined_is_refused(base: Path, run: Path, tmp_path: Path
     with pytest.raises(ConfigError, match="multiple of refinement.envs"):
         RefinementLoop(envs=3)
     with pytest.raises(ConfigError, match="not all be 0"):
-        ResidualConfig(position=0, rotation=0)
+        ResidualConfig(position_scale=0, rotation_scale=0)
     with pytest.raises(ConfigError, match="at least 1"):
-        SacConfig(critics=0)
+        SacConfig(num_critics=0)
 
 
 def test_figures_of_episodes_by_hand() -> None:
@@ -237,23 +237,23 @@ def test_figures_of_episodes_by_hand() -> None:
         {"success": 0.0, "steps": 60.0, "violations_force": 1.0},
         {"success": 1.0, "steps": 20.0, "violations_force": 0.0},
     ]
-    found = outcome(episodes)
+    found = summarise_episodes(episodes)
     assert found == pytest.approx({
         "success": 2 / 3, "steps": 100 / 3, "throughput": 20.0, "steps_to_success": 20.0,
         "violations_force": 40.0,
     })  # fmt: skip
-    assert np.isnan(outcome(episodes[1:2])["steps_to_success"])
-    assert outcome([]) == {}
+    assert np.isnan(summarise_episodes(episodes[1:2])["steps_to_success"])
+    assert summarise_episodes([]) == {}
 
 
 def test_the_actor_is_let_in_little_by_little() -> None:
-    loop = RefinementLoop(warmup=1000, ramp=4000)
-    assert [loop.amplitude(step) for step in (0, 1000, 3000, 5000, 9000)] == [0, 0, 0.5, 1, 1]
+    loop = RefinementLoop(learning_starts=1000, ramp_steps=4000)
+    assert [loop.get_amplitude(step) for step in (0, 1000, 3000, 5000, 9000)] == [0, 0, 0.5, 1, 1]
 
 
 def test_the_guidance_fades_in_the_course_of_the_training() -> None:
-    loop = RefinementLoop(warmup=1000, fades=4000, weight=0.6)
-    found = [loop.guiding(step) for step in (0, 1000, 3000, 5000, 9000)]
+    loop = RefinementLoop(learning_starts=1000, guidance_decay_steps=4000, guidance_weight=0.6)
+    found = [loop.get_guidance_weight(step) for step in (0, 1000, 3000, 5000, 9000)]
     assert found == pytest.approx([0.6, 0.6, 0.3, 0, 0])
-    assert replace(loop, fades=0).guiding(9000) == 0.6
-    assert replace(loop, guidance="none").guiding(0) == 0.0
+    assert replace(loop, guidance_decay_steps=0).get_guidance_weight(9000) == 0.6
+    assert replace(loop, guidance="none").get_guidance_weight(0) == 0.0

@@ -27,7 +27,7 @@ from embodied.training.manipulation.config import (
     ManipulationTraining,
 )
 from embodied.training.manipulation.trainer import train
-from embodied.training.manipulation.validation import play
+from embodied.training.manipulation.validation import play_episodes
 from tests.tasks.datasets.lerobot_sets import make_set
 from tests.training.manipulation.miniature import DEMONSTRATIONS, LOOP, POLICY, TASK, miniature
 
@@ -106,7 +106,7 @@ def test_the_baselines_share_data_and_loop(
 
 def test_a_validation_is_repeated_exactly(run: Path) -> None:
     policy = load_policy(run)
-    first, second = (play(policy, TASK, 3, envs, 7, progress=False) for envs in (3, 3))
+    first, second = (play_episodes(policy, TASK, 3, envs, 7, progress=False) for envs in (3, 3))
     assert first == second
     assert len(first) == 3
     assert set(first[0]) == {"success", "steps", "return", "violations_force",
@@ -138,7 +138,7 @@ def test_eval_writes_figures_episodes_and_a_film(
 
 def test_eval_at_another_level_and_with_other_replanning(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "episodes.jsonl"
-    words = ["evaluation.level=1", "policy.execute=2", "evaluation.episodes=2"]
+    words = ["evaluation.level=1", "policy.n_action_steps=2", "evaluation.episodes=2"]
     assert main(["eval", str(run), *words, "--episodes", str(file)]) == 0
     names = [json.loads(line)["id"] for line in file.read_text().splitlines()]
     assert names == ["panda-reach-1-0", "panda-reach-1-1"]
@@ -199,7 +199,7 @@ def test_a_policy_learns_from_a_humanoid_of_another_laboratory(shared_data, tmp_
     sets = DemonstrationConfig(sets=(str(tmp_path / "robot_sim.PickNPlace"),))
     policy = replace(POLICY, sc_vla=replace(POLICY.sc_vla, imagination=False))
     settings = miniature(tasks=(), demonstrations=sets, policy=policy,
-                         train=replace(LOOP, steps=4, batch=2))  # fmt: skip
+                         train=replace(LOOP, steps=4, batch_size=2))  # fmt: skip
     result = train(settings, tmp_path / "run", quiet=True)
     assert 0 < result["action_error"] < 2
     inputs = load_policy(tmp_path / "run").inputs
@@ -301,8 +301,8 @@ def test_recipes_take_overrides_of_their_task(recipe: str, method: str, tasks: i
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
-    loop = ManipulationLoop(steps=1000, warmup=100, learning_rate=1.0, final_rate=0.1)
-    rates = [loop.rate(step) for step in range(1000)]
+    loop = ManipulationLoop(steps=1000, warmup_steps=100, learning_rate=1.0, final_lr_ratio=0.1)
+    rates = [loop.get_learning_rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(1 / 101)
     assert max(rates) == rates[100] == pytest.approx(1.0)
     assert rates[550] == pytest.approx(0.55, abs=0.01)

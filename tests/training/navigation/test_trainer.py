@@ -113,7 +113,7 @@ def test_a_used_folder_is_not_overwritten(uninterrupted: Path) -> None:
 
 
 def test_resuming_with_another_configuration_is_refused(uninterrupted: Path) -> None:
-    other = configuration.override(CONFIG, ["ppo.clip=0.3"])
+    other = configuration.override(CONFIG, ["ppo.clip_range=0.3"])
     with pytest.raises(CheckpointError, match="another configuration"):
         train(other, uninterrupted, resume=True, make_env=planes, quiet=True)
 

@@ -12,7 +12,7 @@ from embodied import config as configuration
 from embodied.cli.main import main
 from embodied.errors import ConfigError
 from embodied.evaluation.base import read_episodes
-from embodied.registry import names, resolve
+from embodied.registry import list_names, resolve
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train
 
@@ -119,7 +119,7 @@ def test_a_trained_policy_without_a_run_is_refused(
 def test_a_recipe_trains_from_the_command_line(miniature: Path, tmp_path: Path) -> None:
     words = [
         "train", "vln/reverie_local", f"task.data={miniature}", "train.phases=[finetune]",
-        "finetune.steps=2", "finetune.batch=2", "validation.worlds=0", "--run",
+        "finetune.steps=2", "finetune.batch_size=2", "validation.worlds=0", "--run",
         str(tmp_path / "run"),
     ]  # fmt: skip
     assert main(words) == 0
@@ -147,7 +147,7 @@ def test_there_are_recipes_and_an_unknown_policy_is_named(
     words = ["eval", "vln/reverie_random", "policy=randon", f"task.data={miniature}"]
     assert main(words) == 2
     assert "did you mean 'random'" in capsys.readouterr().err
-    assert "meta_explore" in names("vln_policy")
+    assert "meta_explore" in list_names("vln_policy")
 
 
 def test_a_file_of_other_lines_is_no_file_of_episodes(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from embodied.policies.vln.dual_scale.experts import ExpertMemory
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.training.vln.config import AdamConfig, FinetuneConfig, VLNTrainConfig
-from embodied.training.vln.data import TrainingData, evenly
-from embodied.training.vln.finetuning import Finetuning, drawn
+from embodied.training.vln.data import TrainingData, select_evenly
+from embodied.training.vln.finetuning import Finetuning, draw_decisions
 from embodied.training.vln.optimizer import make_optimizer
 
 
@@ -35,13 +35,13 @@ def data(miniature: Path) -> TrainingData:
 
 
 def policy_for(data: TrainingData) -> DualScalePolicy:
-    inputs = DualScaleInputs.of(data.observation_space)
+    inputs = DualScaleInputs.from_spaces(data.observation_space)
     return DualScalePolicy(inputs, data.vocabulary, data.config.policy, 0)
 
 
 def test_whole_worlds_are_held_out(data: TrainingData) -> None:
     assert {e.world for e in data.source.episodes} == {"alpha", "beta"}
-    assert {e.world for e in data.held_out.episodes} == {"gamma"}
+    assert {e.world for e in data.validation_source.episodes} == {"gamma"}
     assert {"chair", "lamp", "clean"} <= set(data.vocabulary.words)
 
 
@@ -52,54 +52,56 @@ def test_holding_everything_out_is_refused(miniature: Path) -> None:
 
 def test_every_episode_is_drawn_once_before_any_twice(data: TrainingData) -> None:
     total = len(data.source.episodes)
-    drawn_ones = [i for update in range(2 * total // 8) for i in data.draw(update, 8)]
+    drawn_ones = [i for update in range(2 * total // 8) for i in data.draw_episodes(update, 8)]
     assert set(Counter(drawn_ones).values()) == {2}
-    assert data.draw(3, 8) == data.draw(3, 8)
+    assert data.draw_episodes(3, 8) == data.draw_episodes(3, 8)
     assert drawn_ones[:total] != drawn_ones[total:]
 
 
 def test_evenly_takes_first_and_last() -> None:
-    assert evenly(list("abcdefg"), 3) == ["a", "d", "g"]
-    assert evenly(list("ab"), 0) == ["a", "b"]
+    assert select_evenly(list("abcdefg"), 3) == ["a", "d", "g"]
+    assert select_evenly(list("ab"), 0) == ["a", "b"]
 
 
 def test_walkers_follow_a_path_and_look_where_they_went(data: TrainingData) -> None:
-    walkers = data.walkers(2)
-    walkers.begin([0, 1], [0, 5])
+    walkers = data.get_walkers(2)
+    walkers.begin_episodes([0, 1], [0, 5])
     for row, number in ((0, 0), (1, 5)):
-        episode = data.episode(number)
-        walkers.go(row, episode.path[1:])
+        episode = data.get_episode(number)
+        walkers.walk_path(row, episode.path[1:])
         assert walkers.walks[row] == list(episode.path)
         assert walkers.observe([row])["goal_distance"][0] == 0.0
-        assert walkers.metrics(row)["success"] == 1.0
+        assert walkers.compute_metrics(row)["success"] == 1.0
 
 
 def test_another_aim_moves_the_expert(data: TrainingData) -> None:
-    walkers = data.walkers(2)
-    walkers.begin([0, 1], [0, 1])
-    start = data.episode(0).start
-    walkers.aim(0, [start])
+    walkers = data.get_walkers(2)
+    walkers.begin_episodes([0, 1], [0, 1])
+    start = data.get_episode(0).start
+    walkers.set_goals(0, [start])
     assert walkers.observe([0])["goal_distance"][0] == 0.0
-    walkers.begin([0], [0])
+    walkers.begin_episodes([0], [0])
     assert walkers.observe([0])["goal_distance"][0] > 0.0
 
 
 def test_drawn_places_follow_the_softmax_and_never_stop(data: TrainingData) -> None:
-    walkers = data.walkers(2)
-    walkers.begin([0, 1], [0, 1])
+    walkers = data.get_walkers(2)
+    walkers.begin_episodes([0, 1], [0, 1])
     policy = policy_for(data)
     state = DualScaleState(policy.network.eval(), 2)
-    state.begin([0, 1], [data.episode(i).instruction for i in (0, 1)])
+    state.begin_episodes([0, 1], [data.get_episode(i).instruction for i in (0, 1)])
     with torch.no_grad():
         state.observe(walkers.observe([0, 1]))
-        decision = state.decide()
+        decision = state.score_choices()
     for single, logits in ((False, decision.fused), (True, decision.explore)):
         odds = logits.clone()
         odds[:, 0] = -torch.inf
         odds = torch.softmax(odds, -1)
         rng = np.random.default_rng(0)
         count = 3000
-        columns = np.stack([drawn(decision, np.full(2, single), rng) for _ in range(count)])
+        columns = np.stack(
+            [draw_decisions(decision, np.full(2, single), rng) for _ in range(count)]
+        )
         assert (columns > 0).all()
         for row in range(2):
             seen = np.bincount(columns[:, row], minlength=odds.shape[1]) / count
@@ -111,50 +113,50 @@ def test_the_taught_walk_is_the_shortest_way_and_costs_one_decision_per_place(
 ) -> None:
     phase = Finetuning(data.config, policy_for(data), data)
     episodes = [0, 3, 7, 9]
-    goals = [data.episode(n).goals for n in episodes]
+    goals = [data.get_episode(n).goals for n in episodes]
     walk = phase._walk(episodes, goals, np.random.default_rng(0), taught=True)
-    lengths = [len(data.episode(n).path) for n in episodes]
+    lengths = [len(data.get_episode(n).path) for n in episodes]
     assert walk.figures["arrived"] == 1.0
     assert walk.figures["decisions"] == np.mean(lengths)
-    walkers = data.walkers(4)
+    walkers = data.get_walkers(4)
     for row, number in enumerate(episodes):
-        assert len(walkers.walks[row]) == len(data.episode(number).path)
-        assert walkers.walks[row][-1] in data.episode(number).goals
+        assert len(walkers.walks[row]) == len(data.get_episode(number).path)
+        assert walkers.walks[row][-1] in data.get_episode(number).goals
 
 
 def test_labels_are_the_expert_s_by_brute_force(data: TrainingData) -> None:
     """Random walks; the label must minimise walked plus true distance over all choices."""
     rng = np.random.default_rng(1)
-    walkers, policy = data.walkers(4), policy_for(data)
-    episodes = data.draw(0, 4)
-    walkers.begin(range(4), episodes)
+    walkers, policy = data.get_walkers(4), policy_for(data)
+    episodes = data.draw_episodes(0, 4)
+    walkers.begin_episodes(range(4), episodes)
     state, expert = DualScaleState(policy.network.eval(), 4), ExpertMemory(4)
-    state.begin(range(4), [data.episode(n).instruction for n in episodes])
+    state.begin_episodes(range(4), [data.get_episode(n).instruction for n in episodes])
     for _ in range(5):
         observations = walkers.observe()
         with torch.no_grad():
             state.observe(observations)
-            decision = state.decide()
+            decision = state.score_choices()
         expert.observe(observations)
-        labels = expert.labels(decision, state.graphs)
+        labels = expert.compute_labels(decision, state.graphs)
         for row, number in enumerate(episodes):
-            world, here = walkers.world_of(row), int(walkers.places[row])
-            true = world.distances[:, list(data.episode(number).goals)].min(axis=1)
+            world, here = walkers.get_world(row), int(walkers.places[row])
+            true = world.distances[:, list(data.get_episode(number).goals)].min(axis=1)
             graph = state.graphs[row]
-            label = decision.place(row, int(labels.fused[row]))
+            label = decision.find_place(row, int(labels.fused[row]))
             if true[here] == 0:
                 assert label == -1
                 continue
             cost = {
-                place: graph.distances[graph.current, graph.row(place)] + true[place]
-                for place in graph.frontiers()
+                place: graph.distances[graph.current, graph.get_row(place)] + true[place]
+                for place in graph.list_frontiers()
             }
             assert cost[label] == pytest.approx(min(cost.values()))
             near = world.neighbours[here]
             best = min(world.distances[here, n] + true[n] for n in near)
-            chosen = decision.place(row, int(labels.explore[row]))
+            chosen = decision.find_place(row, int(labels.explore[row]))
             assert world.distances[here, chosen] + true[chosen] == pytest.approx(best)
-            walkers.go(row, [int(rng.choice(near))])
+            walkers.walk_path(row, [int(rng.choice(near))])
 
 
 def test_weights_of_nothing_are_refused() -> None:
@@ -165,8 +167,8 @@ def test_weights_of_nothing_are_refused() -> None:
 
 
 def test_the_learning_rate_rises_and_falls_linearly() -> None:
-    adam = AdamConfig(learning_rate=1.0, warmup=4, final=0.2)
-    rates = [adam.rate(done, 20) for done in range(20)]
+    adam = AdamConfig(learning_rate=1.0, warmup_steps=4, final_lr_ratio=0.2)
+    rates = [adam.get_learning_rate(done, 20) for done in range(20)]
     np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
     np.testing.assert_allclose(rates[4:], 1 - 0.8 * np.arange(16) / 16)
 

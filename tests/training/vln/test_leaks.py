@@ -26,8 +26,8 @@ from embodied.simulators.graph import GraphWorld
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
-from embodied.tasks.vln.source import Source, load
-from maps.panorama.observation import Percept
+from embodied.tasks.vln.source import VLNSource, load_source
+from maps.panorama.observation import PanoramaObservation
 
 
 class Fog:
@@ -40,13 +40,13 @@ class Fog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
 
-    def percept(self, place: int) -> Percept:
-        seen = self._world.percept(place)
+    def percept(self, place: int) -> PanoramaObservation:
+        seen = self._world.observe_place(place)
         if place in self.entered:
             return seen
         rng = np.random.default_rng([self._seed, place])
         count = 5
-        return Percept(
+        return PanoramaObservation(
             views=rng.random(seen.views.shape, np.float32),
             objects=10_000_000 + rng.permutation(100)[:count],
             names=("chair",) * count,
@@ -57,14 +57,14 @@ class Fog:
         )
 
 
-def play(policy: Any, task: VLNConfig, source: Source, number: int, foggy: bool) -> EpisodeTrace:
+def play(policy: Any, task: VLNConfig, source: VLNSource, number: int, foggy: bool) -> EpisodeTrace:
     """Play one episode and return the policy's trace."""
     episode = source.episodes[number]
     fog = Fog(source.worlds[episode.world], number)
     worlds = {episode.world: fog if foggy else source.worlds[episode.world]}
-    batch = VLNBatch(task, 1, Source(worlds, [episode]))
+    batch = VLNBatch(task, 1, VLNSource(worlds, [episode]))
     fog.entered.add(episode.start)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     first, over = np.ones(1, bool), False
     while not over:
         seen = batch.observe()
@@ -77,17 +77,17 @@ def play(policy: Any, task: VLNConfig, source: Source, number: int, foggy: bool)
 
 
 @lru_cache(maxsize=2)
-def episodes(dataset: str, root: str) -> tuple[VLNConfig, Source, DualScaleNetwork]:
+def episodes(dataset: str, root: str) -> tuple[VLNConfig, VLNSource, DualScaleNetwork]:
     """A few real episodes and a network with random weights that looks at everything."""
     houses = HousesConfig(count=1, rooms=(4, 4), textures=False)
     task = VLNConfig(
         dataset=dataset, data=root, split="val_unseen", episodes=8, houses=houses, max_steps=40
     )
-    source = load(task)
-    words = Vocabulary.build([e.instruction for e in source.episodes])
+    source = load_source(task)
+    words = Vocabulary.from_texts([e.instruction for e in source.episodes])
     torch.manual_seed(5)
     space = VLNBatch(task, 1, source).observation_space
-    network = DualScaleNetwork(DualScaleConfig(), words, DualScaleInputs.of(space))
+    network = DualScaleNetwork(DualScaleConfig(), words, DualScaleInputs.from_spaces(space))
     with torch.no_grad():
         for parameter in (*network.map_head.parameters(), *network.local_head.parameters()):
             parameter.mul_(4.0)  # decisions that depend on what is seen
@@ -97,7 +97,7 @@ def episodes(dataset: str, root: str) -> tuple[VLNConfig, Source, DualScaleNetwo
 @pytest.fixture(params=["reverie", "houses"])
 def setting(
     request: pytest.FixtureRequest, shared_data: Callable[[str], Path]
-) -> tuple[VLNConfig, Source, DualScaleNetwork]:
+) -> tuple[VLNConfig, VLNSource, DualScaleNetwork]:
     root = shared_data("reverie").parent if request.param == "reverie" else Path("data")
     return episodes(request.param, str(root))
 
@@ -122,12 +122,12 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_noise_in_unvisited_places_changes_no_decision(
-    name: str, setting: tuple[VLNConfig, Source, DualScaleNetwork]
+    name: str, setting: tuple[VLNConfig, VLNSource, DualScaleNetwork]
 ) -> None:
     task, source, network = setting
     config = VARIANTS[name]
     policies = [MetaExplorePolicy(network, config) for _ in range(2)]
-    task = replace(task, canvas="canvas" in policies[0].needed)
+    task = replace(task, canvas="canvas" in policies[0].observation_keys)
     corrected = 0
     for number in range(4):
         clear, foggy = (
@@ -142,7 +142,7 @@ def test_noise_in_unvisited_places_changes_no_decision(
 
 @pytest.mark.parametrize("make", [RandomPlacePolicy, BlindPolicy, DetectorPolicy])
 def test_noise_in_unvisited_places_changes_no_baseline(
-    make: Callable[[], Any], setting: tuple[VLNConfig, Source, DualScaleNetwork]
+    make: Callable[[], Any], setting: tuple[VLNConfig, VLNSource, DualScaleNetwork]
 ) -> None:
     task, source, _ = setting
     for number in range(4):
@@ -151,14 +151,14 @@ def test_noise_in_unvisited_places_changes_no_baseline(
 
 
 def test_the_upper_bound_that_looks_ahead_does_change(
-    setting: tuple[VLNConfig, Source, DualScaleNetwork],
+    setting: tuple[VLNConfig, VLNSource, DualScaleNetwork],
 ) -> None:
     """Without this the test above could not fail."""
     task, source, network = setting
     for rule in ("sos", "bag"):
         config = replace(ALWAYS, local_goal=rule, oracle_sos=True)
         policies = [MetaExplorePolicy(network, config) for _ in range(2)]
-        assert policies[0].needed == ("canvas", "candidate_canvas")
+        assert policies[0].observation_keys == ("canvas", "candidate_canvas")
         ahead = replace(task, canvas=True, oracle_canvas=True)
         pairs = [
             [play(policy, ahead, source, n, f) for policy, f in zip(policies, (0, 1), strict=True)]
@@ -168,11 +168,11 @@ def test_the_upper_bound_that_looks_ahead_does_change(
 
 
 def test_no_variant_without_oracle_asks_for_the_truth(
-    setting: tuple[VLNConfig, Source, DualScaleNetwork],
+    setting: tuple[VLNConfig, VLNSource, DualScaleNetwork],
 ) -> None:
     network = setting[2]
     for config in VARIANTS.values():
         looks = config.mode == "learned" and config.local_goal in SCENE_RULES
-        assert MetaExplorePolicy(network, config).needed == (("canvas",) if looks else ())
+        assert MetaExplorePolicy(network, config).observation_keys == (("canvas",) if looks else ())
     for oracle in (replace(ALWAYS, mode="oracle"), replace(ALWAYS, local_goal="oracle")):
-        assert "goal_distance" in MetaExplorePolicy(network, oracle).needed
+        assert "goal_distance" in MetaExplorePolicy(network, oracle).observation_keys

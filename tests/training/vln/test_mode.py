@@ -18,22 +18,28 @@ from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.policies.vln.local_goals import FEATURES
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
-from embodied.policies.vln.meta_explore.decision_summary import look
-from embodied.policies.vln.mode_selector import SUMMARY
+from embodied.policies.vln.meta_explore.decision_summary import summarize_decision
+from embodied.policies.vln.mode_selector import MODE_FEATURES
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.source import load
+from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate
-from embodied.training.vln.ablation import BASE, ablate, figures, pick, variants
+from embodied.training.vln.ablation import (
+    BASE,
+    compute_figures,
+    list_variants,
+    run_ablation,
+    select_variants,
+)
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.data import TrainingData
 from embodied.training.vln.mode import (
-    Collected,
+    CollectedDecisions,
+    DecisionRecorder,
     ModePhase,
     ModeTrainer,
-    Recorder,
-    calibrate,
-    collect,
+    calibrate_threshold,
+    collect_decisions,
 )
 from embodied.training.vln.mode_config import ModeConfig
 from embodied.training.vln.trainer import train
@@ -57,7 +63,7 @@ def data(miniature: Path) -> TrainingData:
 
 def fresh(data: TrainingData) -> DualScalePolicy:
     """An untrained agent that walks on instead of stopping at once."""
-    inputs = DualScaleInputs.of(data.observation_space)
+    inputs = DualScaleInputs.from_spaces(data.observation_space)
     policy = DualScalePolicy(inputs, data.vocabulary, data.config.policy, 3)
     with torch.no_grad():
         for head in (policy.network.map_head, policy.network.local_head):
@@ -71,9 +77,9 @@ def test_the_phase_trains_both_heads_and_nothing_else(data: TrainingData) -> Non
         policy = fresh(data)
         before = copy.deepcopy(policy.network.state_dict())
         phase = ModePhase(data.config, policy, data)
-        optimizer = phase.optimizer()
+        optimizer = phase.build_optimizer()
         assert phase.steps == 2
-        rows = [phase.learn(optimizer, done, 11 + done) for done in range(2)]
+        rows = [phase.run_update(optimizer, done, 11 + done) for done in range(2)]
         after = policy.network.state_dict()
         changed = {name.split(".")[0] for name in after if not after[name].equal(before[name])}
         assert changed == {"mode_head", "ranker"}
@@ -86,10 +92,12 @@ def test_the_phase_trains_both_heads_and_nothing_else(data: TrainingData) -> Non
 
 def test_rollouts_note_what_is_right(data: TrainingData) -> None:
     settings = data.config.mode
-    found = collect(fresh(data).network, settings, data.config.meta, data.task, data.source)
-    states, gains = found.tensors()
+    found = collect_decisions(
+        fresh(data).network, settings, data.config.meta, data.task, data.source
+    )
+    states, gains = found.stack_tensors()
     width = data.config.policy.sizes.width
-    assert states.shape == (len(gains), 2 * width + len(SUMMARY))
+    assert states.shape == (len(gains), 2 * width + len(MODE_FEATURES))
     assert 0 < (gains > settings.margin).float().mean() < 1  # both kinds are met
     assert found.choices
     for features, best in found.choices:
@@ -97,7 +105,7 @@ def test_rollouts_note_what_is_right(data: TrainingData) -> None:
         assert 0 <= best < len(features)
     # Against stops that cost nothing, corrections look worse.
     cheap = replace(settings, wrong_stop=1e-6)
-    less = collect(fresh(data).network, cheap, data.config.meta, data.task, data.source)
+    less = collect_decisions(fresh(data).network, cheap, data.config.meta, data.task, data.source)
     assert max(less.gains) < max(found.gains)
 
 
@@ -105,15 +113,19 @@ def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
     """The way over the rule's place against the way over the explorer's, by hand."""
     seen: list[tuple[float, float]] = []
 
-    class Checked(Recorder):
+    class Checked(DecisionRecorder):
         def _choose(self, index, decision, graph, episode, explore, fused):  # type: ignore[no-untyped-def]
-            before = len(self.found.gains)
+            before = len(self.collected.gains)
             record = super()._choose(index, decision, graph, episode, explore, fused)
-            if len(self.found.gains) > before:
-                outlook = look(index, decision, graph, episode, explore, fused, self.config)
-                scored = self.judged.score(graph, episode, outlook.beyond, decision, index)
-                target = outlook.beyond[scored.best]
-                own = decision.place(index, int(np.argmax(outlook.logits)))
+            if len(self.collected.gains) > before:
+                outlook = summarize_decision(
+                    index, decision, graph, episode, explore, fused, self.config
+                )
+                scored = self.judged_goals.score_places(
+                    graph, episode, outlook.distant_frontiers, decision, index
+                )
+                target = outlook.distant_frontiers[scored.best]
+                own = decision.find_place(index, int(np.argmax(outlook.logits)))
                 here, truth = graph.row(episode.place), episode.goal_distances
                 ways = {
                     p: graph.distances[here, graph.row(p)] + truth[p]
@@ -122,13 +134,13 @@ def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
                 }
                 stopped = 0.0 if truth[episode.place] <= 0 else truth[episode.place] + 10.0
                 expected = (ways[own] if own >= 0 else stopped) - ways[target]
-                seen.append((self.found.gains[-1], expected))
+                seen.append((self.collected.gains[-1], expected))
             return record
 
     recorder = Checked(fresh(data).network, data.config.mode, data.config.meta)
     task = replace(data.task, privileged=True, canvas=True)
     env = VLNVectorEnv(4, task, source=data.source)
-    evaluate(recorder, env, 12, progress=False)
+    evaluate_policy(recorder, env, 12, progress=False)
     assert len(seen) > 10
     for given, expected in seen:
         assert given == pytest.approx(expected)
@@ -136,10 +148,10 @@ def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
 
 def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
     network = fresh(data).network
-    width = 2 * data.config.policy.sizes.width + len(SUMMARY)
+    width = 2 * data.config.policy.sizes.width + len(MODE_FEATURES)
     torch.manual_seed(0)
 
-    def sample(count: int) -> Collected:
+    def sample(count: int) -> CollectedDecisions:
         states = torch.randn(count, width)
         states[:, 3] *= 5
         gains = torch.where(states[:, 3] > 4.0, 3.0, -2.0).tolist()  # rare, and plain to see
@@ -147,14 +159,14 @@ def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
         for _ in range(count):
             features = torch.randn(5, len(FEATURES))
             choices.append((features, int(features[:, 8].argmin())))
-        return Collected(list(states), gains, choices)
+        return CollectedDecisions(list(states), gains, choices)
 
-    settings = ModeConfig(batch=64, learning_rate=3e-3)
+    settings = ModeConfig(batch_size=64, learning_rate=3e-3)
     trainer = ModeTrainer(network, sample(3000), sample(300), settings)
     heads = [*network.mode_head.parameters(), *network.ranker.parameters()]
     optimizer = torch.optim.AdamW(heads, lr=settings.learning_rate)
-    before = trainer.measure()
-    rows = [trainer.epoch(optimizer, seed) for seed in range(15)]
+    before = trainer.measure_held_out()
+    rows = [trainer.run_epoch(optimizer, seed) for seed in range(15)]
     assert before["mode_auc"] < 0.8 < 0.9 < rows[-1]["mode_auc"]
     assert before["rank_top1"] < 0.6 < 0.85 < rows[-1]["rank_top1"]
     assert rows[-1]["mode_loss"] < rows[0]["mode_loss"]
@@ -163,7 +175,7 @@ def test_the_heads_learn_what_can_be_learnt(data: TrainingData) -> None:
 
 def test_the_shifted_bias_acts_like_the_winning_threshold(data: TrainingData) -> None:
     network, meta = fresh(data).network, data.config.meta
-    states = torch.randn(400, 2 * data.config.policy.sizes.width + len(SUMMARY)) * 3
+    states = torch.randn(400, 2 * data.config.policy.sizes.width + len(MODE_FEATURES)) * 3
 
     @torch.no_grad()
     def exploring() -> torch.Tensor:
@@ -172,37 +184,39 @@ def test_the_shifted_bias_acts_like_the_winning_threshold(data: TrainingData) ->
     before = exploring()
     assert ((before > 0.5) & (before < 0.6)).any()
     settings = replace(data.config.mode, thresholds=(0.6,))
-    found = calibrate(network, settings, meta, data.task, data.held_out)
+    found = calibrate_threshold(network, settings, meta, data.task, data.validation_source)
     assert found["threshold"] == 0.6
     assert ((exploring() < meta.threshold) == (before < 0.6)).all()
     policy = MetaExplorePolicy(network, meta)
-    env = VLNVectorEnv(4, data.task, source=data.held_out)
-    played = evaluate(policy, env, len(data.held_out.episodes), progress=False)
+    env = VLNVectorEnv(4, data.task, source=data.validation_source)
+    played = evaluate_policy(policy, env, len(data.validation_source.episodes), progress=False)
     assert found["held_out_spl"] == pytest.approx(np.mean([e["spl"] for e in played]))
 
 
 def test_all_variants_play_the_same_episodes(miniature: Path, data: TrainingData) -> None:
     task = replace(data.task, split="val_unseen")
     # Correcting wherever it is possible: an untrained explorer rarely errs in the label's sense.
-    known = variants(replace(data.config.meta, threshold=1.0))
-    chosen = pick("A3, A5, A7, global, anti_loop, sos_oracle_view", known)
+    known = list_variants(replace(data.config.meta, threshold=1.0))
+    chosen = select_variants("A3, A5, A7, global, anti_loop, sos_oracle_view", known)
     assert list(chosen)[0] == BASE
     assert {"nearest.learned", "sos.oracle", "oracle.oracle", "global"} <= set(chosen)
-    outcomes = list(ablate(fresh(data).network, task, load(task), chosen, envs=5))
+    outcomes = list(run_ablation(fresh(data).network, task, load_source(task), chosen, envs=5))
     assert [o.name for o in outcomes] == list(chosen)
-    count = len(load(task).episodes)
+    count = len(load_source(task).episodes)
     assert all(len(o.episodes) == count for o in outcomes)
-    found = figures(outcomes)
+    found = compute_figures(outcomes)
     by_name = {o.name: o for o in outcomes}
     gain = found["nearest.learned.gain.spl"]
-    pair = by_name["nearest.learned"].values("spl") - by_name[BASE].values("spl")
+    pair = by_name["nearest.learned"].get_values("spl") - by_name[BASE].get_values("spl")
     assert gain.value == pytest.approx(pair.mean())
     assert gain.ci95[0] <= gain.value <= gain.ci95[1]
     assert f"{BASE}.gain.spl" not in found
     assert found[f"{BASE}.exploit_share"].value == 0
     assert found["nearest.learned.exploit_share"].value > 0
     assert "mode_auc" not in by_name[BASE].costs
-    again = list(ablate(fresh(data).network, task, load(task), {BASE: known[BASE]}, envs=3))
+    again = list(
+        run_ablation(fresh(data).network, task, load_source(task), {BASE: known[BASE]}, envs=3)
+    )
     drop = ("return", "episode")  # the order of the batch changes neither result nor order
     for a, b in zip(by_name[BASE].episodes, again[0].episodes, strict=True):
         assert {k: v for k, v in a.items() if k not in drop} == {
@@ -211,11 +225,11 @@ def test_all_variants_play_the_same_episodes(miniature: Path, data: TrainingData
 
 
 def test_every_ablation_of_the_paper_has_a_name() -> None:
-    known = variants(MetaExploreConfig())
+    known = list_variants(MetaExploreConfig())
     for code in ("A0", "A1", "A2", "A3", "A4", "A5", "A6", "A7"):
-        assert len(pick(code, known)) == (1 if code == "A0" else 3)
+        assert len(select_variants(code, known)) == (1 if code == "A0" else 3)
     with pytest.raises(ConfigError, match="nearest"):
-        pick("neerest", known)
+        select_variants("neerest", known)
     readers = {
         name for name, c in known.items() if c.oracle_sos or "oracle" in (c.mode, c.local_goal)
     }
@@ -224,7 +238,7 @@ def test_every_ablation_of_the_paper_has_a_name() -> None:
 
 def test_the_command(miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = config(
-        miniature, "finetune.steps=1", "finetune.batch=2", "train.phases=[finetune, mode]",
+        miniature, "finetune.steps=1", "finetune.batch_size=2", "train.phases=[finetune, mode]",
         "validation.episodes=4",
     )  # fmt: skip
     run, file = tmp_path / "run", tmp_path / "figures.json"

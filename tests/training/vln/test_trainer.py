@@ -15,9 +15,9 @@ from short_run import settings
 
 from embodied import config as configuration
 from embodied.errors import CheckpointError, ConfigError
-from embodied.training.checkpoint import find, load_policy, open_checkpoint
+from embodied.training.checkpoint import find_checkpoint, load_policy, open_checkpoint
 from embodied.training.log import read_metrics
-from embodied.training.vln.agent import Agent
+from embodied.training.vln.agent import DualScaleAgent
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.trainer import train
 
@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_needed_to_repeat_and_judge_it(
     assert configuration.load(VLNTrainConfig, whole / "config.yaml") == settings(str(miniature))
     assert list((whole / "tensorboard").glob("events*"))
     agent = load_policy(whole)
-    assert isinstance(agent, Agent)
+    assert isinstance(agent, DualScaleAgent)
     assert "chair" in agent.inputs.vocabulary.words
 
 
@@ -86,7 +86,7 @@ def test_the_newest_checkpoint_holds_the_weights_of_the_best_validation(whole: P
     scores = [row["val_spl"] for row in read_metrics(whole) if "val_spl" in row]
     assert newest.meta["score"] == best.meta["score"] == max(scores)
     if scores[0] > scores[-1]:
-        kept = load_policy(find(whole).parent / "00000010").network.state_dict()
+        kept = load_policy(find_checkpoint(whole).parent / "00000010").network.state_dict()
         now = load_policy(whole).network.state_dict()
         assert all(torch.equal(kept[key], now[key]) for key in kept)
 
@@ -99,7 +99,7 @@ def test_best_names_the_finished_agent_with_its_mode_selector(
     train(configuration.override(settings(str(miniature)), phases + mode), tmp_path, quiet=True)
     rows = read_metrics(tmp_path)
     assert [row["phase"] for row in rows] == ["finetune"] * 2 + ["mode"] * 2
-    assert find(tmp_path, "best") == find(tmp_path)
+    assert find_checkpoint(tmp_path, "best") == find_checkpoint(tmp_path)
     best = max(row["val_spl"] for row in rows if "val_spl" in row)
     assert open_checkpoint(tmp_path).meta["score"] == best
 
@@ -120,7 +120,7 @@ def test_a_used_folder_and_another_configuration_are_refused(whole: Path, miniat
         ("train.phases=[finetun]", "did you mean 'finetune'"),
         ("validation.score=sucess", "did you mean 'success'"),
         ("pretrain.tasks=[mlm, sop]", "unknown 'sop'"),
-        ("pretrain.masked=0", "between 0 and 1"),
+        ("pretrain.mask_ratio=0", "between 0 and 1"),
         ("finetune.optimizer.learning_rate=0", "above 0"),
     ],
 )

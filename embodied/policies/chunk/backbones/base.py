@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from embodied.errors import ConfigError
-from embodied.nn.transformer import mask_bias
+from embodied.nn.transformer import build_mask_bias
 
 TINY = "tiny"
 
@@ -29,7 +29,7 @@ class Context:
     @property
     def bias(self) -> Tensor:
         """Additive mask (B, 1, 1, L)."""
-        return mask_bias(self.present)
+        return build_mask_bias(self.present)
 
 
 class Backbone(nn.Module):
@@ -92,25 +92,26 @@ class VlmConfig:
     Attributes:
         layers: of its language model that are kept; the tokens are the states after the last of
             them (GR00T N1.5 keeps 12). 0: all.
-        lora: rank of the trained low-rank updates; 0: the model stays as it is.
-        alpha: scale of the updates times their rank.
-        targets: linear layers of the language model that get one, by the end of their names.
+        lora_rank: rank of the trained low-rank updates; 0: the model stays as it is.
+        lora_alpha: scale of the updates times their rank.
+        target_modules: linear layers of the language model that get one, by the end of their names.
         dtype: "float32", "bfloat16" or "float16".
         prompt: what the model is asked; {task} is the instruction.
     """
 
     layers: int = 12
-    lora: int = 0
-    alpha: float = 16.0
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    target_modules: tuple[str, ...] = ("q_proj", "v_proj")
     dtype: str = "float32"
     prompt: str = "{task}"
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.lora) < 0 or not self.alpha > 0:
+        if min(self.layers, self.lora_rank) < 0 or not self.lora_alpha > 0:
             raise ConfigError(
-                f"backbone.vlm: layers {self.layers} and lora {self.lora} must not be negative, "
-                f"alpha {self.alpha} above 0"
+                f"backbone.vlm: layers {self.layers} and lora {self.lora_rank} must not be "
+                f"negative, "
+                f"alpha {self.lora_alpha} above 0"
             )
         if "{task}" not in self.prompt:
             raise ConfigError(f"backbone.vlm.prompt '{self.prompt}' must contain {{task}}")

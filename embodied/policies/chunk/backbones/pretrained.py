@@ -32,11 +32,11 @@ class PretrainedBackbone(Backbone):
         self._held = (VisionLanguageModel(name, config.layers, config.dtype),)
         self.width, self.cameras, self._prompt = self._held[0].width, tuple(cameras), config.prompt
         self.updates = nn.ModuleDict()
-        if config.lora:
-            self._held[0].watch(config.targets)
-            for layer, linear in self._held[0].linears(config.targets).items():
+        if config.lora_rank:
+            self._held[0].hook_linear_layers(config.target_modules)
+            for layer, linear in self._held[0].find_linear_layers(config.target_modules).items():
                 self.updates[_key(layer)] = LowRankUpdate(
-                    linear.in_features, linear.out_features, config.lora, config.alpha
+                    linear.in_features, linear.out_features, config.lora_rank, config.lora_alpha
                 )
 
     @property

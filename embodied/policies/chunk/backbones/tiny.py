@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embodied.nn.placement import beside
-from embodied.nn.transformer import PreNormLayer, mask_bias
+from embodied.nn.placement import to_tensor_like
+from embodied.nn.transformer import PreNormLayer, build_mask_bias
 from embodied.perception.vocabulary import PAD, Vocabulary
 from embodied.policies.chunk.backbones.base import Backbone, Context, TinyConfig
 
@@ -25,7 +25,7 @@ image, and learning where it is takes several times as long.
 """
 
 
-class Eye(nn.Module):
+class CameraEncoder(nn.Module):
     """Images (B, H, W, 3) to tokens (B, `tokens`, D), looking for what an instruction names."""
 
     def __init__(self, config: TinyConfig) -> None:
@@ -77,14 +77,14 @@ class TinyBackbone(Backbone):
         self.words = nn.Embedding(len(self.vocabulary), config.width, padding_idx=PAD)
         self.places = nn.Parameter(torch.randn(MAX_WORDS, config.width) * 0.02)
         self.reader = PreNormLayer(config.width, config.heads, 2 * config.width)
-        self.eyes = nn.ModuleList(Eye(config) for _ in cameras)
+        self.eyes = nn.ModuleList(CameraEncoder(config) for _ in cameras)
 
     def forward(self, images: Mapping[str, Tensor], texts: Sequence[str]) -> Context:
         """Return the tokens of the cameras in their order, then of the words."""
         ids, known = self.vocabulary.encode(list(texts), MAX_WORDS)
-        tokens, present = beside(self.places, ids), beside(self.places, known)
+        tokens, present = to_tensor_like(self.places, ids), to_tensor_like(self.places, known)
         read = self.words(tokens) + self.places[: tokens.shape[1]]
-        read = self.reader(read, mask_bias(present))
+        read = self.reader(read, build_mask_bias(present))
         weight = present[..., None].to(read.dtype)
         instruction = (read * weight).sum(dim=1) / weight.sum(dim=1)
         seen = [

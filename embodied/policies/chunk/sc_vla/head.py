@@ -33,22 +33,22 @@ class FlowHead(nn.Module):
     """
 
     def __init__(
-        self, config: ScVlaConfig, state: int, action: int, chunk: int, context: int
+        self, config: ScVlaConfig, state: int, action: int, chunk_size: int, context: int
     ) -> None:
         super().__init__()
         width = config.width
         self.tap = config.tap
         self.state = nn.Sequential(nn.Linear(state, width), nn.ReLU(), nn.Linear(width, width))
-        self.future = nn.Parameter(torch.randn(config.future, width) * 0.02)
+        self.future = nn.Parameter(torch.randn(config.num_future_tokens, width) * 0.02)
         self.context = nn.Sequential(nn.LayerNorm(context), nn.Linear(context, width))
         self.reading = nn.ModuleList(
-            PreNormLayer(width, config.heads, 4 * width) for _ in range(config.reading)
+            PreNormLayer(width, config.heads, 4 * width) for _ in range(config.context_layers)
         )
         self.noisy = nn.ModuleDict()
         if config.imagination:
             for name, size in IMAGINED.items():
                 self.noisy[name] = NoisyTokens(1, size, 1, width)
-        self.noisy["action"] = NoisyTokens(chunk, action, config.pack, width, placed=True)
+        self.noisy["action"] = NoisyTokens(chunk_size, action, config.pack, width, placed=True)
         self.tapped = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.dit = DiT(width, config.heads, config.layers)
         self.norm = nn.LayerNorm(width)
@@ -58,7 +58,7 @@ class FlowHead(nn.Module):
         """Steps and size of each denoised variable."""
         return {name: (part.steps, part.size) for name, part in self._parts()}
 
-    def condition(self, context: Context, state: Tensor) -> Conditions:
+    def encode_condition(self, context: Context, state: Tensor) -> Conditions:
         """Prepare what stays the same at all times.
 
         Args:
@@ -71,28 +71,28 @@ class FlowHead(nn.Module):
             read = layer(read, bias)
         future = self.future.expand(len(state), -1, -1)
         tokens = torch.cat([self.state(state)[:, None], future], dim=1)
-        return Conditions(tokens, self.dit.remember(read), bias)
+        return Conditions(tokens, self.dit.project_keys_values(read), bias)
 
     def forward(
-        self, given: Conditions, noisy: Mapping[str, Tensor], time: Tensor
+        self, conditions: Conditions, noisy: Mapping[str, Tensor], time: Tensor
     ) -> dict[str, Tensor]:
         """Return the velocity of each variable.
 
         Args:
-            given: of `condition`.
+            conditions: of `encode_condition`.
             noisy: name -> (B, T, V) values at the time.
             time: (B,) shared by all of them.
         """
         parts = self._parts()
         made = [part.encode(noisy[name], time) for name, part in parts]
-        tokens = torch.cat([given.tokens, *made], dim=1)
-        states = self.dit(tokens, time, given.remembered, given.bias)
+        tokens = torch.cat([conditions.tokens, *made], dim=1)
+        states = self.dit(tokens, time, conditions.keys_values, conditions.bias)
         last, middle = self.norm(states[-1]), states[self.tap]
-        found, start = {}, given.tokens.shape[1]
+        found, start = {}, conditions.tokens.shape[1]
         for name, part in parts:
             place = slice(start, start + part.count)
             source = last[:, place] if name == "action" else self.tapped(middle[:, place])
-            found[name] = part.read(source)
+            found[name] = part.decode_values(source)
             start = place.stop
         return found
 

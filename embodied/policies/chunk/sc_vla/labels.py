@@ -21,7 +21,7 @@ SCALES = np.array([50.0, 50.0, 50.0, 10.0, 10.0, 10.0, 10.0])
 """Of position [1/m], rotation vector [1/rad] and gripper opening."""
 
 
-def delta_state(now: Array, later: Array) -> NDArray[np.float32]:
+def compute_state_delta(now: Array, later: Array) -> NDArray[np.float32]:
     """Return the scaled change between two states, in the frame of the gripper at the first.
 
     Args:
@@ -46,12 +46,12 @@ def delta_state(now: Array, later: Array) -> NDArray[np.float32]:
     return (change * SCALES).reshape(*shape, DELTA_SIZE).astype(np.float32)
 
 
-def unscale(delta: Array) -> NDArray[np.float64]:
+def unscale_delta(delta: Array) -> NDArray[np.float64]:
     """Return a change (..., 7) in metres, radians and openings."""
     return np.asarray(delta, np.float64) / SCALES
 
 
-def imagined_position(state: Array, delta: Array) -> NDArray[np.float64]:
+def compute_imagined_position(state: Array, delta: Array) -> NDArray[np.float64]:
     """Return where the gripper is imagined to be, in the frame of the arm's base [m].
 
     Args:
@@ -67,7 +67,9 @@ def imagined_position(state: Array, delta: Array) -> NDArray[np.float64]:
     return moved.reshape(*np.shape(state)[:-1], 3)
 
 
-def progress(frame: NDArray[np.integer], length: NDArray[np.integer]) -> NDArray[np.float32]:
+def compute_progress(
+    frame: NDArray[np.integer], length: NDArray[np.integer]
+) -> NDArray[np.float32]:
     """Return the share of an episode that is over at a frame: index / length, in [0, 1).
 
     The length is known in a recording only: a target, never an input.

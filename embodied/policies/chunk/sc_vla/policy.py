@@ -29,8 +29,8 @@ class ScVlaPolicy(ChunkPolicy):
         inputs: what it sees and commands.
         config: of the head.
         backbone: sees and reads.
-        chunk: actions per prediction.
-        execute: actions played before the next one.
+        chunk_size: actions per prediction.
+        n_action_steps: actions played before the next one.
         seed: of what is drawn when acting.
 
     Raises:
@@ -41,18 +41,22 @@ class ScVlaPolicy(ChunkPolicy):
 
     def __init__(
         self, inputs: RobotInputs, config: ScVlaConfig, backbone: Backbone,
-        chunk: int = 16, execute: int = 5, seed: int = 0,
+        chunk_size: int = 16, n_action_steps: int = 5, seed: int = 0,
     ) -> None:  # fmt: skip
-        if chunk % config.pack:
-            raise ConfigError(f"chunk {chunk} must be a multiple of sc_vla.pack {config.pack}")
+        if chunk_size % config.pack:
+            raise ConfigError(f"chunk {chunk_size} must be a multiple of sc_vla.pack {config.pack}")
         if config.imagination and (inputs.state, inputs.orientation) != (STATE_SIZE, 3):
             raise ConfigError(
                 f"imagination needs states of {STATE_SIZE} numbers (position, quaternion, "
                 f"gripper); these have {inputs.state}. Set policy.sc_vla.imagination=false"
             )
         self.config = config
-        self.head = FlowHead(config, inputs.state_features, inputs.action, chunk, backbone.width)
-        super().__init__(inputs, ChunkNetwork(backbone, self.head), chunk, execute, seed)
+        self.head = FlowHead(
+            config, inputs.state_features, inputs.action, chunk_size, backbone.width
+        )
+        super().__init__(
+            inputs, ChunkNetwork(backbone, self.head), chunk_size, n_action_steps, seed
+        )
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and its parts.
@@ -61,7 +65,7 @@ class ScVlaPolicy(ChunkPolicy):
             batch: beside what `ChunkPolicy` reads, with imagination "progress" (B,) in 0 to 1 and
                 "delta_state" (B, 7), scaled.
         """
-        action, padded = self.targets(batch)
+        action, padded = self.prepare_targets(batch)
         data = {"action": action}
         if self.config.imagination:
             data["progress"] = 2 * batch["progress"].reshape(-1, 1, 1) - 1
@@ -71,12 +75,12 @@ class ScVlaPolicy(ChunkPolicy):
         padded = None if padded is None else padded.repeat_interleave(draws, dim=0)
         time = flow.sample_times(len(data["action"]), device=action.device)
         noise = {name: torch.randn_like(x) for name, x in data.items()}
-        noisy = {name: flow.interpolate(noise[name], x, time) for name, x in data.items()}
-        given = self.head.condition(*self.look(batch)).repeated(draws)
+        noisy = {name: flow.interpolate_path(noise[name], x, time) for name, x in data.items()}
+        given = self.head.encode_condition(*self.encode_observations(batch)).repeat_rows(draws)
         found = self.head(given, noisy, time)
         errors = {
             name: masked_mean(
-                (found[name].float() - flow.velocity(noise[name], x)).square(),
+                (found[name].float() - flow.compute_velocity(noise[name], x)).square(),
                 padded if name == "action" else None,
             )
             for name, x in data.items()
@@ -86,7 +90,7 @@ class ScVlaPolicy(ChunkPolicy):
         loss = sum((weights[name] * e for name, e in errors.items()), start=action.new_zeros(()))
         return loss, {f"{name}_loss": e.item() for name, e in errors.items()}
 
-    def imagine(self, batch: Batch) -> dict[str, Tensor]:
+    def imagine_future(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the policy imagines.
 
         Returns:
@@ -98,15 +102,19 @@ class ScVlaPolicy(ChunkPolicy):
         """
         if not self.config.imagination:
             raise ConfigError("this policy was trained with sc_vla.imagination=false")
-        found = self.predict(batch)
+        found = self.predict_outputs(batch)
         return {name: found[name] for name in ("progress", "delta_state")}
 
     def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
         count, head = len(state), self.head
         warm = self.config.temperature
-        noise = {name: warm * self.noise(count, *shape) for name, shape in head.shapes.items()}
-        given = head.condition(context, state)
-        found = flow.integrate(lambda x, t: head(given, x, t), noise, self.config.steps)
+        noise = {
+            name: warm * self.sample_noise(count, *shape) for name, shape in head.shapes.items()
+        }
+        given = head.encode_condition(context, state)
+        found = flow.integrate_velocity(
+            lambda x, t: head(given, x, t), noise, self.config.num_inference_steps
+        )
         if self.config.imagination:
             found["progress"] = ((found["progress"].flatten() + 1) / 2).clamp(0.0, 1.0)
             scales = torch.from_numpy(SCALES).to(found["delta_state"])

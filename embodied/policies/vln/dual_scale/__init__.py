@@ -3,7 +3,7 @@ present panorama read in detail, and a gate between the two.
 """
 
 from embodied.policies.vln.dual_scale.config import DualScaleConfig, DualScaleInputs
-from embodied.policies.vln.dual_scale.experts import ExpertMemory, Labels
+from embodied.policies.vln.dual_scale.experts import ExpertLabels, ExpertMemory
 from embodied.policies.vln.dual_scale.network import DualScaleNetwork
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
 from embodied.policies.vln.dual_scale.state import Decision, DualScaleState
@@ -16,5 +16,5 @@ __all__ = [
     "DualScalePolicy",
     "DualScaleState",
     "ExpertMemory",
-    "Labels",
+    "ExpertLabels",
 ]

@@ -7,37 +7,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from embodied.categories import SOS_CATEGORIES
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 
 
 @dataclass(frozen=True)
-class Size:
+class DualScaleSize:
     """Widths and depths of one size.
 
     Attributes:
         width: of every token.
         heads: of every attention.
         inner: width inside the feed-forward layers.
-        text, panorama, cross: layers of the text encoder, of the panorama encoder, and of each of
-            the two cross-modal stacks.
+        text_layers, panorama_layers, cross_layers: layers of the text encoder, of the panorama
+            encoder, and of each of the two cross-modal stacks.
         views: tokens per panorama, 36 or 12.
-        words: longest instruction in tokens.
-        mode: width inside the mode selector.
+        max_words: longest instruction in tokens.
+        mode_width: width inside the mode selector.
         drop_attention: whether attention weights are dropped out, too.
     """
 
     width: int
     heads: int
     inner: int
-    text: int
-    panorama: int
-    cross: int
+    text_layers: int
+    panorama_layers: int
+    cross_layers: int
     views: int
-    words: int
-    mode: int = 256
+    max_words: int
+    mode_width: int = 256
     drop_attention: bool = True
 
-    def layer(self, dropout: float) -> tuple[int, int, int, float, float]:
+    def get_layer_options(self, dropout: float) -> tuple[int, int, int, float, float]:
         """Return what a transformer layer is built from."""
         return (
             self.width,
@@ -52,10 +52,20 @@ SIZES = {
     # Our choice: as wide as two CPU cores can train. The paper's depth per part is kept at about a
     # half, feed-forward layers are two times as wide as the tokens instead of four, and dropout of
     # attention weights, which would cost a fifth of the training time, is left out.
-    "tiny": Size(
-        128, 4, 256, text=2, panorama=1, cross=2, views=12, words=100, drop_attention=False
+    "tiny": DualScaleSize(
+        128,
+        4,
+        256,
+        text_layers=2,
+        panorama_layers=1,
+        cross_layers=2,
+        views=12,
+        max_words=100,
+        drop_attention=False,
     ),
-    "base": Size(768, 12, 3072, text=9, panorama=2, cross=4, views=36, words=200),  # the paper's
+    "base": DualScaleSize(
+        768, 12, 3072, text_layers=9, panorama_layers=2, cross_layers=4, views=36, max_words=200
+    ),  # the paper's
 }
 
 SCALES = ("dual", "local", "global", "average")
@@ -74,7 +84,8 @@ class DualScaleConfig:
             third of the tokens, for speed; our choice); 0 takes the size's own.
         text: folder or hub name of a pretrained text encoder, which stays as it is; "" trains one
             from scratch.
-        mentions: tell objects by what the instruction mentions of them (`mentions.MENTIONS`).
+        instruction_features: tell objects by what the instruction mentions of them
+            (`INSTRUCTION_FEATURES`).
         word_heads: build the half of the cross-modal layers that only masked-language-modelling
             needs; without effect for a pretrained text encoder.
         dropout: inside the network.
@@ -91,7 +102,7 @@ class DualScaleConfig:
     blind: bool = False
     views: int = 0
     text: str = ""
-    mentions: bool = False
+    instruction_features: bool = False
     word_heads: bool = True
     dropout: float = 0.1
     feature_dropout: float = 0.0
@@ -101,9 +112,9 @@ class DualScaleConfig:
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
-            raise ConfigError(f"policy.size '{self.size}': {nearest(self.size, SIZES)}")
+            raise ConfigError(f"policy.size '{self.size}': {suggest_nearest(self.size, SIZES)}")
         if self.scale not in SCALES:
-            raise ConfigError(f"policy.scale '{self.scale}': {nearest(self.scale, SCALES)}")
+            raise ConfigError(f"policy.scale '{self.scale}': {suggest_nearest(self.scale, SCALES)}")
         if self.views not in (0, 12, 36):
             raise ConfigError(f"policy.views = {self.views} must be 12, 36 or 0 (the size's own)")
         for name in ("dropout", "feature_dropout"):
@@ -115,7 +126,7 @@ class DualScaleConfig:
             raise ConfigError(f"policy.temperature = {self.temperature} must not be negative")
 
     @property
-    def sizes(self) -> Size:
+    def sizes(self) -> DualScaleSize:
         """The widths and depths."""
         return SIZES[self.size]
 
@@ -155,7 +166,7 @@ class DualScaleInputs:
                 raise ConfigError(f"inputs.{name} = {getattr(self, name)} must be at least 1")
 
     @staticmethod
-    def of(observation_space: Any) -> DualScaleInputs:
+    def from_spaces(observation_space: Any) -> DualScaleInputs:
         """Read the spaces of one (not vectorised) environment."""
         spaces = getattr(observation_space, "spaces", {})
         missing = [key for key in ("views", "object_features") if key not in spaces]

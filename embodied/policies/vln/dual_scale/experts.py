@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from embodied.nn.placement import beside
-from embodied.policies.base import require
+from embodied.nn.placement import to_tensor_like
+from embodied.policies.base import require_observations
 from embodied.policies.vln.dual_scale.state import Decision
 from maps.graph.viewgraph import ViewGraph
 
@@ -27,7 +27,7 @@ AT_GOAL = 1e-6
 
 
 @dataclass(frozen=True)
-class Labels:
+class ExpertLabels:
     """The expert's answers to B decisions; `IGNORED` where there is none.
 
     Attributes:
@@ -55,7 +55,7 @@ class ExpertMemory:
         self.distances: list[dict[int, float]] = [{} for _ in range(count)]
         self.targets = np.full(count, -1, np.int64)
 
-    def begin(self, rows: ArrayLike) -> None:
+    def begin_episodes(self, rows: ArrayLike) -> None:
         """Forget some episodes (R,)."""
         for row in np.asarray(rows, np.int64).reshape(-1).tolist():
             self.distances[row] = {}
@@ -66,7 +66,7 @@ class ExpertMemory:
         Raises:
             ConfigError: the task gives no privileged observations.
         """
-        own, near, target = require(
+        own, near, target = require_observations(
             observations, "goal_distance", "candidate_goal_distances", "target"
         )
         index = np.arange(len(own)) if rows is None else np.asarray(rows, np.int64)
@@ -78,12 +78,12 @@ class ExpertMemory:
             known.update(zip(ids[shown].tolist(), near[b][shown].tolist(), strict=True))
             known[int(observations["place"][b])] = float(own[b])
 
-    def to_goal(self, row: int, graph: ViewGraph) -> NDArray[np.float64]:
+    def get_goal_distances(self, row: int, graph: ViewGraph) -> NDArray[np.float64]:
         """Return the true distances [m] of all places on an episode's map, (M,)."""
         known = self.distances[row]
         return np.array([known[place] for place in graph.places])
 
-    def labels(self, decision: Decision, graphs: list[ViewGraph]) -> Labels:
+    def compute_labels(self, decision: Decision, graphs: list[ViewGraph]) -> ExpertLabels:
         """Return the expert's answers.
 
         Args:
@@ -93,7 +93,7 @@ class ExpertMemory:
         answers = np.full((4, len(decision.rows)), IGNORED, np.int64)
         for b, row in enumerate(decision.rows.tolist()):
             graph = graphs[row]
-            true = self.to_goal(row, graph)
+            true = self.get_goal_distances(row, graph)
             total = graph.distances[graph.current] + true
             near = graph.seen[graph.current] & np.isfinite(total)
             if true[graph.current] <= AT_GOAL:
@@ -109,4 +109,4 @@ class ExpertMemory:
                 found = np.flatnonzero(decision.object_ids[b] == self.targets[row])
                 if len(found):
                     answers[2, b] = found[0]
-        return Labels(*beside(decision.fused, answers))
+        return ExpertLabels(*to_tensor_like(decision.fused, answers))

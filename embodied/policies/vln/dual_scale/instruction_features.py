@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.perception.landmarks import find_landmarks, target_landmark
+from embodied.perception.landmarks import find_landmarks, find_target_landmark
 from embodied.perception.vocabulary import split_words
 
-MENTIONS = (
+INSTRUCTION_FEATURES = (
     "share",  # of the words of the object's name, how many the instruction holds
     "head",  # whether it holds the last of them, which says what kind of thing it is
     "first",  # where it mentions one of them first and last, in parts of its length; 0: nowhere
@@ -30,7 +30,7 @@ _FILLING = frozenset(
 )
 
 
-class Mentions:
+class InstructionFeatures:
     """What one instruction mentions.
 
     Args:
@@ -44,11 +44,11 @@ class Mentions:
         self._first = {word: len(words) - i for i, word in enumerate(reversed(words))}
         marks = find_landmarks(instruction)
         self._named = {mark.row for mark in marks}
-        self._target = marks[target_landmark(instruction, marks)].row if marks else None
+        self._target = marks[find_target_landmark(instruction, marks)].row if marks else None
         self._known: dict[tuple[str, int], NDArray[np.float32]] = {}
 
-    def of(self, name: str, category: int) -> NDArray[np.float32]:
-        """Return the features (6,) float32 of an object, columns `MENTIONS`.
+    def compute_features(self, name: str, category: int) -> NDArray[np.float32]:
+        """Return the features (6,) float32 of an object, columns `INSTRUCTION_FEATURES`.
 
         Args:
             name: of the object.
@@ -73,9 +73,9 @@ class Mentions:
 
 
 @lru_cache(maxsize=4096)
-def read_mentions(instruction: str) -> Mentions:
+def read_instruction_features(instruction: str) -> InstructionFeatures:
     """Return the mentions of an instruction; the same object while it is remembered."""
-    return Mentions(instruction)
+    return InstructionFeatures(instruction)
 
 
 def _stem(word: str) -> str:

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import MASK, SPECIAL
-from embodied.policies.vln.dual_scale.experts import IGNORED, Labels
+from embodied.policies.vln.dual_scale.experts import IGNORED, ExpertLabels
 from embodied.policies.vln.dual_scale.network import DualScaleNetwork, TextMemory
 from embodied.policies.vln.dual_scale.state import Decision, DualScaleState
 from embodied.policies.vln.dual_scale.text import WordText
 from embodied.policies.vln.dual_scale.tokens import Panorama
 
-Step = tuple[NDArray[np.int64], Mapping[str, Any]]
+ReplayStep = tuple[NDArray[np.int64], Mapping[str, Any]]
 """Rows (R,) and their observations (R, ...)."""
 
 
@@ -31,7 +31,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(logits, target, ignore_index=IGNORED, reduction="none")
 
 
-def decision_losses(decision: Decision, labels: Labels) -> dict[str, Tensor]:
+def compute_decision_losses(decision: Decision, labels: ExpertLabels) -> dict[str, Tensor]:
     """Return the losses (B,) of B decisions by name: fused, explore, objects; 0 where ignored.
 
     A one-step agent (scale "local") chooses among neighbours: its label is the neighbours'.
@@ -47,21 +47,21 @@ def decision_losses(decision: Decision, labels: Labels) -> dict[str, Tensor]:
     return losses
 
 
-def sap_losses(decision: Decision, labels: Labels) -> dict[str, Tensor]:
+def compute_sap_losses(decision: Decision, labels: ExpertLabels) -> dict[str, Tensor]:
     """Return the losses (B,) of single-step action prediction: map, panorama and both together."""
-    losses = decision_losses(decision, labels)
+    losses = compute_decision_losses(decision, labels)
     losses.pop("objects", None)
     losses["global"] = cross_entropy(decision.global_logits, labels.fused)
     losses["local"] = cross_entropy(decision.local_logits, labels.explore)
     return losses
 
 
-def replay(
+def replay_paths(
     network: DualScaleNetwork,
     instructions: Sequence[str],
-    steps: Iterable[Step],
+    steps: Iterable[ReplayStep],
     text: TextMemory | None = None,
-    hide: Hiding | None = None,
+    hide: PanoramaMasking | None = None,
 ) -> DualScaleState:
     """Walk B paths and stop before the decision at their ends.
 
@@ -77,7 +77,7 @@ def replay(
         ConfigError: not all paths reach the last step.
     """
     state = DualScaleState(network, len(instructions))
-    state.begin(np.arange(len(instructions)), instructions, text)
+    state.begin_episodes(np.arange(len(instructions)), instructions, text)
     all_steps = list(steps)
     for number, (rows, observations) in enumerate(all_steps):
         last = number == len(all_steps) - 1
@@ -91,7 +91,7 @@ def replay(
 
 
 @dataclass(frozen=True)
-class HiddenWords:
+class MaskedWords:
     """Instructions with words taken out.
 
     Attributes:
@@ -103,12 +103,12 @@ class HiddenWords:
     targets: Tensor
 
 
-def hide_words(
+def mask_words(
     network: DualScaleNetwork,
     instructions: Sequence[str],
     share: float = 0.15,
     generator: torch.Generator | None = None,
-) -> HiddenWords:
+) -> MaskedWords:
     """Take out a share of the words: 80 % become the mask, 10 % a random word, 10 % stay (BERT).
 
     At least one word of each instruction is taken out.
@@ -121,7 +121,7 @@ def hide_words(
             f"policy.text = '{network.config.text}' is a pretrained encoder: words cannot be "
             "hidden from it; leave masked-language-modelling out"
         )
-    ids, present = network.text.tokens(instructions)
+    ids, present = network.text.tokenize_texts(instructions)
     word = present & (ids >= len(SPECIAL))
     word = torch.where(word.any(1, keepdim=True), word, present)
     draw = _uniform(ids, generator).masked_fill(~word, 2.0)
@@ -133,16 +133,16 @@ def hide_words(
     random = random.clamp(max=most - 1).to(ids.device)
     shown = torch.where(chosen & (kind < 0.8), MASK, ids)
     shown = torch.where(chosen & (kind >= 0.9), random, shown)
-    text = network.remember_text(shown, present)
-    return HiddenWords(text, torch.where(chosen, ids, IGNORED))
+    text = network.encode_text_ids(shown, present)
+    return MaskedWords(text, torch.where(chosen, ids, IGNORED))
 
 
-def mlm_loss(state: DualScaleState, targets: Tensor) -> Tensor:
+def compute_mlm_loss(state: DualScaleState, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of the hidden words, given what was seen on the way."""
-    return functional.cross_entropy(state.words().flatten(0, 1), targets.flatten())
+    return functional.cross_entropy(state.predict_words().flatten(0, 1), targets.flatten())
 
 
-class Hiding:
+class PanoramaMasking:
     """Hides a share of the views and objects of a panorama and keeps what was there.
 
     The target of a view is how its area divides among the categories and "nothing"; that of an
@@ -188,7 +188,9 @@ class Hiding:
             views=panorama.views.masked_fill(on_views[..., None], 0.0),
             features=panorama.features.masked_fill(on_objects[..., None], 0.0),
             categories=panorama.categories.masked_fill(on_objects, 0),
-            mentions=panorama.mentions.masked_fill(on_objects[..., None], 0.0),
+            instruction_features=panorama.instruction_features.masked_fill(
+                on_objects[..., None], 0.0
+            ),
             names=panorama.names.masked_fill(on_objects, len(panorama.words)),
             words=(*panorama.words, ""),
         )
@@ -213,10 +215,12 @@ def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.rand(like.shape, generator=generator, device="cpu").to(like.device)
 
 
-def mrc_loss(network: DualScaleNetwork, decision: Decision, hiding: Hiding) -> Tensor:
+def compute_mrc_loss(
+    network: DualScaleNetwork, decision: Decision, masking: PanoramaMasking
+) -> Tensor:
     """Return the mean divergence KL(target || prediction) of the hidden tokens; 0 without any."""
-    states = decision.local_states[:, 1:][hiding.chosen]
+    states = decision.local_states[:, 1:][masking.chosen]
     if not len(states):
         return decision.local_states.sum() * 0.0
     predicted = functional.log_softmax(network.content_head(states), dim=-1)
-    return functional.kl_div(predicted, hiding.targets[hiding.chosen], reduction="batchmean")
+    return functional.kl_div(predicted, masking.targets[masking.chosen], reduction="batchmean")

@@ -15,10 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.errors import ConfigError
-from embodied.nn.transformer import CrossLayer, Packing, PreNormLayer, initialise, mask_bias
+from embodied.nn.transformer import (
+    CrossLayer,
+    Packing,
+    PreNormLayer,
+    build_mask_bias,
+    initialise_weights,
+)
 from embodied.perception.vocabulary import Vocabulary
 from embodied.policies.vln.dual_scale.config import DualScaleConfig, DualScaleInputs
-from embodied.policies.vln.dual_scale.instruction_features import MENTIONS
+from embodied.policies.vln.dual_scale.instruction_features import INSTRUCTION_FEATURES
 from embodied.policies.vln.dual_scale.text import FrozenText, WordText
 from embodied.policies.vln.dual_scale.tokens import ANGLES, BOX, Panorama
 from embodied.policies.vln.local_goals import FrontierRanker
@@ -52,7 +58,7 @@ class TextMemory:
     states: Tensor
     ids: Tensor
 
-    def rows(self, index: Tensor) -> TextMemory:
+    def select_rows(self, index: Tensor) -> TextMemory:
         """Return some of the instructions."""
         return TextMemory(*(part.index_select(0, index) for part in self.parts))
 
@@ -90,7 +96,7 @@ class MapTokens:
 
 
 @dataclass(frozen=True)
-class Scores:
+class DualScaleScores:
     """What the network says about B decisions. Columns 1 + r of the (B, 1 + M) tables are the rows
     r of the map, column 0 is STOP; what cannot be chosen is -inf.
 
@@ -117,7 +123,7 @@ class Scores:
     local_states: Tensor
 
 
-class Head(nn.Sequential):
+class ScoreHead(nn.Sequential):
     """Linear, ReLU, layer norm, linear to one score."""
 
     def __init__(self, inputs: int, inner: int) -> None:
@@ -126,7 +132,7 @@ class Head(nn.Sequential):
         )
 
 
-def fuse(
+def fuse_scores(
     on_map: Tensor,
     nearby: Tensor,
     gate: Tensor,
@@ -147,7 +153,8 @@ def fuse(
         scale: one of `config.SCALES`.
 
     Returns:
-        fused, explore, global_logits and local_logits of `Scores`, and the gate that was used.
+        fused, explore, global_logits and local_logits of `DualScaleScores`, and the gate that was
+        used.
     """
     if scale == "global":
         gate = torch.ones_like(gate)
@@ -200,7 +207,9 @@ class DualScaleNetwork(nn.Module):
         self.view = nn.Sequential(nn.Linear(inputs.views, width), nn.LayerNorm(width))
         self.object = nn.Sequential(nn.Linear(inputs.objects, width), nn.LayerNorm(width))
         self.category = nn.Embedding(inputs.categories + 1, width)
-        self.mention = nn.Linear(len(MENTIONS), width) if config.mentions else None
+        self.mention = (
+            nn.Linear(len(INSTRUCTION_FEATURES), width) if config.instruction_features else None
+        )
         self.place = nn.Sequential(nn.Linear(ANGLES + BOX, width), nn.LayerNorm(width))
         self.kind = nn.Embedding(3, width)
         # The paper adds BERT's second token type to every visual token.
@@ -209,7 +218,7 @@ class DualScaleNetwork(nn.Module):
         self.drop = nn.Dropout(drop)
         self.feature_drop = nn.Dropout(config.feature_dropout)
         self.panorama_layers = nn.ModuleList(
-            PreNormLayer(*size.layer(drop)) for _ in range(size.panorama)
+            PreNormLayer(*size.get_layer_options(drop)) for _ in range(size.panorama_layers)
         )
         self.panorama_out = nn.LayerNorm(width)
 
@@ -218,18 +227,20 @@ class DualScaleNetwork(nn.Module):
         self.local_place = nn.Sequential(nn.Linear(2 * FEATURES, width), nn.LayerNorm(width))
         self.distance = nn.Linear(1, 1)
         self.map_layers = nn.ModuleList(
-            CrossLayer(*size.layer(drop), config.predicts_words) for _ in range(size.cross)
+            CrossLayer(*size.get_layer_options(drop), config.predicts_words)
+            for _ in range(size.cross_layers)
         )
         self.local_layers = nn.ModuleList(
-            CrossLayer(*size.layer(drop), config.predicts_words) for _ in range(size.cross)
+            CrossLayer(*size.get_layer_options(drop), config.predicts_words)
+            for _ in range(size.cross_layers)
         )
 
-        self.map_head = Head(width, width)
-        self.local_head = Head(width, width)
-        self.object_head = Head(width, width)
-        self.gate_head = Head(2 * width, width)
+        self.map_head = ScoreHead(width, width)
+        self.local_head = ScoreHead(width, width)
+        self.object_head = ScoreHead(width, width)
+        self.gate_head = ScoreHead(2 * width, width)
         # Meta-Explore's own, trained on the frozen rest: when to correct, and where to.
-        self.mode_head = ModeSelector(2 * width, size.mode)
+        self.mode_head = ModeSelector(2 * width, size.mode_width)
         self.ranker = FrontierRanker(hidden=32)
         # Heads of pre-training: what stands in a hidden view or object, and which word was hidden.
         self.content_head = nn.Sequential(
@@ -238,7 +249,7 @@ class DualScaleNetwork(nn.Module):
         if config.predicts_words:
             self.word_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
             self.word_bias = nn.Parameter(torch.zeros(len(vocabulary)))
-        initialise(self, width)
+        initialise_weights(self, width)
         for part in (self.view, self.object, self.place, self.map_place, self.local_place):
             first = part[0]
             if isinstance(first, nn.Linear):
@@ -251,13 +262,13 @@ class DualScaleNetwork(nn.Module):
         """Encode B instructions once for a whole episode: the text is the same at every step."""
         return self._remember(*self.text.encode(instructions))
 
-    def remember_text(self, ids: Tensor, present: Tensor) -> TextMemory:
+    def encode_text_ids(self, ids: Tensor, present: Tensor) -> TextMemory:
         """Encode token ids (B, L), of which `present` (B, L) are words."""
         return self._remember(self.text(ids, present), present, ids)
 
     def _remember(self, states: Tensor, present: Tensor, ids: Tensor) -> TextMemory:
-        keys = [layer.cross.remember(states) for layer in self.cross_layers]
-        return TextMemory(torch.stack(keys, dim=1), mask_bias(present), states, ids)
+        keys = [layer.cross.project_keys_values(states) for layer in self.cross_layers]
+        return TextMemory(torch.stack(keys, dim=1), build_mask_bias(present), states, ids)
 
     @property
     def cross_layers(self) -> list[CrossLayer]:
@@ -275,9 +286,9 @@ class DualScaleNetwork(nn.Module):
             views = torch.cat([shares, views[..., self.inputs.categories :]], dim=-1)
         tokens = [self.view(self.feature_drop(views))]
         if p.objects:
-            names = self.text.names(p.words)[p.names]
+            names = self.text.embed_names(p.words)[p.names]
             seen = self.object(self.feature_drop(p.features))
-            told = 0.0 if self.mention is None else self.mention(p.mentions)
+            told = 0.0 if self.mention is None else self.mention(p.instruction_features)
             tokens.append(seen + self.category(p.categories) + names + told)
         packing = Packing(p.present)
         x = packing.pack(torch.cat(tokens, dim=1)) + self.place(packing.pack(p.places))
@@ -289,7 +300,7 @@ class DualScaleNetwork(nn.Module):
 
     def forward(
         self, text: TextMemory, panorama: Panorama, tokens: Tensor, on_map: MapTokens
-    ) -> Scores:
+    ) -> DualScaleScores:
         """Score the choices of B decisions.
 
         Args:
@@ -314,10 +325,12 @@ class DualScaleNetwork(nn.Module):
         stops = torch.cat([nodes[:, 0], local[:, 0]], dim=-1)
         gate = torch.sigmoid(self.gate_head(stops)).squeeze(-1)
         nearby = self.local_head(local[:, : 1 + panorama.candidates]).squeeze(-1)
-        fused = fuse(self.map_head(nodes).squeeze(-1), nearby, gate, on_map, self.config.scale)
+        fused = fuse_scores(
+            self.map_head(nodes).squeeze(-1), nearby, gate, on_map, self.config.scale
+        )
         shown = panorama.present[:, panorama.present.shape[1] - panorama.objects :]
         objects = self.object_head(local[:, local.shape[1] - panorama.objects :]).squeeze(-1)
-        return Scores(
+        return DualScaleScores(
             **fused,
             objects=objects.masked_fill(~shown, NEGATIVE),
             stop_states=stops,
@@ -325,7 +338,7 @@ class DualScaleNetwork(nn.Module):
             local_states=local,
         )
 
-    def words(
+    def predict_words(
         self, text: TextMemory, panorama: Panorama, tokens: Tensor, on_map: MapTokens
     ) -> Tensor:
         """Return logits (B, L, words) of every word of the instruction, from what was seen.
@@ -346,9 +359,9 @@ class DualScaleNetwork(nn.Module):
         map_side = (self.map_layers, *self._map_input(on_map))
         local_side = (self.local_layers, *self._local_input(panorama, tokens, on_map))
         for layers, x, packing in (map_side, local_side):
-            states, seen = text.states, packing.spread(x)
+            states, seen = text.states, packing.unpack_left(x)
             for layer in layers:
-                states = layer.read(states, text.bias, seen, packing.bias)  # type: ignore[operator]
+                states = layer.update_text(states, text.bias, seen, packing.bias)  # type: ignore[operator]
             total = total + states
         hidden = self.word_head(total)
         return functional.linear(hidden, self.text.words.weight, self.word_bias)

@@ -59,12 +59,12 @@ class DualScalePolicy:
 
     def _resize(self, count: int) -> None:
         self.state = DualScaleState(self.network, max(count, 1))
-        self.way: list[list[int]] = [[] for _ in range(count)]
+        self.remaining_path: list[list[int]] = [[] for _ in range(count)]
         """Places still to walk to, per episode."""
         self.ending = np.zeros(count, bool)
         """Whether the episode stops at the end of the way."""
         # Per episode: place -> (probability of STOP, best object) when it was last decided there.
-        self.remembered: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]
+        self.stop_memory: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]
 
     @torch.no_grad()
     def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -78,7 +78,7 @@ class DualScalePolicy:
             (N, 2): 0 to stop or 1 + i to walk to candidate i; 0 or 1 + j to answer object j.
         """
         first = np.asarray(first, bool)
-        if len(self.way) != len(first):
+        if len(self.remaining_path) != len(first):
             self._resize(len(first))
         training = self.network.training
         self.network.eval()
@@ -86,40 +86,47 @@ class DualScalePolicy:
             self._begin(observations, np.flatnonzero(first))
             self._leave_lost_ways(observations)
             rows = np.array(
-                [row for row, way in enumerate(self.way) if not way and not self.ending[row]], int
+                [
+                    row
+                    for row, way in enumerate(self.remaining_path)
+                    if not way and not self.ending[row]
+                ],
+                int,
             )
             if len(rows):
                 self.state.observe(_rows(observations, rows), rows)
-                self._decide(self.state.decide())
+                self._decide(self.state.score_choices())
         finally:
             self.network.train(training)
         return self._actions(observations)
 
     def _begin(self, observations: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
         for row in rows.tolist():
-            self.way[row], self.remembered[row] = [], {}
+            self.remaining_path[row], self.stop_memory[row] = [], {}
         self.ending[rows] = False
-        self.state.begin(rows, [observations["instruction"][row] for row in rows.tolist()])
+        self.state.begin_episodes(rows, [observations["instruction"][row] for row in rows.tolist()])
 
     def _leave_lost_ways(self, observations: Mapping[str, Any]) -> None:
         """Decide anew where the next hop is not a neighbour after all (a robot that slipped)."""
-        for row, way in enumerate(self.way):
+        for row, way in enumerate(self.remaining_path):
             if way and way[0] not in observations["candidates"][row]:
-                self.way[row], self.ending[row] = [], False
+                self.remaining_path[row], self.ending[row] = [], False
 
     def _decide(self, decision: Decision) -> None:
         stops = torch.softmax(decision.fused, dim=-1)[:, 0].tolist()
-        best = objects(decision)
-        for b, (row, place) in enumerate(zip(decision.rows, self.choose(decision), strict=True)):
+        best = choose_objects(decision)
+        for b, (row, place) in enumerate(
+            zip(decision.rows, self.choose_places(decision), strict=True)
+        ):
             here = int(decision.current[b])
-            self.remembered[row][here] = stops[b], best[b]
+            self.stop_memory[row][here] = stops[b], best[b]
             over = self.state.decisions[row] >= self.config.max_decisions
             self.ending[row] = place == STOP or over
             if self.ending[row]:
-                place = self.final_place(row, here)
-            self.way[row] = self.state.graphs[row].path(here, place)[1:]
+                place = self.choose_final_place(row, here)
+            self.remaining_path[row] = self.state.graphs[row].find_path(here, place)[1:]
 
-    def choose(self, decision: Decision) -> list[int]:
+    def choose_places(self, decision: Decision) -> list[int]:
         """Return the place each of B episodes goes to next, `STOP` to end it."""
         logits = decision.fused
         if self.config.temperature > 0:
@@ -127,17 +134,17 @@ class DualScalePolicy:
             columns = torch.multinomial(odds.cpu(), 1, generator=self.generator)[:, 0]
         else:
             columns = logits.argmax(dim=-1)
-        return [decision.place(b, column) for b, column in enumerate(columns.tolist())]
+        return [decision.find_place(b, column) for b, column in enumerate(columns.tolist())]
 
-    def final_place(self, row: int, here: int) -> int:
+    def choose_final_place(self, row: int, here: int) -> int:
         """Return where an episode ends: here, or where stopping looked best."""
         if not self.config.return_to_best:
             return here
-        return max(self.remembered[row], key=lambda place: self.remembered[row][place][0])
+        return max(self.stop_memory[row], key=lambda place: self.stop_memory[row][place][0])
 
     def _actions(self, observations: Mapping[str, Any]) -> NDArray[np.int64]:
-        actions = np.zeros((len(self.way), 2), np.int64)
-        for row, way in enumerate(self.way):
+        actions = np.zeros((len(self.remaining_path), 2), np.int64)
+        for row, way in enumerate(self.remaining_path):
             if way:
                 place = way.pop(0)
                 slot = np.flatnonzero(observations["candidates"][row] == place)
@@ -149,14 +156,14 @@ class DualScalePolicy:
                     )
                 actions[row, 0] = 1 + slot[0]
             else:
-                answer = self.remembered[row].get(int(observations["place"][row]), (0.0, -1))[1]
+                answer = self.stop_memory[row].get(int(observations["place"][row]), (0.0, -1))[1]
                 slot = np.flatnonzero(observations["objects"][row] == answer)
                 if answer >= 0 and len(slot):
                     actions[row, 1] = 1 + slot[0]
         return actions
 
 
-def objects(decision: Decision) -> list[int]:
+def choose_objects(decision: Decision) -> list[int]:
     """Return the id of the best object of each of B decisions, -1 where there is none."""
     if not decision.objects.shape[1]:
         return [-1] * len(decision.rows)

@@ -19,17 +19,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodied.errors import ConfigError
-from embodied.nn.placement import beside
-from embodied.nn.transformer import HIDDEN
+from embodied.nn.placement import to_tensor_like
+from embodied.nn.transformer import MASKED_BIAS
 from embodied.perception.vocabulary import PAD
-from embodied.policies.vln.dual_scale.network import DualScaleNetwork, MapTokens, Scores, TextMemory
-from embodied.policies.vln.dual_scale.tokens import Panorama, check, panorama
+from embodied.policies.vln.dual_scale.network import (
+    DualScaleNetwork,
+    DualScaleScores,
+    MapTokens,
+    TextMemory,
+)
+from embodied.policies.vln.dual_scale.tokens import Panorama, build_panorama, check_observations
 from maps.graph.viewgraph import FEATURES, ViewGraph
 
 
 @dataclass(frozen=True)
-class Decision(Scores):
-    """`Scores` (see there for all tensors and their shapes) and what their rows and columns are.
+class Decision(DualScaleScores):
+    """`DualScaleScores` (see there for all tensors and their shapes) and what their rows and
+    columns are.
 
     Attributes:
         rows: (B,) episodes of the state that the B decisions belong to.
@@ -47,11 +53,11 @@ class Decision(Scores):
     object_ids: NDArray[np.int64]
     one_step: bool
 
-    def column(self, index: int, place: int) -> int:
+    def find_column(self, index: int, place: int) -> int:
         """Return the column of a place in decision `index`; 0 for place -1 (STOP)."""
         return 0 if place < 0 else 1 + self.places[index].index(place)
 
-    def place(self, index: int, column: int) -> int:
+    def find_place(self, index: int, column: int) -> int:
         """Return the place of a column of decision `index`; -1 for STOP."""
         return self.places[index][column - 1] if column else -1
 
@@ -69,7 +75,7 @@ class _Seen:
 
 
 class DualScaleState:
-    """The memory of N episodes side by side. One step: `observe`, then `decide`.
+    """The memory of N episodes side by side. One step: `observe`, then `score_choices`.
 
     Args:
         network: what encodes.
@@ -96,7 +102,7 @@ class DualScaleState:
         self._chosen: tuple[bytes, TextMemory] | None = None
         self._seen: _Seen | None = None
 
-    def begin(
+    def begin_episodes(
         self,
         rows: ArrayLike,
         instructions: Sequence[str],
@@ -126,7 +132,7 @@ class DualScaleState:
         self._text_row[index] = -1
         kept = np.flatnonzero(self._text_row >= 0)
         if len(kept) and self._text is not None:
-            old = self._text.rows(beside(self._like, self._text_row[kept]))
+            old = self._text.select_rows(to_tensor_like(self._like, self._text_row[kept]))
             text = _joined(old, text)
         self._text, self._chosen = text, None
         self._text_row[kept] = np.arange(len(kept))
@@ -136,7 +142,7 @@ class DualScaleState:
         """Drop the tokens of the pool that no map needs any more."""
         used = np.unique(np.concatenate([t[t >= 0] for t in self._tokens]))
         if len(used) < len(self._pool):
-            self._pool = self._pool[beside(self._like, used)]
+            self._pool = self._pool[to_tensor_like(self._like, used)]
             for tokens in self._tokens:
                 tokens[tokens >= 0] = np.searchsorted(used, tokens[tokens >= 0])
 
@@ -159,12 +165,12 @@ class DualScaleState:
         """
         index = np.arange(len(self.graphs)) if rows is None else np.asarray(rows, np.int64)
         network = self.network
-        check(observations, network.inputs)
+        check_observations(observations, network.inputs)
         if (self._text_row[index] < 0).any():
             raise ConfigError(f"episodes {index[self._text_row[index] < 0]} were never begun")
         if len(observations["place"]) != len(index):
             raise ConfigError(f"{len(observations['place'])} observations for {len(index)} rows")
-        seen = panorama(observations, network.config, self._like)
+        seen = build_panorama(observations, network.config, self._like)
         seen = hide(seen) if hide else seen
         tokens = network.encode_panorama(seen)
         weight = seen.present[..., None].to(tokens.dtype)
@@ -197,7 +203,7 @@ class DualScaleState:
         graph, place = self.graphs[row], int(observations["place"][b])
         positions = observations["candidate_positions"][b][: len(candidates)]
         try:
-            here = graph.visit(place, observations["position"][b], candidates, positions)
+            here = graph.visit_place(place, observations["position"][b], candidates, positions)
         except ValueError as error:
             raise ConfigError(f"observation of episode {row}: {error}") from error
         tokens = self._tokens[row]
@@ -206,21 +212,21 @@ class DualScaleState:
             larger[: len(tokens), : len(tokens)] = tokens
             tokens = self._tokens[row] = larger
         slots = np.flatnonzero(candidates >= 0)
-        near = np.array([graph.row(c) for c in candidates[slots].tolist()], np.int64)
+        near = np.array([graph.get_row(c) for c in candidates[slots].tolist()], np.int64)
         fresh = graph.last_visit[near] == 0
         tokens[here, near[fresh]] = first_token + slots[fresh]
         tokens[:, here] = -1
         tokens[here, here] = mean_token
 
-    def decide(self) -> Decision:
+    def score_choices(self) -> Decision:
         """Score the choices of the episodes observed last; counts as one decision of each."""
         seen, on_map = self._now()
         rows = seen.rows
         graphs = [self.graphs[row] for row in rows.tolist()]
-        scores = self.network(self.text(rows), seen.panorama, seen.tokens, on_map)
+        scores = self.network(self.get_text(rows), seen.panorama, seen.tokens, on_map)
         self.decisions[rows] += 1
         return Decision(
-            **{field.name: getattr(scores, field.name) for field in fields(Scores)},
+            **{field.name: getattr(scores, field.name) for field in fields(DualScaleScores)},
             rows=rows,
             places=[list(graph.places) for graph in graphs],
             current=np.array([graph.places[graph.current] for graph in graphs]),
@@ -229,12 +235,14 @@ class DualScaleState:
             one_step=self.network.config.one_step,
         )
 
-    def words(self) -> Tensor:
+    def predict_words(self) -> Tensor:
         """Return logits (B, L, words) of the words of the instructions of the episodes observed
         last, see `DualScaleNetwork.words`.
         """
         seen, on_map = self._now()
-        return self.network.words(self.text(seen.rows), seen.panorama, seen.tokens, on_map)
+        return self.network.predict_words(
+            self.get_text(seen.rows), seen.panorama, seen.tokens, on_map
+        )
 
     def _now(self) -> tuple[_Seen, MapTokens]:
         if self._seen is None:
@@ -242,7 +250,7 @@ class DualScaleState:
         graphs = [self.graphs[row] for row in self._seen.rows.tolist()]
         return self._seen, self._map_tokens(graphs, self._seen)
 
-    def text(self, rows: NDArray[np.int64]) -> TextMemory:
+    def get_text(self, rows: NDArray[np.int64]) -> TextMemory:
         """Return the encoded instructions of some episodes."""
         wanted = self._text_row[rows]
         if self._text is None:
@@ -250,7 +258,10 @@ class DualScaleState:
         if len(wanted) == len(self._text.ids) and (wanted == np.arange(len(wanted))).all():
             return self._text
         if self._chosen is None or self._chosen[0] != wanted.tobytes():
-            self._chosen = wanted.tobytes(), self._text.rows(beside(self._like, wanted))
+            self._chosen = (
+                wanted.tobytes(),
+                self._text.select_rows(to_tensor_like(self._like, wanted)),
+            )
         return self._chosen[1]
 
     def _map_tokens(self, graphs: list[ViewGraph], seen: _Seen) -> MapTokens:
@@ -267,11 +278,13 @@ class DualScaleState:
         for b, (graph, row) in enumerate(zip(graphs, seen.rows.tolist(), strict=True)):
             size = len(graph)
             steps[b, 1 : 1 + size] = graph.last_visit
-            places[b, 1 : 1 + size] = graph.position_features(graph.current, seen.heading[b])
+            places[b, 1 : 1 + size] = graph.compute_position_features(
+                graph.current, seen.heading[b]
+            )
             distances[b, 1 : 1 + size, 1 : 1 + size] = graph.distances
             present[b, :size] = True
             near = np.flatnonzero(seen.candidates[b] >= 0)
-            near_rows = np.array([graph.row(c) for c in seen.candidates[b, near].tolist()], int)
+            near_rows = np.array([graph.get_row(c) for c in seen.candidates[b, near].tolist()], int)
             slots[b, near_rows] = near
             toward[b, near] = places[b, 1 + near_rows]
             tokens = self._tokens[row][:size, :size].T
@@ -280,22 +293,22 @@ class DualScaleState:
             flat.append(tokens[known])
         offsets = np.cumsum(sizes.reshape(-1)) - sizes.reshape(-1)
         nodes = functional.embedding_bag(
-            beside(self._like, np.concatenate(flat)),
+            to_tensor_like(self._like, np.concatenate(flat)),
             self._pool,
-            beside(self._like, offsets),
+            to_tensor_like(self._like, offsets),
             mode="mean",
         )
         return MapTokens(
             nodes=nodes.unflatten(0, (count, longest)),
-            steps=beside(self._like, steps),
-            places=beside(self._like, places),
-            distances=beside(self._like, distances),
-            present=beside(self._like, present),
-            visited=beside(self._like, steps[:, 1:] > 0),
-            slots=beside(self._like, slots),
+            steps=to_tensor_like(self._like, steps),
+            places=to_tensor_like(self._like, places),
+            distances=to_tensor_like(self._like, distances),
+            present=to_tensor_like(self._like, present),
+            visited=to_tensor_like(self._like, steps[:, 1:] > 0),
+            slots=to_tensor_like(self._like, slots),
             # The place first in every map is where the episode began.
-            start=beside(self._like, places[:, 1]),
-            toward=beside(self._like, toward),
+            start=to_tensor_like(self._like, places[:, 1]),
+            toward=to_tensor_like(self._like, toward),
         )
 
 
@@ -308,7 +321,7 @@ def _joined(old: TextMemory, new: TextMemory) -> TextMemory:
         padded.append(
             TextMemory(
                 functional.pad(text.keys, (0, 0, 0, extra)),
-                functional.pad(text.bias, (0, extra), value=HIDDEN),
+                functional.pad(text.bias, (0, extra), value=MASKED_BIAS),
                 functional.pad(text.states, (0, 0, 0, extra)),
                 functional.pad(text.ids, (0, extra), value=PAD),
             )

@@ -8,36 +8,38 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embodied.nn.placement import beside
+from embodied.nn.placement import to_tensor_like
 from embodied.nn.transformer import Packing, PostNormLayer
 from embodied.perception.text import TextEncoder
 from embodied.perception.vocabulary import PAD, Vocabulary
-from embodied.policies.vln.dual_scale.config import Size
+from embodied.policies.vln.dual_scale.config import DualScaleSize
 
 
 class WordText(nn.Module):
     """Word and position embeddings and BERT-style layers, trained from scratch."""
 
-    def __init__(self, vocabulary: Vocabulary, size: Size, dropout: float) -> None:
+    def __init__(self, vocabulary: Vocabulary, size: DualScaleSize, dropout: float) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.longest = size.words
+        self.longest = size.max_words
         self.words = nn.Embedding(len(vocabulary), size.width, padding_idx=PAD)
-        self.positions = nn.Embedding(size.words, size.width)
+        self.positions = nn.Embedding(size.max_words, size.width)
         self.norm = nn.LayerNorm(size.width)
         self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(PostNormLayer(*size.layer(dropout)) for _ in range(size.text))
+        self.layers = nn.ModuleList(
+            PostNormLayer(*size.get_layer_options(dropout)) for _ in range(size.text_layers)
+        )
         self._names: dict[str, list[int]] = {}
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Return states (B, L, D), which of them are words (B, L), and token ids (B, L)."""
-        ids, present = self.tokens(texts)
+        ids, present = self.tokenize_texts(texts)
         return self(ids, present), present, ids
 
-    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokenize_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (B, L) and which of them are words (B, L)."""
         ids, present = self.vocabulary.encode(texts, self.longest)
-        return beside(self.words.weight, ids), beside(self.words.weight, present)
+        return to_tensor_like(self.words.weight, ids), to_tensor_like(self.words.weight, present)
 
     def forward(self, ids: Tensor, present: Tensor) -> Tensor:
         """Return (B, L, D)."""
@@ -48,19 +50,23 @@ class WordText(nn.Module):
             x = layer(x, packing.bias, packing)
         return packing.unpack(x)
 
-    def names(self, names: Sequence[str]) -> Tensor:
+    def embed_names(self, names: Sequence[str]) -> Tensor:
         """Return the mean word embedding of each of N names, (N, D); 0 for a name without words."""
         lists = [self._name(name) for name in names]
         offsets = np.cumsum([0, *map(len, lists[:-1])], dtype=np.int64)
         flat = np.array([token for tokens in lists for token in tokens], np.int64)
         table = self.words.weight
         return nn.functional.embedding_bag(
-            beside(table, flat), table, beside(table, offsets), mode="mean", padding_idx=PAD
+            to_tensor_like(table, flat),
+            table,
+            to_tensor_like(table, offsets),
+            mode="mean",
+            padding_idx=PAD,
         )
 
     def _name(self, name: str) -> list[int]:
         if name not in self._names:
-            self._names[name] = self.vocabulary.ids(name) or [PAD]
+            self._names[name] = self.vocabulary.encode_words(name) or [PAD]
         return self._names[name]
 
 
@@ -78,11 +84,11 @@ class FrozenText(nn.Module):
     KEPT = 4096
     """Encoded texts remembered."""
 
-    def __init__(self, name: str, size: Size) -> None:
+    def __init__(self, name: str, size: DualScaleSize) -> None:
         super().__init__()
         self._encoder = TextEncoder.load(name)
         probe = self._encoder.encode(["a"])
-        self.longest = size.words
+        self.longest = size.max_words
         self.project = nn.Linear(probe.tokens.shape[-1], size.width)
         self.norm = nn.LayerNorm(size.width)
         self.name = nn.Linear(probe.pooled.shape[-1], size.width)
@@ -93,16 +99,18 @@ class FrozenText(nn.Module):
         rows = [tokens[: self.longest] for tokens, _ in self._lookup(texts)]
         states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         sizes = np.array([len(row) for row in rows])
-        present = beside(states, np.arange(states.shape[1]) < sizes[:, None])
+        present = to_tensor_like(states, np.arange(states.shape[1]) < sizes[:, None])
         return self.norm(self.project(states)), present, torch.zeros_like(present, dtype=torch.long)
 
-    def names(self, names: Sequence[str]) -> Tensor:
+    def embed_names(self, names: Sequence[str]) -> Tensor:
         """Return one vector for each of N names, (N, D); 0 for a name without words."""
         given = [name for name in names if name.strip()]
         if not given:
             return self.name.weight.new_zeros(len(names), self.name.out_features)
         pooled = self.name(torch.stack([pooled for _, pooled in self._lookup(given)]))
-        rows = beside(pooled, np.array([row for row, name in enumerate(names) if name.strip()]))
+        rows = to_tensor_like(
+            pooled, np.array([row for row, name in enumerate(names) if name.strip()])
+        )
         return pooled.new_zeros(len(names), pooled.shape[-1]).index_copy(0, rows, pooled)
 
     def _lookup(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:

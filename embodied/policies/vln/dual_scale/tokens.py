@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.nn.placement import beside
-from embodied.policies.base import require
+from embodied.nn.placement import to_tensor_like
+from embodied.policies.base import require_observations
 from embodied.policies.vln.dual_scale.config import DualScaleConfig, DualScaleInputs
-from embodied.policies.vln.dual_scale.instruction_features import MENTIONS, read_mentions
+from embodied.policies.vln.dual_scale.instruction_features import (
+    INSTRUCTION_FEATURES,
+    read_instruction_features,
+)
 from maps.panorama.observation import VIEWS
 
 OTHER_VIEW, CANDIDATE, OBJECT = range(3)
@@ -45,7 +48,8 @@ class Panorama:
         categories: (B, O) rows of the category embedding, 0 for none.
         names: (B, O) rows of `words`.
         words: the distinct object names.
-        mentions: (B, O, 6) what the instruction mentions of the objects; 0 unless asked for.
+        instruction_features: (B, O, 6) what the instruction mentions of the objects; 0 unless asked
+            for.
         places: (B, S, 7) sine and cosine of heading (from straight ahead) and elevation, then
             height, width and their product, in parts of a view; 1, 1, 1 for views.
         kinds: (B, S) `OTHER_VIEW`, `CANDIDATE` or `OBJECT`.
@@ -60,7 +64,7 @@ class Panorama:
     categories: Tensor
     names: Tensor
     words: tuple[str, ...]
-    mentions: Tensor
+    instruction_features: Tensor
     places: Tensor
     kinds: Tensor
     present: Tensor
@@ -69,13 +73,13 @@ class Panorama:
     view_index: NDArray[np.int64]
 
 
-def check(observations: Mapping[str, Any], inputs: DualScaleInputs) -> None:
+def check_observations(observations: Mapping[str, Any], inputs: DualScaleInputs) -> None:
     """Refuse observations that the network cannot read.
 
     Raises:
         ConfigError: a missing key, another number of features, or numbers that are not finite.
     """
-    require(observations, *_KEYS)
+    require_observations(observations, *_KEYS)
     for key, width in (("views", inputs.views), ("object_features", inputs.objects)):
         shape = np.shape(observations[key])
         if len(shape) != 3 or shape[-1] != width or (key == "views" and shape[1] != VIEWS):
@@ -93,7 +97,9 @@ def check(observations: Mapping[str, Any], inputs: DualScaleInputs) -> None:
             )
 
 
-def panorama(observations: Mapping[str, Any], config: DualScaleConfig, like: Tensor) -> Panorama:
+def build_panorama(
+    observations: Mapping[str, Any], config: DualScaleConfig, like: Tensor
+) -> Panorama:
     """Build the tokens of B panoramas, as the first part of DUET's section 3.2 describes them.
 
     Each candidate is represented by the view nearest to its direction, with its own exact angles.
@@ -101,7 +107,7 @@ def panorama(observations: Mapping[str, Any], config: DualScaleConfig, like: Ten
     and are left out; so are all views and objects of a blind agent.
 
     Args:
-        observations: entries (B, ...) that `check` let pass.
+        observations: entries (B, ...) that `check_observations` let pass.
         config: which tokens there are.
         like: a tensor of the network, whose device and precision the tokens get.
     """
@@ -148,15 +154,17 @@ def panorama(observations: Mapping[str, Any], config: DualScaleConfig, like: Ten
     categories = np.asarray(observations["object_categories"], np.int64)[:, :length]
     features = np.asarray(observations["object_features"], np.float32)[:, :length]
     return Panorama(
-        views=beside(like, np.take_along_axis(views, index[..., None], axis=1)),
-        features=beside(like, features * shown[..., None]),
-        categories=beside(like, np.where(shown, categories + 1, 0)),
-        names=beside(like, names),
+        views=to_tensor_like(like, np.take_along_axis(views, index[..., None], axis=1)),
+        features=to_tensor_like(like, features * shown[..., None]),
+        categories=to_tensor_like(like, np.where(shown, categories + 1, 0)),
+        names=to_tensor_like(like, names),
         words=words,
-        mentions=beside(like, _mentions(observations, shown, config.mentions)),
-        places=beside(like, places),
-        kinds=beside(like, np.broadcast_to(kinds, (count, len(kinds))).copy()),
-        present=beside(like, np.concatenate([present, rest, shown], axis=1)),
+        instruction_features=to_tensor_like(
+            like, _mentions(observations, shown, config.instruction_features)
+        ),
+        places=to_tensor_like(like, places),
+        kinds=to_tensor_like(like, np.broadcast_to(kinds, (count, len(kinds))).copy()),
+        present=to_tensor_like(like, np.concatenate([present, rest, shown], axis=1)),
         candidates=ids.shape[1],
         objects=length,
         view_index=index,
@@ -196,16 +204,16 @@ def _places(
 def _mentions(
     observations: Mapping[str, Any], shown: NDArray[np.bool_], wanted: bool
 ) -> NDArray[np.float32]:
-    """Features (B, O, 6) of `mentions.MENTIONS`."""
-    found = np.zeros((*shown.shape, len(MENTIONS)), np.float32)
+    """Features (B, O, 6) of `INSTRUCTION_FEATURES`."""
+    found = np.zeros((*shown.shape, len(INSTRUCTION_FEATURES)), np.float32)
     if wanted and shown.any():
         names, categories = observations["object_names"], observations["object_categories"]
-        (instructions,) = require(observations, "instruction")
+        (instructions,) = require_observations(observations, "instruction")
         for row, count in enumerate(shown.sum(axis=1).tolist()):
-            mentions = read_mentions(instructions[row])
+            mentions = read_instruction_features(instructions[row])
             for column in range(count):
                 category = int(categories[row][column])
-                found[row, column] = mentions.of(names[row][column], category)
+                found[row, column] = mentions.compute_features(names[row][column], category)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embodied.errors import ConfigError, nearest
+from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.local_goals import RULES
 
 NETWORK = "network"
@@ -77,7 +77,7 @@ class MetaExploreConfig:
             ("stop", self.stop, STOPS),
         ):
             if value not in known:
-                raise ConfigError(f"meta.{name} '{value}': {nearest(value, known)}")
+                raise ConfigError(f"meta.{name} '{value}': {suggest_nearest(value, known)}")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"meta.threshold = {self.threshold} must be a probability")
         if self.max_decisions < 1 or self.max_moves < 0:

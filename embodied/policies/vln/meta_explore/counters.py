@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 
-class Tally:
+class DecisionCounters:
     """Running totals of one policy.
 
     Attributes:
@@ -28,17 +28,17 @@ class Tally:
         self.labels: list[bool] = []
         self.scores: list[float] = []
 
-    def judge(self, label: bool, score: float) -> None:
+    def record_label(self, label: bool, score: float) -> None:
         """Note what the mode selector said beside what was right."""
         self.labels.append(label)
         self.scores.append(score)
 
-    def exploit(self, branch: str) -> None:
+    def count_exploit(self, branch: str) -> None:
         """Count one walk to a local goal."""
         self.exploits += 1
         self.branches[branch] += 1
 
-    def summary(self) -> dict[str, float]:
+    def compute_metrics(self) -> dict[str, float]:
         """Milliseconds per decision, share of corrections; with labels the share of decisions
         where one was right, and the AUC.
         """
@@ -50,11 +50,11 @@ class Tally:
         }
         if self.labels:
             found["exploit_label_share"] = float(np.mean(self.labels))
-            found["mode_auc"] = auc(self.labels, self.scores)
+            found["mode_auc"] = roc_auc_score(self.labels, self.scores)
         return found
 
 
-def auc(labels: ArrayLike, scores: ArrayLike) -> float:
+def roc_auc_score(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve: the share of (positive, negative) pairs in the right
     order, ties counted half (Mann and Whitney, 1947); NaN without both kinds.
 

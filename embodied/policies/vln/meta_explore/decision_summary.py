@@ -9,38 +9,38 @@ from numpy.typing import NDArray
 
 from embodied.policies.vln.dual_scale import Decision
 from embodied.policies.vln.meta_explore.config import MetaExploreConfig
-from embodied.policies.vln.meta_explore.episode import Episode
+from embodied.policies.vln.meta_explore.episode import MetaExploreEpisode
 from maps.graph.viewgraph import ViewGraph
 
 NONE = -8.0
 """Log probability of what there is not."""
 
 
-class Outlook(NamedTuple):
+class DecisionSummary(NamedTuple):
     """One decision of one episode, M places being on its map.
 
     Attributes:
         logits: (1 + M,) of what the explorer may do: STOP and neighbours; -inf elsewhere.
-        new, beyond: unvisited places next to the agent and elsewhere; of the latter none that was
-            a local goal before (the loop guard).
-        summary: (14,) float32, columns `mode_selector.SUMMARY`.
+        unvisited_neighbours, distant_frontiers: unvisited places next to the agent and elsewhere;
+            of the latter none that was a local goal before (the loop guard).
+        mode_features: (14,) float32, columns `mode_selector.MODE_FEATURES`.
     """
 
     logits: NDArray[np.float32]
-    new: list[int]
-    beyond: list[int]
-    summary: NDArray[np.float32]
+    unvisited_neighbours: list[int]
+    distant_frontiers: list[int]
+    mode_features: NDArray[np.float32]
 
 
-def look(
+def summarize_decision(
     index: int,
     decision: Decision,
     graph: ViewGraph,
-    episode: Episode,
+    episode: MetaExploreEpisode,
     explore: NDArray[np.float32],
     fused: NDArray[np.float32],
     config: MetaExploreConfig,
-) -> Outlook:
+) -> DecisionSummary:
     """Gather what one row of a decision offers.
 
     Args:
@@ -53,16 +53,16 @@ def look(
         config: whether the explorer steps back, and what it pays for visited places.
     """
     here = episode.place
-    near = graph.neighbours(here)
-    visited = [place for place in near if graph.visited[graph.row(place)]]
+    near = graph.get_neighbours(here)
+    visited = [place for place in near if graph.visited[graph.get_row(place)]]
     new = [place for place in near if place not in visited]
-    beyond = [f for f in graph.frontiers() if f not in near and f not in episode.tried]
-    columns = {place: decision.column(index, place) for place in (*near, *beyond)}
+    beyond = [f for f in graph.list_frontiers() if f not in near and f not in episode.tried_goals]
+    columns = {place: decision.find_column(index, place) for place in (*near, *beyond)}
 
     logits = explore.copy()
     if config.anti_loop:
-        for place, weight in episode.recent.items():
-            logits[decision.column(index, place)] -= config.anti_loop * weight
+        for place, weight in episode.visit_weights.items():
+            logits[decision.find_column(index, place)] -= config.anti_loop * weight
     if not config.steps_back:
         logits[[columns[place] for place in visited]] = -np.inf
 
@@ -70,7 +70,7 @@ def look(
     back = max((alone[columns[place]] for place in visited), default=NONE)
     step = max((alone[columns[place]] for place in new), default=NONE)
     best = max(beyond, key=lambda place: jointly[columns[place]], default=None)
-    away = 10.0 if best is None else graph.distances[graph.row(here), graph.row(best)]
+    away = 10.0 if best is None else graph.distances[graph.get_row(here), graph.get_row(best)]
     summary = (
         alone[0],
         back,
@@ -84,10 +84,10 @@ def look(
         away / 10,
         episode.decisions / config.max_decisions,
         float(back > step),
-        max(episode.stops.values(), default=0.0),
-        episode.recent.get(here, 0.0),
+        max(episode.stop_probabilities.values(), default=0.0),
+        episode.visit_weights.get(here, 0.0),
     )
-    return Outlook(logits, new, beyond, np.maximum(np.array(summary, np.float32), NONE))
+    return DecisionSummary(logits, new, beyond, np.maximum(np.array(summary, np.float32), NONE))
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.perception.sos import References
+from embodied.perception.sos import ReferenceSpectra
 from embodied.policies.vln import local_goals
 from embodied.policies.vln.dual_scale import Decision, DualScaleNetwork
-from embodied.policies.vln.local_goals import FrontierContext, FrontierRanker, frontier_context
+from embodied.policies.vln.local_goals import (
+    FrontierContext,
+    FrontierRanker,
+    build_frontier_context,
+)
 from embodied.policies.vln.meta_explore.config import CORRECTING, NETWORK, MetaExploreConfig
-from embodied.policies.vln.meta_explore.episode import Episode
-from embodied.policies.vln.seen_spectra import SceneMemory, Words
+from embodied.policies.vln.meta_explore.episode import MetaExploreEpisode
+from embodied.policies.vln.seen_spectra import InstructionWords, SceneMemory
 from maps.graph.viewgraph import ViewGraph
 
 
-class Scored(NamedTuple):
+class LocalGoalChoice(NamedTuple):
     """What a rule says about F places.
 
     Attributes:
@@ -39,7 +43,7 @@ class Scored(NamedTuple):
     spectrum: NDArray[np.float32] | None
 
 
-class LocalGoals:
+class LocalGoalSelector:
     """The rule of a configuration, with what it needs.
 
     Args:
@@ -52,7 +56,9 @@ class LocalGoals:
 
     def __init__(self, config: MetaExploreConfig, network: DualScaleNetwork) -> None:
         self.config = config
-        self.looks = config.local_goal in local_goals.SCENE_RULES and config.mode in CORRECTING
+        self.uses_scenes = (
+            config.local_goal in local_goals.SCENE_RULES and config.mode in CORRECTING
+        )
         self.ranker: FrontierRanker | None = getattr(network, "ranker", None)
         if config.local_goal == "learned" and self.ranker is None:
             raise ConfigError(
@@ -60,42 +66,54 @@ class LocalGoals:
             )
         scale = config.scale
         self.references = (
-            References.load(Path(config.references), scale=scale)
+            ReferenceSpectra.load(Path(config.references), scale=scale)
             if config.references
-            else References(scale=scale)  # type: ignore[arg-type]
+            else ReferenceSpectra(scale=scale)  # type: ignore[arg-type]
         )
         self._rng = np.random.default_rng(config.seed)
-        self._words: dict[str, Words] = {}
+        self._words: dict[str, InstructionWords] = {}
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def observation_keys(self) -> tuple[str, ...]:
         """Observations the rule looks at besides the usual ones."""
-        found: tuple[str, ...] = ("canvas",) if self.looks else ()
-        return (*found, "candidate_canvas") if self.looks and self.config.oracle_sos else found
+        found: tuple[str, ...] = ("canvas",) if self.uses_scenes else ()
+        return (
+            (*found, "candidate_canvas") if self.uses_scenes and self.config.oracle_sos else found
+        )
 
-    def memory(self) -> SceneMemory | None:
+    def make_memory(self) -> SceneMemory | None:
         """Make what an episode remembers of the masks it saw; None if the rule needs none."""
-        return SceneMemory(self.config.scale) if self.looks else None
+        return SceneMemory(self.config.scale) if self.uses_scenes else None
 
-    def score(
-        self, graph: ViewGraph, episode: Episode, places: list[int], decision: Decision, index: int
-    ) -> Scored:
+    def score_places(
+        self,
+        graph: ViewGraph,
+        episode: MetaExploreEpisode,
+        places: list[int],
+        decision: Decision,
+        index: int,
+    ) -> LocalGoalChoice:
         """Score F unvisited places of one episode."""
         if self.config.local_goal == NETWORK:
             values = _logits(decision, index, places)
-            return Scored(int(np.argmax(values)), values, NETWORK, (), None)
-        context = self.context(graph, episode, places, decision, index)
-        scores = local_goals.score(self.config.local_goal, context, self.ranker)
-        best = local_goals.choose(scores, context)
+            return LocalGoalChoice(int(np.argmax(values)), values, NETWORK, (), None)
+        context = self.build_context(graph, episode, places, decision, index)
+        scores = local_goals.score_frontiers(self.config.local_goal, context, self.ranker)
+        best = local_goals.choose_frontier(scores, context)
         words: tuple[str, ...] = ()
         spectrum = None
         if context.scene is not None:
             words = context.scene.words.names
             spectrum = context.scene.spectra[context.scene.rows[best]].numpy()
-        return Scored(best, scores.values, scores.branch, words, spectrum)
+        return LocalGoalChoice(best, scores.values, scores.branch, words, spectrum)
 
-    def context(
-        self, graph: ViewGraph, episode: Episode, places: list[int], decision: Decision, index: int
+    def build_context(
+        self,
+        graph: ViewGraph,
+        episode: MetaExploreEpisode,
+        places: list[int],
+        decision: Decision,
+        index: int,
     ) -> FrontierContext:
         """Gather what rules may know about F unvisited places.
 
@@ -105,30 +123,32 @@ class LocalGoals:
         config = self.config
         oracle = config.local_goal == "oracle"
         own = None
-        if config.oracle_sos and self.looks:
+        if config.oracle_sos and self.uses_scenes:
             own = {place: episode.oracle_canvases[place] for place in places}
-        return frontier_context(
+        return build_frontier_context(
             graph,
             episode.trace.path[0][0],
             episode.place,
             places,
             memory=episode.memory,
-            words=self._read(episode.trace.instruction) if self.looks else None,
+            words=self._read(episode.trace.instruction) if self.uses_scenes else None,
             logits=dict(zip(places, _logits(decision, index, places).tolist(), strict=True)),
             goal_distances=episode.goal_distances if oracle else None,
             own=own,
             rng=self._rng,
         )
 
-    def features(self, context: FrontierContext) -> Tensor:
+    def compute_ranker_inputs(self, context: FrontierContext) -> Tensor:
         """Return the ranker's inputs, (F, R)."""
-        return torch.from_numpy(local_goals.features(context))
+        return torch.from_numpy(local_goals.compute_ranker_features(context))
 
-    def _read(self, instruction: str) -> Words:
+    def _read(self, instruction: str) -> InstructionWords:
         if instruction not in self._words:
             if len(self._words) > 4096:
                 self._words.clear()
-            self._words[instruction] = Words.of(instruction, self.references)
+            self._words[instruction] = InstructionWords.from_instruction(
+                instruction, self.references
+            )
         return self._words[instruction]
 
 
@@ -138,7 +158,7 @@ def _logits(decision: Decision, index: int, places: list[int]) -> NDArray[np.flo
     Of places that are not next to the agent it is the map's score plus one number common to them
     all (the score of going back), so it ranks them as the coarse branch does.
     """
-    columns = [decision.column(index, place) for place in places]
+    columns = [decision.find_column(index, place) for place in places]
     values = decision.fused[index].double().cpu().numpy()[columns]
     # A one-step network says nothing of places that are not next to it.
     return np.where(np.isfinite(values), values, 0.0)

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.policies.base import Observations, require
+from embodied.policies.base import Observations, require_observations
 from embodied.policies.vln.dual_scale import Decision, DualScaleNetwork, DualScaleState
 from embodied.policies.vln.meta_explore.config import CORRECTING, MetaExploreConfig
-from embodied.policies.vln.meta_explore.counters import Tally
-from embodied.policies.vln.meta_explore.decision_summary import Outlook, look
-from embodied.policies.vln.meta_explore.episode import Episode, should_exploit
-from embodied.policies.vln.meta_explore.goals import LocalGoals
+from embodied.policies.vln.meta_explore.counters import DecisionCounters
+from embodied.policies.vln.meta_explore.decision_summary import DecisionSummary, summarize_decision
+from embodied.policies.vln.meta_explore.episode import MetaExploreEpisode, should_exploit
+from embodied.policies.vln.meta_explore.goals import LocalGoalSelector
 from embodied.policies.vln.trace import (
     END,
     EXPLOIT,
@@ -52,7 +52,7 @@ class MetaExplorePolicy:
         config: what decides.
 
     Attributes:
-        tally: cost and share of corrections since the policy was made.
+        counters: cost and share of corrections since the policy was made.
     """
 
     name = "meta_explore"
@@ -60,15 +60,15 @@ class MetaExplorePolicy:
     def __init__(self, network: DualScaleNetwork, config: MetaExploreConfig | None = None) -> None:
         self.network = network.eval()
         self.config = config or MetaExploreConfig()
-        self.goals = LocalGoals(self.config, network)
-        self.tally = Tally()
-        self._episodes: list[Episode] = []
+        self.goals = LocalGoalSelector(self.config, network)
+        self.counters = DecisionCounters()
+        self._episodes: list[MetaExploreEpisode] = []
         self._state: DualScaleState | None = None
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def observation_keys(self) -> tuple[str, ...]:
         """Observations beyond the usual ones."""
-        return (*self.goals.needed, *(PRIVILEGED if self._privileged else ()))
+        return (*self.goals.observation_keys, *(PRIVILEGED if self._privileged else ()))
 
     @property
     def _privileged(self) -> bool:
@@ -77,8 +77,8 @@ class MetaExplorePolicy:
         reads = config.mode == "oracle" or (corrects and config.local_goal == "oracle")
         return reads or config.measure
 
-    def _fresh(self) -> Episode:
-        return Episode(self.goals.memory(), self._privileged)
+    def _fresh(self) -> MetaExploreEpisode:
+        return MetaExploreEpisode(self.goals.make_memory(), self._privileged)
 
     def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Choose one action per agent; see `Policy`.
@@ -90,22 +90,24 @@ class MetaExplorePolicy:
         Raises:
             ConfigError: an observation is missing.
         """
-        require(observations, "place", *self.needed)
+        require_observations(observations, "place", *self.observation_keys)
         state = self._open(len(first), observations, first)
         for row, episode in enumerate(self._episodes):
-            episode.arrive(observations, row)
-        waiting = [row for row, e in enumerate(self._episodes) if not e.way and not e.ending]
+            episode.observe_place(observations, row)
+        waiting = [
+            row for row, e in enumerate(self._episodes) if not e.remaining_path and not e.ending
+        ]
         if waiting:
             self._decide(state, np.array(waiting), observations)
         actions = np.zeros((len(first), 2), np.int64)
         for row, episode in enumerate(self._episodes):
-            if episode.way:
-                actions[row, 0] = episode.next()
+            if episode.remaining_path:
+                actions[row, 0] = episode.pop_candidate()
             else:
                 actions[row, 1] = self._answer(episode, observations["objects"][row])
         return actions
 
-    def traces(self) -> list[EpisodeTrace]:
+    def get_traces(self) -> list[EpisodeTrace]:
         """Return the trace of each row's episode."""
         return [episode.trace for episode in self._episodes]
 
@@ -124,7 +126,7 @@ class MetaExplorePolicy:
         for row in begun:
             self._episodes[row] = self._fresh()
         with torch.no_grad():
-            self._state.begin(begun, [observations["instruction"][row] for row in begun])
+            self._state.begin_episodes(begun, [observations["instruction"][row] for row in begun])
         return self._state
 
     # -- deciding ---
@@ -135,7 +137,7 @@ class MetaExplorePolicy:
     ) -> None:
         started = time.perf_counter()
         state.observe(_rows(observations, rows), rows)
-        decision = state.decide()
+        decision = state.score_choices()
         explore = decision.explore.cpu().numpy()
         fused = decision.fused.cpu().numpy()
         answers = _likeliest(decision)
@@ -147,20 +149,20 @@ class MetaExplorePolicy:
                 index, decision, state.graphs[row], episode, explore[index], fused[index]
             )
             self._carry_out(state, row, record)
-        self.tally.seconds += time.perf_counter() - started
+        self.counters.seconds += time.perf_counter() - started
 
     def _choose(
         self,
         index: int,
         decision: Decision,
         graph: ViewGraph,
-        episode: Episode,
+        episode: MetaExploreEpisode,
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
     ) -> DecisionRecord:
         """Decide one episode: who decides, and what."""
         config = self.config
-        outlook = look(index, decision, graph, episode, explore, fused, config)
+        outlook = summarize_decision(index, decision, graph, episode, explore, fused, config)
         logits, rule, mode = outlook.logits, "explorer", EXPLORE
         if config.mode == "global":
             logits, rule, mode = fused, "global", JUMP
@@ -171,7 +173,7 @@ class MetaExplorePolicy:
         columns = [column for column in range(len(places)) if np.isfinite(logits[column])]
         # Of all the explorer might do, so that a dead end does not look like a place to stop.
         stop = float(_softmax(fused if config.mode == "global" else explore)[0])
-        episode.stops[episode.place] = stop
+        episode.stop_probabilities[episode.place] = stop
         chosen = places[columns[int(np.argmax(logits[columns]))]]
         record = DecisionRecord(
             decision=episode.decisions,
@@ -187,17 +189,21 @@ class MetaExplorePolicy:
         )
         if config.measure:
             label = should_exploit(graph, episode.place, episode.goal_distances)
-            self.tally.judge(label, p_exploit)
+            self.counters.record_label(label, p_exploit)
         if self._is_over(episode):
             return replace(record, mode=END, chosen=-1)
-        likeliest = decision.place(index, int(np.argmax(fused)))
+        likeliest = decision.find_place(index, int(np.argmax(fused)))
         if not self._exploits(graph, episode, p_exploit, likeliest):
             return record
-        frontiers = outlook.beyond if config.beyond else [*outlook.new, *outlook.beyond]
+        frontiers = (
+            outlook.distant_frontiers
+            if config.beyond
+            else [*outlook.unvisited_neighbours, *outlook.distant_frontiers]
+        )
         if not frontiers:
             return record
-        scored = self.goals.score(graph, episode, frontiers, decision, index)
-        self.tally.exploit(scored.branch)
+        scored = self.goals.score_places(graph, episode, frontiers, decision, index)
+        self.counters.count_exploit(scored.branch)
         return replace(
             record,
             mode=EXPLOIT,
@@ -210,21 +216,21 @@ class MetaExplorePolicy:
             spectrum=scored.spectrum,
         )
 
-    def _p_exploit(self, states: Tensor, outlook: Outlook) -> float:
-        inputs = torch.cat([states.cpu(), torch.from_numpy(outlook.summary)])
+    def _p_exploit(self, states: Tensor, outlook: DecisionSummary) -> float:
+        inputs = torch.cat([states.cpu(), torch.from_numpy(outlook.mode_features)])
         return float(torch.sigmoid(self.network.mode_head(inputs[None])))
 
     def _exploits(
-        self, graph: ViewGraph, episode: Episode, p_exploit: float, likeliest: int
+        self, graph: ViewGraph, episode: MetaExploreEpisode, p_exploit: float, likeliest: int
     ) -> bool:
         mode = self.config.mode
         if mode == "fused":
-            return likeliest >= 0 and likeliest not in graph.neighbours(episode.place)
+            return likeliest >= 0 and likeliest not in graph.get_neighbours(episode.place)
         if mode == "learned":
             return 1 - p_exploit < self.config.threshold
         return mode == "oracle" and should_exploit(graph, episode.place, episode.goal_distances)
 
-    def _is_over(self, episode: Episode) -> bool:
+    def _is_over(self, episode: MetaExploreEpisode) -> bool:
         config = self.config
         last = episode.decisions + 1 >= config.max_decisions
         return last or (config.max_moves > 0 and episode.moves >= config.max_moves)
@@ -232,23 +238,23 @@ class MetaExplorePolicy:
     def _carry_out(self, state: DualScaleState, row: int, record: DecisionRecord) -> None:
         episode, graph = self._episodes[row], state.graphs[row]
         episode.decisions += 1
-        self.tally.decisions += 1
+        self.counters.decisions += 1
         target = record.chosen
         if target < 0:
             episode.ending = True
-            best = episode.best_stop() if self.config.stop == "best" else episode.place
+            best = episode.find_best_stop() if self.config.stop == "best" else episode.place
             answer = episode.answers[best]
             if best != episode.place:
                 record = replace(record, mode=RETURN, chosen=best)
-                episode.walk(graph.path(episode.place, best), RETURN)
+                episode.start_walk(graph.find_path(episode.place, best), RETURN)
             record = replace(record, answer=answer)
         else:
             if record.mode == EXPLOIT:
-                episode.tried.add(target)
-            episode.walk(graph.path(episode.place, target), record.mode)
+                episode.tried_goals.add(target)
+            episode.start_walk(graph.find_path(episode.place, target), record.mode)
         episode.trace.decisions.append(record)
 
-    def _answer(self, episode: Episode, objects: NDArray[np.int64]) -> int:
+    def _answer(self, episode: MetaExploreEpisode, objects: NDArray[np.int64]) -> int:
         """Number of the object to name at the place where the episode ends, 0 for none."""
         answer = episode.answers.get(episode.place, -1)
         found = np.flatnonzero(objects == answer)

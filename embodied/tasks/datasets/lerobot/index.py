@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from robots.lerobot_layout import INFO, TASK_TEXTS, TASKS, LayoutError, load_parquet
+from robots.lerobot_layout import INFO, TASK_TEXTS, TASKS, LayoutError, import_parquet
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoSpan:
     """Where an episode's images of one camera are.
 
     Attributes:
         file: the video.
         start: number of the episode's first image in it.
-        alone: no other episode is in it.
+        exclusive: no other episode is in it.
     """
 
     file: Path
     start: int
-    alone: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class EpisodeIndex:
         number: its index.
         length: its frames.
         data: Parquet file that holds its rows.
-        films: by camera.
+        videos: by camera.
     """
 
     number: int
     length: int
     data: Path
-    films: Mapping[str, Film]
+    videos: Mapping[str, VideoSpan]
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def read_columns(file: Path) -> dict[str, Any]:
         LayoutError: absent or damaged.
         MissingExtraError: the package pyarrow is absent.
     """
-    parquet = load_parquet("reading a LeRobot data set")
+    parquet = import_parquet("reading a LeRobot data set")
     import pyarrow
 
     try:
@@ -147,7 +147,7 @@ def _tables(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[Epis
 
 def _film(
     folder: Path, info: Mapping[str, Any], columns: Mapping[str, Any], key: str, row: int
-) -> Film:
+) -> VideoSpan:
     names = ("chunk_index", "file_index")
     place = {name: int(columns[f"videos/{key}/{name}"][row]) for name in names}
     begin = float(columns[f"videos/{key}/from_timestamp"][row]) * float(info["fps"])
@@ -160,7 +160,7 @@ def _film(
                 f"the index gives it {images:.0f} images of '{key}': leave it out, or copy the "
                 "set again"
             )
-    return Film(_file(folder, info, "video_path", video_key=key, **place), int(np.rint(begin)))
+    return VideoSpan(_file(folder, info, "video_path", video_key=key, **place), int(np.rint(begin)))
 
 
 def _files(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[EpisodeIndex]:
@@ -171,7 +171,7 @@ def _files(folder: Path, info: Mapping[str, Any], keys: list[str]) -> list[Episo
             number = int(row["episode_index"])
             data = _locate(folder, info, "data_path", number)
             films = {
-                key: Film(_locate(folder, info, "video_path", number, key), 0, alone=True)
+                key: VideoSpan(_locate(folder, info, "video_path", number, key), 0, exclusive=True)
                 for key in keys
             }
             episodes.append(EpisodeIndex(number, int(row["length"]), data, films))

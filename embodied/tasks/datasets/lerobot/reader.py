@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embodied.tasks.datasets.lerobot.index import (
     EpisodeIndex,
-    Film,
+    VideoSpan,
     read_columns,
     read_index,
     read_info,
@@ -65,12 +65,12 @@ class LeRobotSet:
         found = []
         for key, feature in self.features.items():
             kind = feature.get("dtype")
-            filmed = any(e.films[key].file.exists() for e in self.episodes if key in e.films)
+            filmed = any(e.videos[key].file.exists() for e in self.episodes if key in e.videos)
             if kind == "image" or (kind == "video" and filmed):
                 found.append(key)
         return tuple(found)
 
-    def require(self, *names: str) -> None:
+    def require_columns(self, *names: str) -> None:
         """Check that there are columns or cameras of these names.
 
         Raises:
@@ -83,11 +83,11 @@ class LeRobotSet:
                 f"{self.folder} has no {', '.join(missing)}; it has {', '.join(sorted(there))}"
             )
 
-    def rows(self, episode: int) -> slice:
+    def get_rows(self, episode: int) -> slice:
         """Return where an episode's rows lie in `columns`."""
         return slice(int(self.offsets[episode]), int(self.offsets[episode + 1]))
 
-    def instruction(self, episode: int) -> str:
+    def get_instruction(self, episode: int) -> str:
         """Return what was to be done in an episode: the words of its first row's task."""
         number = int(self.columns["task_index"][self.offsets[episode]])
         if number not in self.tasks:
@@ -96,30 +96,30 @@ class LeRobotSet:
 
     def _on_time(self, episode: int) -> bool:
         """Tell whether an episode's rows lie at the times of its first images."""
-        times = np.asarray(self.columns.get("timestamp", []))[self.rows(episode)]
+        times = np.asarray(self.columns.get("timestamp", []))[self.get_rows(episode)]
         images = np.arange(self.episodes[episode].length) / self.fps
         return len(times) == len(images) and bool((np.abs(times - images) * self.fps < 0.5).all())
 
-    def frames(self, camera: str, episode: int) -> Image:
+    def read_frames(self, camera: str, episode: int) -> Image:
         """Return an episode's images (T, H, W, 3).
 
         Raises:
             LayoutError: no such camera, or a video that is absent, damaged or too short.
         """
-        return next(self.films(camera, [episode]))
+        return next(self.iter_videos(camera, [episode]))
 
-    def films(self, camera: str, episodes: Sequence[int] | None = None) -> Iterator[Image]:
+    def iter_videos(self, camera: str, episodes: Sequence[int] | None = None) -> Iterator[Image]:
         """Yield the images (T, H, W, 3) of episodes, by default of all; each file is read once."""
-        self.require(camera)
+        self.require_columns(camera)
         reel = _Reel()
         for number in range(len(self.episodes)) if episodes is None else episodes:
             length = self.episodes[number].length
             if camera in self.columns:
-                yield _stills(self.columns[camera][self.rows(number)], self.folder, number)
+                yield _stills(self.columns[camera][self.get_rows(number)], self.folder, number)
                 continue
-            film = self.episodes[number].films[camera]
+            film = self.episodes[number].videos[camera]
             images = reel.take(film, length, number)
-            if film.alone and reel.goes_on() and not self._on_time(number):
+            if film.exclusive and reel.goes_on() and not self._on_time(number):
                 raise LayoutError(
                     f"{film.file} has more than {length} images, and its episode {number} has "
                     f"{length} rows, whose times do not tell which: leave it out, or copy the set "
@@ -128,7 +128,7 @@ class LeRobotSet:
             yield images
 
 
-def read_set(folder: str | Path) -> LeRobotSet:
+def read_dataset(folder: str | Path) -> LeRobotSet:
     """Read description, index and all rows.
 
     Raises:
@@ -218,7 +218,7 @@ class _Reel:
         self._file, self._at = Path(), 0
         self._images: Iterator[tuple[float, Image]] = iter(())
 
-    def take(self, film: Film, length: int, episode: int) -> Image:
+    def take(self, film: VideoSpan, length: int, episode: int) -> Image:
         if film.file != self._file or film.start < self._at:
             self._file, self._at, self._images = film.file, 0, read_images(film.file)
         try:

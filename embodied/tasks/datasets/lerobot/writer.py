@@ -11,30 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.files import atomic_directory, write_text
-from robots.lerobot_layout import CODEC, LayoutError, SetWriter
+from robots.lerobot_layout import CODEC, LayoutError, LeRobotDatasetWriter
 
 FINE = {**CODEC, "crf": "10"}
 """Small simulated images: what LeRobot's usual quality blurs is a good part of them."""
 
 
 @dataclass(frozen=True)
-class Recorded:
+class LeRobotEpisode:
     """One episode.
 
     Attributes:
         columns: name -> (T, ...) values.
-        films: camera key ("observation.images.front") -> (T, H, W, 3) uint8.
+        videos: camera key ("observation.images.front") -> (T, H, W, 3) uint8.
         task: what was to be done, in words.
     """
 
     columns: Mapping[str, NDArray[Any]]
-    films: Mapping[str, NDArray[np.uint8]]
+    videos: Mapping[str, NDArray[np.uint8]]
     task: str
 
 
-def write_set(
+def write_dataset(
     folder: str | Path,
-    episodes: Iterable[Recorded],
+    episodes: Iterable[LeRobotEpisode],
     fps: int,
     robot: str,
     names: Mapping[str, Sequence[str] | None],
@@ -61,10 +61,10 @@ def write_set(
     if target.exists() and any(target.iterdir()):
         raise LayoutError(f"{target} exists and is not empty; give another folder")
     with atomic_directory(target) as root:
-        writer = SetWriter(root, fps, robot, names, cameras, FINE)
+        writer = LeRobotDatasetWriter(root, fps, robot, names, cameras, FINE)
         for episode in episodes:
-            writer.add(episode.columns, episode.task, episode.films)
-        writer.finish()
+            writer.add_episode(episode.columns, episode.task, episode.videos)
+        writer.finalize()
         for name, text in (notes or {}).items():
             write_text(root / name, text)
     return target

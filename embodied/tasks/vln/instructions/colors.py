@@ -37,7 +37,7 @@ PROTOTYPES: dict[str, tuple[tuple[int, int, int], ...]] = {
 beige, which homes are full of."""
 
 
-def lab(rgb: ArrayLike) -> Array:
+def rgb_to_lab(rgb: ArrayLike) -> Array:
     """Convert sRGB (..., 3) in [0, 1] to CIELAB under D65 (CIE 15:2004)."""
     c = np.asarray(rgb, np.float64)
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
@@ -65,7 +65,7 @@ def color_words(rgb: ArrayLike | None) -> frozenset[str]:
         return frozenset(PROTOTYPES)
     surface = np.minimum(np.asarray(rgb, np.float64) / LIGHT, 1.0)
     names, points = _prototypes()
-    away = np.linalg.norm(points - lab(surface), axis=1)
+    away = np.linalg.norm(points - rgb_to_lab(surface), axis=1)
     nearest = {name: away[rows].min() for name, rows in names.items()}
     best = min(nearest.values())
     if best > FAR:
@@ -80,4 +80,4 @@ def _prototypes() -> tuple[dict[str, list[int]], Array]:
     for name, group in PROTOTYPES.items():
         rows[name] = list(range(first, first + len(group)))
         first += len(group)
-    return rows, lab(np.array(points) / 255)
+    return rows, rgb_to_lab(np.array(points) / 255)

@@ -47,7 +47,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 @lru_cache(maxsize=4096)
-def nouns(name: str) -> tuple[str, ...]:
+def find_nouns(name: str) -> tuple[str, ...]:
     """Return the nouns that fit a thing, the most exact first; () if nobody would point at it.
 
     Args:
@@ -66,4 +66,4 @@ def nouns(name: str) -> tuple[str, ...]:
 
 def may_mean(noun: str, name: str) -> bool:
     """Tell whether a listener may take a noun for a thing of this name."""
-    return noun in nouns(name) or noun == name or noun in name.split()
+    return noun in find_nouns(name) or noun == name or noun in name.split()

@@ -20,7 +20,7 @@ class Phrasing:
         turn: turning {side} ("left" or "right"); around: turning back.
         past: walking past {noun}.
         stop, stop_room: the last clause of a route, without and with the room.
-        joints: what stands between clauses; the last one before the last clause.
+        connectives: what stands between clauses; the last one before the last clause.
     """
 
     plain: tuple[str, ...]
@@ -36,7 +36,7 @@ class Phrasing:
     past: tuple[str, ...]
     stop: tuple[str, ...]
     stop_room: tuple[str, ...]
-    joints: tuple[tuple[str, str], ...]
+    connectives: tuple[tuple[str, str], ...]
 
 
 TRAIN = Phrasing(
@@ -88,7 +88,7 @@ TRAIN = Phrasing(
         "stop by {thing} in the {room}",
         "in the {room} wait next to {thing}",
     ),
-    joints=((", ", " and "), (", then ", ", then "), (". ", ". ")),
+    connectives=((", ", " and "), (", then ", ", then "), (". ", ". ")),
 )
 
 HELD_OUT = Phrasing(
@@ -125,7 +125,7 @@ HELD_OUT = Phrasing(
     past=("go past the {noun}", "continue past the {noun}"),
     stop=("stand near {thing}", "wait at {thing}"),
     stop_room=("stand near {thing} in the {room}", "find {thing} in the {room} and wait"),
-    joints=((", ", ", and "), (", and ", ", then ")),
+    connectives=((", ", ", and "), (", and ", ", then ")),
 )
 
 PHRASINGS = {"train": TRAIN, "held_out": HELD_OUT}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embodied.simulators.house_graph import HouseItem
 from embodied.tasks.vln.instructions.colors import color_words
-from embodied.tasks.vln.instructions.lexicon import may_mean, nouns
+from embodied.tasks.vln.instructions.lexicon import find_nouns, may_mean
 from embodied.tasks.vln.instructions.relations import relation_tables
 
 Table = NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Description:
     relation: str = ""
     anchor: str = ""
 
-    def without(self, attribute: str) -> Description:
+    def without_attribute(self, attribute: str) -> Description:
         """Return the description with one of `ATTRIBUTES` left out."""
         if attribute == "relation":
             return replace(self, relation="", anchor="")
@@ -69,24 +69,26 @@ class Referents:
         self.possible = relation_tables(self.items, SLACK)
         self._may: dict[str, Table] = {}
 
-    def may_be(self, noun: str) -> Table:
+    def match_noun(self, noun: str) -> Table:
         """(O,) whether a listener may call each object by a noun."""
         if noun not in self._may:
             self._may[noun] = np.array([may_mean(noun, item.name) for item in self.items], bool)
         return self._may[noun]
 
-    def matching(self, said: Description) -> Table:
+    def match_description(self, description: Description) -> Table:
         """(O,) which objects a description may mean, with every doubt in their favour."""
-        fits = self.may_be(said.noun).copy()
-        if said.room:
-            fits &= [room in (said.room, "") for room in self.rooms]
-        if said.color:
-            fits &= [said.color in colors for colors in self.colors]
-        if said.relation:
-            fits &= self.possible[said.relation][:, self.may_be(said.anchor)].any(axis=1)
+        fits = self.match_noun(description.noun).copy()
+        if description.room:
+            fits &= [room in (description.room, "") for room in self.rooms]
+        if description.color:
+            fits &= [description.color in colors for colors in self.colors]
+        if description.relation:
+            fits &= self.possible[description.relation][:, self.match_noun(description.anchor)].any(
+                axis=1
+            )
         return fits
 
-    def facts(self, row: int, attribute: str) -> list[dict[str, str]]:
+    def list_facts(self, row: int, attribute: str) -> list[dict[str, str]]:
         """Return what can be said of an object about one of `ATTRIBUTES`, all of it surely true."""
         if attribute == "room":
             return [{"room": self.rooms[row]}] if self.rooms[row] else []
@@ -98,13 +100,13 @@ class Referents:
                 continue
             for other in np.flatnonzero(table[row]):
                 item = self.items[other]
-                if item.seen_from and max(item.size) >= ANCHOR_SIZE and nouns(item.name):
-                    found[relation, nouns(item.name)[0]] = None
-        own = set(nouns(self.items[row].name))
+                if item.seen_from and max(item.size) >= ANCHOR_SIZE and find_nouns(item.name):
+                    found[relation, find_nouns(item.name)[0]] = None
+        own = set(find_nouns(self.items[row].name))
         return [{"relation": r, "anchor": a} for r, a in found if a not in own]
 
 
-def describe(
+def describe_object(
     referents: Referents, row: int, rng: np.random.Generator, tries: int = 4
 ) -> Description | None:
     """Find words that single out an object among all of its house.
@@ -122,17 +124,17 @@ def describe(
     Returns:
         a description nothing else fits, or None when none was found.
     """
-    names = nouns(referents.items[row].name)
+    names = find_nouns(referents.items[row].name)
     for _ in range(tries if names else 0):
         said = Description(names[int(rng.integers(len(names)))])
-        left = int(referents.matching(said).sum())
+        left = int(referents.match_description(said).sum())
         for k in _order(rng):
             if left <= 1:
                 break
-            facts = referents.facts(row, ATTRIBUTES[k])
+            facts = referents.list_facts(row, ATTRIBUTES[k])
             for f in rng.permutation(len(facts)):
                 longer = replace(said, **facts[f])
-                count = int(referents.matching(longer).sum())
+                count = int(referents.match_description(longer).sum())
                 if count < left:
                     said, left = longer, count
                     break
@@ -141,10 +143,13 @@ def describe(
     return None
 
 
-def needed(referents: Referents, said: Description) -> tuple[str, ...]:
+def find_needed_attributes(referents: Referents, description: Description) -> tuple[str, ...]:
     """Return the attributes without which a description would fit several objects."""
     return tuple(
-        a for a in ATTRIBUTES if getattr(said, a) and referents.matching(said.without(a)).sum() > 1
+        a
+        for a in ATTRIBUTES
+        if getattr(description, a)
+        and referents.match_description(description.without_attribute(a)).sum() > 1
     )
 
 
@@ -156,7 +161,7 @@ def _order(rng: np.random.Generator) -> NDArray[np.int64]:
 def _trim(referents: Referents, said: Description) -> Description:
     """Leave out what later attributes made superfluous."""
     for attribute in ATTRIBUTES:
-        shorter = said.without(attribute)
-        if getattr(said, attribute) and referents.matching(shorter).sum() == 1:
+        shorter = said.without_attribute(attribute)
+        if getattr(said, attribute) and referents.match_description(shorter).sum() == 1:
             said = shorter
     return said

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from embodied.simulators.house_graph import HouseWorld
-from embodied.tasks.vln.instructions.lexicon import SYNONYMS, nouns
+from embodied.tasks.vln.instructions.lexicon import SYNONYMS, find_nouns
 from embodied.tasks.vln.instructions.phrases import (
     BY,
     RELATION_WORDS,
@@ -27,51 +27,53 @@ CLAUSES = 5
 """Most clauses of a route before the last."""
 
 
-def pick(options: Sequence[str], rng: np.random.Generator) -> str:
+def pick_wording(options: Sequence[str], rng: np.random.Generator) -> str:
     """Draw one of several wordings."""
     return options[int(rng.integers(len(options)))]
 
 
-def noun_phrase(said: Description, phrasing: Phrasing, rng: np.random.Generator) -> str:
+def write_noun_phrase(
+    description: Description, phrasing: Phrasing, rng: np.random.Generator
+) -> str:
     """Return the words for a description, without its room."""
-    if said.color and said.relation:
-        pattern = pick(phrasing.both, rng)
-    elif said.relation:
-        pattern = pick(phrasing.relation, rng)
+    if description.color and description.relation:
+        pattern = pick_wording(phrasing.both, rng)
+    elif description.relation:
+        pattern = pick_wording(phrasing.relation, rng)
     else:
-        pattern = pick(phrasing.color if said.color else phrasing.plain, rng)
-    words = RELATION_WORDS.get(said.relation, ("",))
-    if said.relation == "next to" and said.anchor in BY:
+        pattern = pick_wording(phrasing.color if description.color else phrasing.plain, rng)
+    words = RELATION_WORDS.get(description.relation, ("",))
+    if description.relation == "next to" and description.anchor in BY:
         words = (*words, "by", "by")
     return pattern.format(
-        noun=pick(SYNONYMS.get(said.noun, (said.noun,)), rng),
-        color=said.color,
-        relation=pick(words, rng),
-        anchor=pick(SYNONYMS.get(said.anchor, (said.anchor,)), rng),
+        noun=pick_wording(SYNONYMS.get(description.noun, (description.noun,)), rng),
+        color=description.color,
+        relation=pick_wording(words, rng),
+        anchor=pick_wording(SYNONYMS.get(description.anchor, (description.anchor,)), rng),
     )
 
 
 def write_goal(
-    said: Description, phrasing: Phrasing, rng: np.random.Generator, room: str = ""
+    description: Description, phrasing: Phrasing, rng: np.random.Generator, room: str = ""
 ) -> str:
     """Write a goal-style instruction: where to end, not how to get there.
 
     Args:
-        said: the description of the target.
+        description: the description of the target.
         phrasing: patterns.
         rng: chooses among them.
         room: the target's room, to be said although the description does not need it.
     """
-    thing, room = noun_phrase(said, phrasing, rng), said.room or room
-    pattern = pick(phrasing.goal_room if room else phrasing.goal, rng)
-    return sentence(pattern.format(thing=thing, room=room))
+    thing, room = write_noun_phrase(description, phrasing, rng), description.room or room
+    pattern = pick_wording(phrasing.goal_room if room else phrasing.goal, rng)
+    return capitalise_sentences(pattern.format(thing=thing, room=room))
 
 
 def write_route(
     world: HouseWorld,
     path: Sequence[int],
     heading: float,
-    said: Description,
+    description: Description,
     phrasing: Phrasing,
     rng: np.random.Generator,
 ) -> str:
@@ -81,22 +83,22 @@ def write_route(
         world: the house.
         path: places of the way.
         heading: the agent looks along at the beginning, clockwise from north [rad].
-        said: the description of the target seen at the end.
+        description: the description of the target seen at the end.
         phrasing: patterns.
         rng: chooses among them.
     """
     clauses = _clauses(world, path, heading, phrasing, rng)
     while len(clauses) > CLAUSES:
         clauses.pop(int(rng.integers(len(clauses))))
-    thing = noun_phrase(said, phrasing, rng)
-    last = phrasing.stop_room if said.room else phrasing.stop
-    clauses.append(pick(last, rng).format(thing=thing, room=said.room))
-    between, before_last = phrasing.joints[int(rng.integers(len(phrasing.joints)))]
+    thing = write_noun_phrase(description, phrasing, rng)
+    last = phrasing.stop_room if description.room else phrasing.stop
+    clauses.append(pick_wording(last, rng).format(thing=thing, room=description.room))
+    between, before_last = phrasing.connectives[int(rng.integers(len(phrasing.connectives)))]
     text = between.join(clauses[:-1])
-    return sentence(text + before_last + clauses[-1] if text else clauses[-1])
+    return capitalise_sentences(text + before_last + clauses[-1] if text else clauses[-1])
 
 
-def sentence(text: str) -> str:
+def capitalise_sentences(text: str) -> str:
     """Return text with capitals at the beginning of its sentences and a full stop at the end."""
     parts = [p[:1].upper() + p[1:] for p in text.split(". ")]
     return ". ".join(parts) + "."
@@ -120,22 +122,22 @@ def _clauses(
         onward = float(np.arctan2(way[0], -way[2]))
         change = (onward - heading + np.pi) % (2 * np.pi) - np.pi
         if abs(change) >= BACK:
-            found.append(pick(phrasing.around, rng))
+            found.append(pick_wording(phrasing.around, rng))
         elif abs(change) >= SHARP:
             side = "right" if change > 0 else "left"
-            found.append(pick(phrasing.turn, rng).format(side=side))
+            found.append(pick_wording(phrasing.turn, rng).format(side=side))
         heading = onward
         landmark = _landmark(world, here, told, rng) if step else ""
         if landmark:
             told.add(landmark)
-            word = pick(SYNONYMS.get(landmark, (landmark,)), rng)
-            found.append(pick(phrasing.past, rng).format(noun=word))
+            word = pick_wording(SYNONYMS.get(landmark, (landmark,)), rng)
+            found.append(pick_wording(phrasing.past, rng).format(noun=word))
         new = int(world.place_rooms[there])
         if not left and room >= 0 and new != room:
-            found.append(pick(phrasing.leave, rng).format(room=world.rooms[room]))
+            found.append(pick_wording(phrasing.leave, rng).format(room=world.rooms[room]))
             left = True
         if new not in (room, -1):  # doorways belong to no room
-            found.append(pick(phrasing.enter, rng).format(room=world.rooms[new]))
+            found.append(pick_wording(phrasing.enter, rng).format(room=world.rooms[new]))
             room, left = new, True
     return found
 
@@ -144,13 +146,13 @@ def _landmark(world: HouseWorld, place: int, told: set[str], rng: np.random.Gene
     """Return the noun of a large thing beside a place, "" if there is none or by chance."""
     if rng.random() < 0.4:
         return ""
-    here = world.floors[place]
+    here = world.floor_positions[place]
     near = []
     for item in world.items:
-        if place not in item.seen_from or max(item.size) < LANDMARK or not nouns(item.name):
+        if place not in item.seen_from or max(item.size) < LANDMARK or not find_nouns(item.name):
             continue
         gap = np.abs(np.subtract(item.center, here)) - np.array(item.size) / 2
-        noun = nouns(item.name)[0]
+        noun = find_nouns(item.name)[0]
         if np.hypot(*np.maximum(gap[[0, 2]], 0.0)) <= PASSING and noun not in told:
             near.append(noun)
-    return pick(near, rng) if near else ""
+    return pick_wording(near, rng) if near else ""
