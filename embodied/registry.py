@@ -43,6 +43,12 @@ TABLE: dict[str, dict[str, str]] = {
         "mobile_pick": "embodied.evaluation.mobile_pick:MobilePickEvaluator",
         "refinement": "embodied.evaluation.manipulation:RefinementEvaluator",
     },
+    "vln_dataset": {  # data sets of instructions -> function(VLNConfig) that opens a split
+        "r2r": "embodied.tasks.datasets.r2r:open_r2r",
+        "reverie": "embodied.tasks.datasets.reverie:open_reverie",
+        "soon": "embodied.tasks.datasets.soon:open_soon",
+        "houses": "embodied.tasks.vln.houses:open_houses",
+    },
     "vln_phase": {  # what `train.phases` of a vln recipe may name
         "pretrain": "embodied.training.vln.pretraining:Pretraining",
         "finetune": "embodied.training.vln.finetuning:Finetuning",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from embodied.simulators.annotations import find_file
+from embodied.simulators.annotations import find_data_folder, find_file
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.datasets.viewpoints import (
     clean_instruction,
@@ -19,10 +19,23 @@ from embodied.tasks.datasets.viewpoints import (
     number_viewpoints,
     require_field,
 )
+from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
+from embodied.tasks.vln.source import VLNSource, open_matterport
 
 RADIUS = 3.0
 REMEDY = "Get R2R_*.json (tasks/R2R/data/download.sh of peteanderson80/Matterport3DSimulator)"
+
+
+def open_r2r(config: VLNConfig) -> VLNSource:
+    """Open a split: its scans and its episodes.
+
+    Raises:
+        ConfigError, SceneError, NavigationError: an unknown split, missing or bad data.
+    """
+    worlds, _ = open_matterport(config, need_boxes=False)
+    file = annotation_file(find_data_folder(config.data), config.split)
+    return VLNSource(worlds, load_r2r(file, worlds))
 
 
 def annotation_file(root: Path, split: str) -> Path:

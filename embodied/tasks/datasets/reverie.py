@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embodied.errors import NavigationError
-from embodied.simulators.annotations import find_file
+from embodied.simulators.annotations import find_data_folder, find_file
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
 from embodied.tasks.datasets.viewpoints import (
@@ -23,10 +23,24 @@ from embodied.tasks.datasets.viewpoints import (
     number_viewpoints,
     require_field,
 )
+from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
+from embodied.tasks.vln.source import VLNSource, open_matterport
 
 REMEDY = "Get tasks/REVERIE/data_v2 (or data, for v1) of github.com/YuankaiQi/REVERIE"
 FOLDERS = {"v1": ("v1", "data"), "v2": ("v2", "data_v2")}
+
+
+def open_reverie(config: VLNConfig) -> VLNSource:
+    """Open a split: its scans and its episodes.
+
+    Raises:
+        SceneError, NavigationError: missing or bad data; names file and key.
+    """
+    worlds, boxes = open_matterport(config, need_boxes=True)
+    assert boxes is not None  # noqa: S101 - needed, so they are there
+    file = annotation_file(find_data_folder(config.data), config.split, config.version)
+    return VLNSource(worlds, load_reverie(file, worlds, boxes))
 
 
 def annotation_file(root: Path, split: str, version: str = "v2") -> Path:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import ConfigError, NavigationError, suggest_nearest
-from embodied.simulators.annotations import find_file
+from embodied.simulators.annotations import find_data_folder, find_file
 from embodied.simulators.graph import GraphWorld
 from embodied.tasks.datasets.viewpoints import (
     clean_instruction,
@@ -40,7 +40,9 @@ from embodied.tasks.datasets.viewpoints import (
     number_viewpoints,
     require_field,
 )
+from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import Polygon, VLNEpisode
+from embodied.tasks.vln.source import VLNSource, open_matterport
 
 RADIUS = 3.0
 CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
@@ -55,6 +57,17 @@ SPLITS = {
 }
 """Our split names -> SOON's: new instructions in seen houses, unseen houses."""
 REMEDY = "Get SOON's annotations (github.com/ZhuFengdaaa/SOON)"
+
+
+def open_soon(config: VLNConfig) -> VLNSource:
+    """Open a split: its scans and its episodes.
+
+    Raises:
+        ConfigError, SceneError, NavigationError: an unknown split, missing or bad data.
+    """
+    worlds, _ = open_matterport(config, need_boxes=False)
+    file = annotation_file(find_data_folder(config.data), config.split)
+    return VLNSource(worlds, load_soon(file, worlds))
 
 
 def annotation_file(root: Path, split: str) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from embodied import registry
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.tasks.vln.houses_config import HousesConfig
 
-DATASETS = ("r2r", "reverie", "soon", "houses")
 SPLITS = ("train", "val_seen", "val_unseen", "test")
 
 
@@ -16,9 +16,11 @@ class VLNConfig:
     """One language-guided navigation task.
 
     Attributes:
-        dataset: "r2r", "reverie", "soon" or "houses" (set by the environment id).
+        dataset: a row of the registry's table "vln_dataset" (set by the environment id), or
+            "module:function" of your own.
         data: folder the data sets lie in; where it does not exist, ../shared/data is tried.
-        split: "train", "val_seen", "val_unseen" or "test"; SOON's own names work, too.
+        split: "train", "val_seen", "val_unseen" or "test"; SOON's own names work, too, and so do
+            those of a data set of your own.
         version: of REVERIE's annotations, "v2" (cleaned) or "v1".
         scans: keep only episodes of these worlds; empty: all.
         episodes: keep only so many, taken evenly over the split; 0: all.
@@ -53,11 +55,12 @@ class VLNConfig:
     success_reward: float = 2.5
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
+        known, own = registry.list_names("vln_dataset"), ":" in self.dataset
+        if self.dataset not in known and not own:
             raise ConfigError(
-                f"unknown dataset '{self.dataset}': {suggest_nearest(self.dataset, DATASETS)}"
+                f"unknown dataset '{self.dataset}': {suggest_nearest(self.dataset, known)}"
             )
-        if self.dataset != "soon" and self.split not in SPLITS:
+        if self.dataset != "soon" and not own and self.split not in SPLITS:
             raise ConfigError(
                 f"unknown split '{self.split}': {suggest_nearest(self.split, SPLITS)}"
             )

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from embodied import registry
 from embodied.config import digest
 from embodied.errors import ConfigError, SceneError
 from embodied.files import UnwritableError, atomic_write
@@ -29,8 +30,9 @@ from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.house_episodes import make_house_episodes
 from embodied.tasks.vln.houses_config import HousesConfig
+from embodied.tasks.vln.source import VLNSource
 
-__all__ = ["HousesConfig", "load_houses"]
+__all__ = ["HousesConfig", "load_houses", "open_houses"]
 
 TRAIN_HOUSES, OTHER_HOUSES = 300, 60
 TRAIN_EPISODES, OTHER_EPISODES = 20, 10
@@ -69,6 +71,18 @@ class HouseWorlds(Mapping[str, GraphWorld]):
 
     def __len__(self) -> int:
         return len(self._sources)
+
+
+def open_houses(config: VLNConfig) -> VLNSource:
+    """Open a split of houses, with the segmenter that `houses.semantics` names.
+
+    Raises:
+        ConfigError, SceneError, NavigationError: as `load_houses`.
+    """
+    place = config.houses.semantics
+    truth = place == "ground_truth"  # else a network's opinion, named by its run folder
+    segmenter = None if truth else registry.resolve("segmenter", "panorama").load(place)
+    return VLNSource(*load_houses(config, segmenter and segmenter.segment))
 
 
 def load_houses(

@@ -16,7 +16,6 @@ from embodied.simulators.annotations import find_data_folder
 from embodied.simulators.connectivity import ConnectivityFiles, ConnectivityWorld
 from embodied.simulators.graph import GraphWorld
 from embodied.simulators.panoramas import ObjectBoxes
-from embodied.tasks.datasets import r2r, reverie, soon
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.episodes import VLNEpisode
 
@@ -57,17 +56,10 @@ def load_source(config: VLNConfig) -> VLNSource:
 
     Raises:
         SceneError, NavigationError: missing or bad data; names file and key and what to do.
-        ConfigError: settings that leave no episode, or ask for truth a test split holds back.
+        ConfigError: an unknown data set, settings that leave no episode, or truth is asked for
+            that a test split holds back.
     """
-    if config.dataset == "houses":
-        from embodied.tasks.vln.houses import load_houses
-
-        place = config.houses.semantics
-        truth = place == "ground_truth"  # else a network's opinion, named by its run folder
-        segmenter = None if truth else registry.resolve("segmenter", "panorama").load(place)
-        worlds, episodes = load_houses(config, segmenter and segmenter.segment)
-    else:
-        worlds, episodes = _matterport(config)
+    worlds, episodes = registry.resolve("vln_dataset", config.dataset)(config)
     if config.scans:
         known = {e.world for e in episodes}
         for scan in config.scans:
@@ -96,18 +88,23 @@ def load_source(config: VLNConfig) -> VLNSource:
     return VLNSource(worlds, episodes)
 
 
-def _matterport(config: VLNConfig) -> VLNSource:
+def open_matterport(config: VLNConfig, *, need_boxes: bool) -> tuple[Worlds, ObjectBoxes | None]:
+    """Open the scans below `config.data` that Matterport3D's data sets play in.
+
+    Args:
+        config: the task.
+        need_boxes: whether the data set cannot do without object boxes. Otherwise they are all
+            there is to see, unless image features take their place.
+
+    Returns:
+        The scans by name, and the object boxes where they are needed or there.
+
+    Raises:
+        SceneError: missing or damaged files; says where to get them.
+    """
     root = find_data_folder(config.data)
-    # Boxes are all there is to see, unless image features take their place.
-    needed = config.dataset == "reverie" or not config.features
-    seeing = needed or ObjectBoxes.is_available(root)
-    worlds, boxes = open_scans(str(root.resolve()), seeing, config.strict_categories)
-    if config.dataset == "reverie" and boxes is not None:
-        file = reverie.annotation_file(root, config.split, config.version)
-        return VLNSource(worlds, reverie.load_reverie(file, worlds, boxes))
-    if config.dataset == "soon":
-        return VLNSource(worlds, soon.load_soon(soon.annotation_file(root, config.split), worlds))
-    return VLNSource(worlds, r2r.load_r2r(r2r.annotation_file(root, config.split), worlds))
+    seeing = need_boxes or not config.features or ObjectBoxes.is_available(root)
+    return open_scans(str(root.resolve()), seeing, config.strict_categories)
 
 
 @lru_cache(maxsize=4)
