@@ -9,7 +9,7 @@ from embodied.demo.language import LanguageConfig, LanguageOutcome
 from embodied.results import Metric
 from embodied.simulators.base import CameraSpec
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
-from embodied.training.evaluation import EvaluationConfig
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 from embodied.training.navigation.trainer import TrainConfig
 from embodied.viz.live import FilmedEpisode
 

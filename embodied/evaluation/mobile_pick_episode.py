@@ -24,7 +24,7 @@ from embodied.policies.mapping.mobile_pick import (
 )
 from embodied.tasks.mobile_pick import MobilePickConfig, MobilePickEnv
 from embodied.tasks.mobile_pick.config import STAND_HEIGHT
-from embodied.training.evaluation import EvaluationConfig
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 
 EXPERT = "expert"
 SEARCHES = ("frontier", "objectnav_frontier")

@@ -18,8 +18,9 @@ from embodied.evaluation.settings import build_settings, refuse_untrained
 from embodied.policies.base import Policy, PolicyTask
 from embodied.policies.factory import find_config_class, make_policy
 from embodied.policies.mapping.mapper import BodyConfig
+from embodied.rollout import evaluate_policy
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.training.evaluation import EvaluationConfig, evaluate_policy
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 from embodied.types import DiscreteActions, Observations
 
 NavigationPolicy = Policy[Observations, DiscreteActions]

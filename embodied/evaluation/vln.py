@@ -20,11 +20,11 @@ from embodied.policies.factory import find_config_class, make_policy
 from embodied.policies.vln.continuous import GraphPolicy
 from embodied.policies.vln.dual_scale import DualScaleInputs, DualScaleNetwork
 from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.checkpoint import load_policy, open_checkpoint
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.vln.agent import DualScaleAgent
 from embodied.training.vln.config import VLNEvaluationConfig, VLNTrainConfig
 

@@ -17,10 +17,10 @@ from embodied.evaluation.settings import build_settings
 from embodied.evaluation.vln import BLOCKS, TABLE, PolicyMaker, VLNEvalConfig, VLNEvaluator
 from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy, GraphPolicy
 from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.simulators.base import AgentSpec
 from embodied.tasks.vln.continuous_env import ContinuousVectorEnv
 from embodied.tasks.vln.continuous_task import ContinuousTaskConfig, load_continuous_source
-from embodied.training.evaluation import evaluate_policy
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.results import Metric, build_metric, paired_metric
+from embodied.rollout import EpisodeMetrics, evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.checkpoint import load_policy, open_checkpoint
-from embodied.training.evaluation import evaluate_policy
-from embodied.training.rollout import EpisodeMetrics
 from embodied.training.vln.config import VLNTrainConfig
 
 BASE = "explore_only"

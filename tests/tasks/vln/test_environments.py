@@ -15,13 +15,13 @@ from tiny import make, walk_to
 
 import embodied  # noqa: F401  (registers the environments)
 from embodied.errors import ConfigError, NavigationError
+from embodied.rollout import evaluate_policy
 from embodied.tasks.registration import VLN_ENVIRONMENTS
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.env import ReverieEnv
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.submission import build_entry, write_submission
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
 
 DATA = [name for name, (_, dataset) in VLN_ENVIRONMENTS.items() if dataset != "houses"]
 
