@@ -127,10 +127,10 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
     with pytest.raises(NavigationError, match="two entries for instruction '7_0'"):
         write_submission(tiny / "out.json", [one, one])
     batch = make(tiny, "r2r")
-    assert set(batch.submission(0)) == {"instr_id", "trajectory"}
+    assert set(batch.build_submission(0)) == {"instr_id", "trajectory"}
     batch = make(tiny)
     walk_to(batch, "b")
-    assert batch.submission(0)["predObjId"] is None
+    assert batch.build_submission(0)["predObjId"] is None
     with pytest.raises(NavigationError, match="jumps from 'a' to 'c'"):
         build_entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
 
