@@ -1,6 +1,7 @@
 # make demo   train, evaluate and show a navigation agent in houses it has never seen
 # make test   run the tests            make lint    ruff and mypy
-# make bench  print the benchmarks     make clean   remove .venv and caches
+# make docs   build the site           make bench   print the benchmarks
+# make clean  remove .venv and caches
 #
 # Everything is installed into .venv with the tested versions of configs/constraints.txt; a second
 # call reuses it. PYTHON picks the interpreter. TORCH_INDEX picks the PyTorch build: CPU by default,
@@ -18,7 +19,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 	"$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/base.stamp
@@ -31,6 +32,13 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# Broken links and docstrings that cannot be read are errors.
+docs: $(VENV)/docs.stamp
+	@$(BIN)/python docs/reference.py
+	@$(BIN)/zensical build --clean --strict >site.log 2>&1 || { cat site.log; exit 1; }
+	@! grep "^griffe:" site.log
+	@rm site.log && echo "open site/index.html"
 
 bench: $(VENV)/bench.stamp
 	@for name in sim maps nav step parity; do $(BIN)/embodied bench $$name $(ARGS) || exit 1; done
@@ -55,9 +63,13 @@ $(VENV)/dev.stamp: $(VENV)/base.stamp
 	@$(PIP) install --no-compile --no-deps openpi-client==0.1.2
 	@touch $@
 
+$(VENV)/docs.stamp: $(VENV)/base.stamp
+	@$(PIP) $(INSTALL) -e ".[docs]"
+	@touch $@
+
 $(VENV)/bench.stamp: $(VENV)/base.stamp
 	@$(PIP) $(INSTALL) -e ".[bench]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site site.log docs/api *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

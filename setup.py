@@ -66,6 +66,7 @@ REQUIREMENTS = [
     "ruckig>=0.14",
     "safetensors>=0.4",
     "scipy>=1.11",
+    "shtab>=1.7",
     "tensorboard>=2.16",
     "torch>=2.4",
     "tqdm>=4.66",
@@ -87,10 +88,12 @@ EXTRAS = {
     "ros2": ["cyclonedds>=11.0.1", "eclipse-zenoh>=1.10.2"],
     "record": ["mcap>=1.2"],
     "lerobot-export": ["pyarrow>=15"],
+    "docs": ["mkdocstrings-python>=2", "zensical>=0.0.70"],  # make docs
     "dev": [
         "hypothesis>=6",
         "mypy>=1.11",
         "networkx>=3",
+        "pre-commit>=4",
         "pytest>=8",
         "pytest-xdist>=3",
         "rosbags>=0.11.9",  # a second implementation of ROS 2's encoding
@@ -103,7 +106,7 @@ EXTRAS = {
 
 setup(
     name="embodied-stack",
-    version="0.1.0",
+    version="0.2.0",
     description="Embodied navigation and manipulation: simulate, train, evaluate, show and deploy",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -1,4 +1,4 @@
-"""Write RESULTS.md from the published figures: `python -m benchmarks._tables`.
+"""Write docs/results/speed.md from the published figures: `python -m benchmarks._tables`.
 
 Reads docs/results/foundation.json, which the benchmarks fill with `embodied bench NAME --json`.
 """
@@ -25,7 +25,7 @@ LESS_IS_BETTER = (".ms", ".us", "_percent", "_s", "_gb", "_m", "over_render")
 
 
 def main() -> None:
-    """Write benchmarks/RESULTS.md."""
+    """Write docs/results/speed.md."""
     content = json.loads(RESULTS.read_text(encoding="utf-8"))
     figures = {key: entry["value"] for key, entry in content["metrics"].items()}
     machine = content["machine"]
@@ -36,7 +36,7 @@ def main() -> None:
         f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}. Rates are per "
         "core-second of CPU time; ratios compare both sides in the same run.",
         "",
-        "Every figure with its command is in `docs/results/foundation.json`; this page is made "
+        "Every figure with its command is in [foundation.json](foundation.json); this page is made "
         "from it by `python -m benchmarks._tables`.",
     ]
     for title, targets in SECTIONS.items():
@@ -58,7 +58,7 @@ def main() -> None:
     )
     lines += ["", "## Everything else", "", "| figure | value |", "|---|---|"]
     lines += [f"| `{key}` | {figures[key]:.4g} |" for key in others]
-    write_text(ROOT / "benchmarks" / "RESULTS.md", "\n".join(lines) + "\n")
+    write_text(ROOT / "docs" / "results" / "speed.md", "\n".join(lines) + "\n")
 
 
 def _frames(figures: dict[str, float]) -> list[str]:

@@ -2,6 +2,6 @@
 
 from embodied.tasks.registration import register_environments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 register_environments()

@@ -100,6 +100,7 @@ BUILD: dict[str, Callable[[str, str], Any]] = {
 
 NAMED_ONLY = {
     "evaluator": "built from a recipe: tests/evaluation",
+    "vln_dataset": "opened from its files: tests/tasks/vln, tests/tasks/datasets",
     "sensors": "built from an arm: tests/tasks/test_tabletop_mirror.py",
     "completion": "takes over from a run: tests/training/manipulation/test_refinement.py",
 }

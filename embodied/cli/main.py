@@ -26,6 +26,7 @@ from embodied.cli import (
     train,
     view,
 )
+from embodied.cli.completion import SHELLS, PrintCompletion
 from embodied.errors import ConfigError, EmbodiedError, suggest_nearest
 
 COMMANDS: tuple[ModuleType, ...] = (
@@ -63,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"embodied {embodied.__version__}")
+    top.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL",
+        help=f"print a script for completion in {', '.join(SHELLS)}, and end",
+    )  # fmt: skip
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for module in COMMANDS:
         module.add_parser(commands)

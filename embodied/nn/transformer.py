@@ -173,7 +173,8 @@ class CrossLayer(nn.Module):
         width: of the tokens.
         heads: of each attention.
         inner: width of the feed-forward.
-        dropout, attention_dropout: as in `PostNormLayer`.
+        dropout: as in `PostNormLayer`.
+        attention_dropout: as in `PostNormLayer`.
         words: also build the other direction, in which the text attends to the tokens with the
             same cross-attention and then has its own self-attention and feed-forward (LXMERT, Tan
             and Bansal 2019).

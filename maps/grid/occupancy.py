@@ -39,7 +39,8 @@ class OccupancyMap:
         obstacle_height: (low, high) above the floor [m]; points in between block the agent. Lower
             ones are stepped over, higher ones passed under.
         max_range: horizontal range beyond which depth is not used [m].
-        hit, miss: log-odds added for an obstacle seen and for floor seen.
+        hit: log-odds added for an obstacle seen.
+        miss: log-odds added for floor seen.
         limits: (lowest, highest) log-odds kept.
         block: cells by which the grid grows.
     """
@@ -157,8 +158,8 @@ class OccupancyMap:
             floor: height of the floor the agent stands on [m]; the map's own by default.
 
         Raises:
-            ValueError: wrong shapes, a pose that is not finite, or a field of view outside (0,
-            180).
+            ValueError: wrong shapes, a pose that is not finite, or a field of view outside
+                (0, 180).
         """
         image = np.ascontiguousarray(depth, np.float32)
         transform = np.ascontiguousarray(pose, np.float64)

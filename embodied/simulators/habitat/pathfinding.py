@@ -174,7 +174,10 @@ class GreedyFollower:
     Args:
         body: the simulator whose agent walks.
         goal_radius: close enough [m]; None = three quarters of a step.
-        stop_key, forward_key, left_key, right_key: what to return for each action.
+        stop_key: what to return to stop.
+        forward_key: what to return to walk.
+        left_key: what to return to turn left.
+        right_key: what to return to turn right.
     """
 
     def __init__(

@@ -47,7 +47,8 @@ class EpisodeStream:
         scenes: shared between the environments of a batch.
         index: shared view points.
         pool: background thread, or None to prepare in the caller's thread.
-        slot, slots: this environment's number and their total (sequential order deals them out).
+        slot: this environment's number.
+        slots: their total (sequential order deals episodes out to them).
     """
 
     def __init__(
