@@ -124,7 +124,7 @@ while after < 500 and time.monotonic() < deadline:
     after += bool(recorder.problem)
     time.sleep(0.0005)
 path = recorder.close()
-print(path, number, recorder.dropped, recorder.problem, sep="|")
+print(path, number, recorder.dropped_records, recorder.problem, sep="|")
 """
 
 

@@ -314,7 +314,7 @@ def test_close_ends_the_thread_and_all_calls() -> None:
     "settings",
     [
         {"action_size": 0},
-        {"fade": 0},
+        {"blend_steps": 0},
         {"period": 0.0},
         {"period": math.nan},
         {"max_age": 0.0},
