@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
@@ -39,7 +40,7 @@ class PrintCompletion(argparse.Action):
         for action in _list_actions(parser):
             if action.dest in RECIPES:
                 action.complete = recipes  # type: ignore[attr-defined]
-            elif action.type is not None and action.type.__name__ == "Path":
+            elif action.type is Path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=str(values)))
         parser.exit()
