@@ -66,7 +66,7 @@ class FilmedTask:
         policy.reset()
         for number, step in enumerate(rollout.play(), start=1):
             progress = policy.predictions.get("progress")
-            for row in np.flatnonzero(running):
+            for row in np.flatnonzero(running).tolist():
                 scene = TileScene(
                     np.asarray(self._images[row], np.uint8),
                     self._pixels["plan"][row],
