@@ -43,7 +43,11 @@ def test_published_success_rates_keep_their_intervals() -> None:
     for file in (Path(__file__).parents[1] / "docs" / "results").glob("*.json"):
         for figure in read_results(file)["metrics"].values():
             value, trials = figure["value"], figure["n"]
-            if 0 <= value <= 1 and trials > 1 and abs(value * trials - round(value * trials)) < 1e-6:
+            if (
+                0 <= value <= 1
+                and trials > 1
+                and abs(value * trials - round(value * trials)) < 1e-6
+            ):
                 interval = compute_wilson_interval(round(value * trials), trials)
                 kept += interval == pytest.approx(figure["ci95"], abs=1e-12)
     assert kept > 200
