@@ -77,6 +77,7 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "viz": ["rerun-sdk>=0.22"],  # embodied view
+    "lora": ["peft>=0.17"],  # tuning a pretrained backbone
     "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
     "ktx": ["opengl-basisu>=0.1.0a1"],  # Basis-compressed HM3D textures
     "habitat": ["habitat-lab>=0.3.320260507"],  # older ones fail on Python 3.11

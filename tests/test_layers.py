@@ -143,6 +143,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
         "embodied.cli",
     ),
     "transformers": ("embodied.perception",),
+    "peft": ("embodied.perception.lora",),
     "rerun": ("embodied.viz.rerun",),
     "open3d": ("maps.voxels", "embodied.simulators.bullet.points"),
     "habitat_sim": ("embodied.simulators.habitat.sim",),
