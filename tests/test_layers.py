@@ -41,6 +41,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "embodied.memory": (*BASE, "maps"),
     "embodied.policies": (*BASE, "embodied.perception", "embodied.memory", "embodied.nn", "maps"),
     "embodied.simulators": (*BASE, "maps", "robots.models"),
+    "embodied.simulators.scenes.urdf": (
+        *BASE,
+        "embodied.simulators",
+        "robots.errors",
+        "robots.kinematics",
+        "robots.urdf",
+    ),
     "embodied.simulators.bullet": (
         *BASE,
         "embodied.simulators",
