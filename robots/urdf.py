@@ -247,7 +247,8 @@ def _read_joint(
         text = None if limit is None else limit.get(key)
         if text is not None:
             (limits[key],) = _read_numbers(text, 1, f"{owner}: limit {key}", isnan)
-    return UrdfJoint(name, kind, *ends, xyz, rpy, axis, limits)
+    parent, child = ends
+    return UrdfJoint(name, kind, parent, child, xyz, rpy, axis, limits)
 
 
 def _read_vector(element: ElementTree.Element, key: str, other: Vector, owner: str) -> Vector:

@@ -107,8 +107,10 @@ class VideoWriter:
             if frame.ndim != 3 or frame.shape[0] % 2 or frame.shape[1] % 2:
                 raise EmbodiedError(f"film frames {frame.shape} must be (even, even, 3)")
             self._shape = frame.shape
-            tick = Fraction(1, self.fps)
-            self._film = CameraVideoWriter(self._file, *frame.shape[:2], tick, self.fps, CODEC, {})
+            height, width = frame.shape[:2]
+            self._film = CameraVideoWriter(
+                self._file, height, width, Fraction(1, self.fps), self.fps, CODEC, {}
+            )
         if frame.shape != self._shape:
             raise EmbodiedError(f"film frames must all be {self._shape}, one is {frame.shape}")
         self._film.add_image(frame, self.count)

@@ -80,7 +80,11 @@ class PretrainedBackbone(Backbone):
 
     def _adapter(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return the weights by the layers' own names."""
-        return {key.replace("/", "."): (part.down, part.up) for key, part in self.updates.items()}
+        weights: dict[str, tuple[Tensor, Tensor]] = {}
+        for key, part in self.updates.items():
+            assert isinstance(part, LowRankUpdate)  # noqa: S101
+            weights[key.replace("/", ".")] = (part.down, part.up)
+        return weights
 
 
 def _key(layer: str) -> str:
