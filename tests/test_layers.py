@@ -81,8 +81,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "robots.lerobot_layout",
         "robots.video",
     ),
+    "embodied.rollout": (*BASE, "embodied.policies.base"),
     "embodied.training": (
         *BASE,
+        "embodied.rollout",
         "embodied.policies",
         "embodied.perception",
         "embodied.tasks",
@@ -93,6 +95,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "embodied.viz": ("embodied", "maps", "robots"),
     "embodied.evaluation": (
         *BASE,
+        "embodied.rollout",
         "embodied.policies",
         "embodied.perception",
         "embodied.simulators",
@@ -104,6 +107,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "embodied.demo": (
         *BASE,
+        "embodied.rollout",
         "embodied.evaluation",
         "embodied.policies",
         "embodied.simulators",

@@ -25,8 +25,8 @@ from embodied.results import Metric, write_results
 from embodied.simulators.base import CameraSpec
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 from embodied.tasks.navigation.envs import ExploreEnv, ObjectNavEnv
-from embodied.training.evaluation import EvaluationConfig
 from embodied.training.log import read_metrics
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 from embodied.training.navigation.trainer import TrainConfig, train
 from embodied.viz import report
 from embodied.viz.live import FilmedEpisode, film_episode

@@ -33,7 +33,7 @@ from embodied.policies.mapping.mobile_pick import (
 from embodied.policies.mapping.object_frontier import ObjectFrontierConfig
 from embodied.tasks.mobile_pick import MobilePickConfig, MobilePickEnv
 from embodied.tasks.mobile_pick.config import STAND_HEIGHT
-from embodied.training.evaluation import EvaluationConfig
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 
 EXPERT = "expert"
 FILMED_EPISODES = 2

@@ -20,8 +20,9 @@ from embodied.policies.mapping.map_planner import MapPlannerConfig
 from embodied.policies.mapping.mapper import BodyConfig
 from embodied.policies.mapping.object_frontier import ObjectFrontierConfig
 from embodied.results import Metric, build_metric, paired_metric
+from embodied.rollout import evaluate_policy
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.training.evaluation import EvaluationConfig, evaluate_policy
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 
 Episodes = Sequence[Mapping[str, float]]
 

@@ -19,11 +19,11 @@ from embodied.policies.vln.baselines import DetectorConfig
 from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs
 from embodied.policies.vln.meta_explore import MetaExploreConfig
 from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
 from embodied.training.checkpoint import open_checkpoint
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.vln.config import VLNEvaluationConfig, VLNTrainConfig
 
 

@@ -17,10 +17,10 @@ from embodied.evaluation.vln import VLNEvalConfig, VLNEvaluator, make_policy
 from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy
 from embodied.policies.vln.meta_explore import MetaExplorePolicy
 from embodied.policies.vln.trace import ExplainablePolicy
+from embodied.rollout import evaluate_policy
 from embodied.simulators.base import AgentSpec
 from embodied.tasks.vln.continuous_env import ContinuousVectorEnv
 from embodied.tasks.vln.continuous_task import ContinuousTaskConfig, load_continuous_source
-from embodied.training.evaluation import evaluate_policy
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from embodied.policies.recurrent_features import Arrays
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RolloutBuffer:
     """T steps of N environments, time first.
 
     Attributes:
@@ -59,7 +59,7 @@ class RolloutBatch:
 
 
 def compute_advantages(
-    rollout: Rollout, gamma: float, gae_lambda: float
+    rollout: RolloutBuffer, gamma: float, gae_lambda: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Generalised advantage estimation (Schulman et al. 2016, eq. 16) and value targets, each (T,
     N).
@@ -77,7 +77,7 @@ def compute_advantages(
 
 
 def iter_minibatches(
-    rollout: Rollout,
+    rollout: RolloutBuffer,
     advantage: NDArray[np.float32],
     value_target: NDArray[np.float32],
     num_minibatches: int,

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentPolicy
-from embodied.training.buffers import Rollout, RolloutBatch, compute_advantages, iter_minibatches
+from embodied.training.buffers import (
+    RolloutBatch,
+    RolloutBuffer,
+    compute_advantages,
+    iter_minibatches,
+)
 from embodied.training.ppo import step_optimizer
 
 
@@ -72,7 +77,7 @@ class ImitationConfig:
 def imitation_update(
     policy: RecurrentPolicy,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    rollout: RolloutBuffer,
     config: ImitationConfig,
     progress: float,
     rng: np.random.Generator,

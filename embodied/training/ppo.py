@@ -16,7 +16,12 @@ from torch import Tensor
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentPolicy
-from embodied.training.buffers import Rollout, RolloutBatch, compute_advantages, iter_minibatches
+from embodied.training.buffers import (
+    RolloutBatch,
+    RolloutBuffer,
+    compute_advantages,
+    iter_minibatches,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class PPOConfig:
 def ppo_update(
     policy: RecurrentPolicy,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    rollout: RolloutBuffer,
     config: PPOConfig,
     progress: float,
     rng: np.random.Generator,

@@ -11,58 +11,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from embodied.policies.recurrent import RecurrentPolicy
-from embodied.training.buffers import Rollout
-
-EpisodeMetrics = dict[str, float]
-
-
-class EpisodeMeter:
-    """Add up return and length of running episodes and pick the metrics of finished ones from
-    `infos`.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._return = np.zeros(count)
-        self._length = np.zeros(count, np.int64)
-
-    def add_step(
-        self,
-        reward: NDArray[Any],
-        done: NDArray[np.bool_],
-        infos: Mapping[str, Any],
-        counted: NDArray[np.bool_],
-    ) -> list[tuple[int, EpisodeMetrics]]:
-        """Count one step of the environments marked `counted`; return (env, metrics) of finished
-        episodes.
-        """
-        self._return += np.where(counted, reward, 0.0)
-        self._length += counted
-        finished = []
-        for env in np.flatnonzero(done):
-            episode = {"return": float(self._return[env]), "length": float(self._length[env])}
-            finished.append((int(env), final_metrics(infos, int(env)) | episode))
-        self._return[done] = 0.0
-        self._length[done] = 0
-        return finished
-
-
-def final_metrics(infos: Mapping[str, Any], env: int) -> EpisodeMetrics:
-    """Return the scalar metrics `infos` holds for environment `env` at the end of its episode.
-
-    Same-step autoreset puts them under "final_info", next-step autoreset at the top. What a mapping
-    holds is named after both: "violations_force".
-    """
-    source = infos.get("final_info", infos)
-    metrics: EpisodeMetrics = {}
-    for key, values in source.items():
-        if isinstance(values, Mapping) and not key.startswith("_"):
-            metrics |= {f"{key}_{name}": float(each[env]) for name, each in values.items()}
-        if key.startswith("_") or not isinstance(values, np.ndarray) or values.ndim != 1:
-            continue
-        if values.dtype.kind in "bif" and source.get(f"_{key}", np.ones(len(values), bool))[env]:
-            metrics[key] = float(values[env])
-    return metrics
+from embodied.policies.recurrent import RecurrentPolicy, RecurrentStep
+from embodied.rollout import EpisodeMeter, EpisodeMetrics, Rollout
+from embodied.training.buffers import RolloutBuffer
 
 
 class RolloutCollector:
@@ -74,6 +25,9 @@ class RolloutCollector:
         stop_action: in imitation, this action of the student is only carried out where the expert
             agrees, because a premature STOP would end the episode and hide everything behind it.
             None: no such action.
+
+    Raises:
+        ConfigError: other observations, or an environment that does not reset itself.
     """
 
     def __init__(
@@ -84,26 +38,22 @@ class RolloutCollector:
                 "training needs Dict observations, the environment gives "
                 f"{env.single_observation_space}"
             )
-        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if mode == AutoresetMode.DISABLED:
-            raise ConfigError("training needs an environment that resets itself (autoreset)")
-        self.env = env
         self.policy = policy
-        self.stop_action = stop_action
+        self._driver = _Driver(policy, stop_action)
+        self._rollout = Rollout(env, self._driver)
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._next_step = mode == AutoresetMode.NEXT_STEP
 
     def reset(self, seed: int) -> None:
         """Begin new episodes everywhere; `seed` fixes all that follows."""
-        self._observations, _ = self.env.reset(seed=seed)
-        self._first = np.ones(self.env.num_envs, bool)
-        self._valid = np.ones(self.env.num_envs, bool)
-        self._meter = EpisodeMeter(self.env.num_envs)
+        self._rollout.reset(seed)
+        self._meter = EpisodeMeter(self._rollout.num_envs)
         self._rng = np.random.default_rng([seed, 1])
         self.policy.generator.manual_seed(seed)
 
     def collect_rollout(
         self, steps: int, expert_share: float | None = None
-    ) -> tuple[Rollout, list[EpisodeMetrics]]:
+    ) -> tuple[RolloutBuffer, list[EpisodeMetrics]]:
         """Play `steps` steps and return them with the metrics of the episodes that ended.
 
         Args:
@@ -111,63 +61,74 @@ class RolloutCollector:
             expert_share: probability that the expert, not the policy, drives an environment
                 during this rollout (DAgger's beta); None: the policy acts alone, STOP included.
         """
-        count = self.env.num_envs
-        driven = self._rng.random(count) < (expert_share or 0.0)
+        driver, rollout = self._driver, self._rollout
+        driven = self._rng.random(rollout.num_envs) < (expert_share or 0.0)
+        driver.driven = None if expert_share is None else driven
         rows: dict[str, list[NDArray[Any]]] = {}
         features: dict[str, list[NDArray[Any]]] = {}
         episodes: list[EpisodeMetrics] = []
-        for _ in range(steps):
-            step = self.policy.step(self._observations, self._first)
-            action = step.action
-            expert = self._observations.get("expert_action")
-            if expert is not None:
-                expert = np.asarray(expert, np.int64)
-                if expert_share is not None:
-                    action = self._mix(action, expert, driven)
-                    self.policy.set_executed_actions(action)
-            observations, reward, ended, cut, infos = self.env.step(action)
-            done = np.asarray(ended) | np.asarray(cut)
-            first, valid = self._first, self._valid
-            finished = self._meter.add_step(reward, done, infos, valid)
-            episodes += [episode for _, episode in finished]
+        for step in rollout.play(steps):
+            episodes += [metrics for _, metrics in self._meter.add_step(step)]
+            sample = driver.sample
             row = {
-                "states": step.state,
-                "first": first,
-                "valid": valid,
-                "action": action,
-                "log_prob": step.log_prob,
-                "value": step.value,
-                "reward": np.asarray(reward, np.float32),
-                "done": done,
-                "ended": np.asarray(ended),
+                "states": sample.state,
+                "episode_start": step.first,
+                "valid": step.valid,
+                "action": step.actions,
+                "log_prob": sample.log_prob,
+                "value": sample.value,
+                "reward": np.asarray(step.reward, np.float32),
+                "done": step.done,
+                "terminated": step.terminated,
             }
-            if expert is not None:
-                row["expert"] = expert
+            if driver.expert_action is not None:
+                row["expert_action"] = driver.expert_action
             for key, value in row.items():
                 rows.setdefault(key, []).append(np.array(value))
-            for key, value in step.features.items():
+            for key, value in sample.features.items():
                 features.setdefault(key, []).append(value)
-            self._observations = observations
-            self._first = ~valid if self._next_step else done
-            self._valid = ~done if self._next_step else np.ones(count, bool)
         stacked = {key: np.stack(values) for key, values in rows.items()}
-        ended = stacked.pop("ended")
-        following = np.concatenate(
-            [stacked["value"][1:], self.policy.peek_value(self._observations, self._first)[None]]
-        )
+        terminated = stacked.pop("terminated")
+        last = self.policy.peek_value(rollout.observations, rollout.first)
+        following = np.concatenate([stacked["value"][1:], last[None]])
         if not self._next_step:
             # The observation after a truncation belongs to the next episode: the last estimate
             # stands in.
             following = np.where(stacked["done"], stacked["value"], following)
-        rollout = Rollout(
+        buffer = RolloutBuffer(
             features={key: np.stack(values) for key, values in features.items()},
-            next_value=np.where(ended, 0.0, following).astype(np.float32),
+            next_value=np.where(terminated, 0.0, following).astype(np.float32),
             **stacked,
         )
-        return rollout, episodes
+        return buffer, episodes
 
-    def _mix(
-        self, own: NDArray[np.int64], expert: NDArray[np.int64], driven: NDArray[np.bool_]
+
+class _Driver:
+    """Lets the policy act, or in imitation partly the expert, and keeps what was decided.
+
+    Attributes:
+        driven: (N,) bool, environments that the expert drives; None: the policy acts alone.
+        sample: the policy's last decision.
+        expert_action: (N,) the expert's for the same observation, None without one.
+    """
+
+    sample: RecurrentStep
+
+    def __init__(self, policy: RecurrentPolicy, stop_action: int | None) -> None:
+        self._policy, self._stop_action = policy, stop_action
+        self.driven: NDArray[np.bool_] | None = None
+        self.expert_action: NDArray[np.int64] | None = None
+
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        premature = (own == self.stop_action) & (expert != self.stop_action)
-        return np.where(driven | premature, expert, own)
+        self.sample = self._policy.step(observations, first)
+        action, expert = self.sample.action, observations.get("expert_action")
+        self.expert_action = None if expert is None else np.asarray(expert, np.int64)
+        if self.expert_action is None or self.driven is None:
+            return action
+        expert = self.expert_action
+        premature = (action == self._stop_action) & (expert != self._stop_action)
+        action = np.where(self.driven | premature, expert, action)
+        self._policy.set_executed_actions(action)
+        return action

@@ -66,7 +66,7 @@ def test_it_goes_where_it_is_told_and_every_setpoint_is_within_limits(bridge, ex
     token = bridge.arm("policy")
     drive(bridge, token, 150)
     assert exact_arm.positions == pytest.approx(np.array(bridge.model.home) + 0.05, abs=1e-4)
-    assert bridge.status().state is BridgeState.RUNNING
+    assert bridge.get_status().state is BridgeState.RUNNING
     home = np.array(bridge.model.home)
     sent = np.array([home] * 3 + [setpoint.positions for setpoint in exact_arm.sent])
     for end in range(3, len(sent)):
@@ -80,7 +80,7 @@ def test_the_first_setpoint_stands_still_whatever_was_asked_for(bridge, exact_ar
     begun = exact_arm.positions.copy()
     for _ in range(2):  # the second time as well
         token = bridge.arm("policy")
-        bridge.submit(token, near(bridge))
+        bridge.submit_command(token, near(bridge))
         run(bridge, 1)
         np.testing.assert_array_equal(exact_arm.sent[-1].positions, begun)
         run(bridge, 2)
@@ -91,7 +91,7 @@ def test_the_first_setpoint_stands_still_whatever_was_asked_for(bridge, exact_ar
 
 
 def test_nothing_is_sent_before_somebody_arms_it(bridge, exact_arm) -> None:
-    verdict = bridge.submit("", near(bridge))
+    verdict = bridge.submit_command("", near(bridge))
     run(bridge, 20)
     assert verdict.reason is VerdictReason.STATE
     assert not exact_arm.sent
@@ -101,12 +101,12 @@ def test_one_commander_at_a_time(bridge) -> None:
     token = bridge.arm("policy")
     with pytest.raises(BridgeError, match="'policy' is in command"):
         bridge.arm("intruder")
-    assert bridge.submit("0" * 32, near(bridge)).reason is VerdictReason.NOT_COMMANDING
+    assert bridge.submit_command("0" * 32, near(bridge)).reason is VerdictReason.NOT_COMMANDING
     with pytest.raises(BridgeError, match="not in command"):
         bridge.disarm("0" * 32)
     bridge.disarm(token)
     run(bridge, 3)
-    assert bridge.status().state is BridgeState.IDLE
+    assert bridge.get_status().state is BridgeState.IDLE
     assert bridge.arm("next") != token
 
 
@@ -121,12 +121,12 @@ def test_a_silent_policy_makes_the_arm_brake_and_hold_and_a_new_command_moves_it
         run(bridge, 1)
         assert bridge._clock() - last < 1.5
     run(bridge, 5)
-    assert bridge.status().state is BridgeState.HOLDING
+    assert bridge.get_status().state is BridgeState.HOLDING
     still = exact_arm.positions.copy()
     run(bridge, 50)
     assert exact_arm.positions == pytest.approx(still, abs=1e-9)
     drive(bridge, token, 60, by=0.09)
-    assert bridge.status().state is BridgeState.RUNNING
+    assert bridge.get_status().state is BridgeState.RUNNING
 
 
 def test_braking_begins_when_the_command_is_too_old_not_later(bridge, exact_arm, safety) -> None:
@@ -145,22 +145,22 @@ def test_braking_begins_when_the_command_is_too_old_not_later(bridge, exact_arm,
 
 def test_a_first_target_far_from_the_arm_is_refused(bridge, exact_arm) -> None:
     token = bridge.arm("policy")
-    assert bridge.submit(token, near(bridge, by=0.11)).reason is VerdictReason.START
+    assert bridge.submit_command(token, near(bridge, by=0.11)).reason is VerdictReason.START
     run(bridge, 10)
     assert exact_arm.positions == pytest.approx(np.array(bridge.model.home))
-    assert bridge.submit(token, near(bridge, by=0.09)).outcome is CommandOutcome.ALLOWED
+    assert bridge.submit_command(token, near(bridge, by=0.09)).outcome is CommandOutcome.ALLOWED
 
 
 def test_hold_refuses_commands_until_resume(bridge, exact_arm) -> None:
     token = bridge.arm("policy")
     drive(bridge, token, 20)
     bridge.hold()
-    assert bridge.submit(token, near(bridge)).reason is VerdictReason.HELD
+    assert bridge.submit_command(token, near(bridge)).reason is VerdictReason.HELD
     run(bridge, 100)
-    assert bridge.status().state is BridgeState.HOLDING
+    assert bridge.get_status().state is BridgeState.HOLDING
     assert np.abs(exact_arm.velocities).max() < 1e-3
     bridge.resume()
-    assert bridge.submit(token, near(bridge)).outcome is CommandOutcome.ALLOWED
+    assert bridge.submit_command(token, near(bridge)).outcome is CommandOutcome.ALLOWED
 
 
 def test_stop_and_hold_brakes_along_a_checked_path_and_takes_command_away(
@@ -169,10 +169,10 @@ def test_stop_and_hold_brakes_along_a_checked_path_and_takes_command_away(
     token = bridge.arm("policy")
     drive(bridge, token, 20, by=0.09)
     bridge.stop()
-    assert bridge.submit(token, near(bridge)).outcome is CommandOutcome.REFUSED
-    assert bridge.submit("", near(bridge)).outcome is CommandOutcome.REFUSED
+    assert bridge.submit_command(token, near(bridge)).outcome is CommandOutcome.REFUSED
+    assert bridge.submit_command("", near(bridge)).outcome is CommandOutcome.REFUSED
     run(bridge, 100)
-    assert bridge.status().state is BridgeState.IDLE
+    assert bridge.get_status().state is BridgeState.IDLE
     assert exact_arm.stops == [StopCategory.STOP_AND_HOLD]
 
 
@@ -207,12 +207,12 @@ def test_what_is_wrong_with_the_arm_is_a_latched_fault_and_a_category_1_stop(
     sent = len(exact_arm.sent)
     harm(exact_arm)
     run(bridge, 1)
-    status = bridge.status()
+    status = bridge.get_status()
     assert status.state is BridgeState.FAULT
     assert reason in status.fault
     assert exact_arm.stops == [StopCategory.STOP_THEN_POWER_OFF]
     for _ in range(20):
-        assert bridge.submit(token, near(bridge)).reason is VerdictReason.STATE
+        assert bridge.submit_command(token, near(bridge)).reason is VerdictReason.STATE
         run(bridge, 1)
     assert len(exact_arm.sent) == sent
     with pytest.raises(BridgeError, match="in fault"):
@@ -234,7 +234,7 @@ def test_a_fault_is_cleared_only_when_its_cause_is_gone_and_then_needs_arming(
     exact_arm.fault = exact_arm.broken = ""
     bridge.reset()
     run(bridge, 5)
-    assert bridge.status().state is BridgeState.IDLE
+    assert bridge.get_status().state is BridgeState.IDLE
     assert not exact_arm.sent
     drive(bridge, bridge.arm("policy"), 5)
 
@@ -244,8 +244,8 @@ def test_a_loop_that_stood_still_faults_instead_of_leaping(bridge, exact_arm, cl
     drive(bridge, token, 20, by=0.09)
     clock.sleep(3.0)
     bridge.tick()
-    assert bridge.status().state is BridgeState.FAULT
-    assert "stood still for 3.0" in bridge.status().fault
+    assert bridge.get_status().state is BridgeState.FAULT
+    assert "stood still for 3.0" in bridge.get_status().fault
 
 
 def test_a_clock_that_jumps_back_does_not_make_old_commands_young(bridge, clock) -> None:
@@ -253,19 +253,19 @@ def test_a_clock_that_jumps_back_does_not_make_old_commands_young(bridge, clock)
     old = near(bridge)
     drive(bridge, token, 20)
     clock.now -= 5.0
-    assert bridge.submit(token, old).reason in (VerdictReason.FUTURE, VerdictReason.STALE)
+    assert bridge.submit_command(token, old).reason in (VerdictReason.FUTURE, VerdictReason.STALE)
 
 
 def test_refused_and_clipped_commands_are_in_the_log_with_their_reason(bridge, notes) -> None:
     token = bridge.arm("policy")
     bad = near(bridge).values * np.nan
     now = bridge._clock()
-    bridge.submit(token, Command(CommandKind.POSITION, bad, now, now))
-    bridge.submit(token, Command(CommandKind.VELOCITY, np.full_like(bad, 9.0), now, now))
+    bridge.submit_command(token, Command(CommandKind.POSITION, bad, now, now))
+    bridge.submit_command(token, Command(CommandKind.VELOCITY, np.full_like(bad, 9.0), now, now))
     first, second = notes.of("verdict")
     assert (first["outcome"], first["reason"]) == ("refused", "not finite")
     assert (second["outcome"], second["reason"]) == ("clipped", "joint velocity limit")
-    assert bridge.status().counts == {
+    assert bridge.get_status().verdict_counts == {
         "refused: not finite": 1,
         "clipped: joint velocity limit": 1,
     }
@@ -281,14 +281,14 @@ def test_two_threads_that_submit_at_once_leave_a_consistent_count(bridge) -> Non
 
     def submit() -> None:
         for _ in range(200):
-            bridge.submit(token, near(bridge))
+            bridge.submit_command(token, near(bridge))
 
     threads = [threading.Thread(target=submit) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert bridge.status().counts == {"allowed": 800}
+    assert bridge.get_status().verdict_counts == {"allowed": 800}
 
 
 def test_on_the_real_clock_it_connects_moves_and_leaves_the_arm_stopped(exact_arm, model) -> None:

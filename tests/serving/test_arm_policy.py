@@ -36,13 +36,13 @@ class Recited:
 class Doubled:
     """A space whose states are eight equal numbers; joints move by the first of an action."""
 
-    count = 3
-    start = JOINTS[:3]
+    joint_count = 3
+    start_joints = JOINTS[:3]
 
-    def state(self, joints: np.ndarray, opening: float) -> np.ndarray:
+    def compute_state(self, joints: np.ndarray, opening: float) -> np.ndarray:
         return np.full(8, opening, np.float32)
 
-    def follow(self, actions: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    def compute_joint_targets(self, actions: np.ndarray, joints: np.ndarray) -> np.ndarray:
         moved = joints + np.cumsum(actions[:, :1], axis=0)
         return np.column_stack([moved, actions[:, 6]])
 

@@ -238,7 +238,7 @@ def test_a_malformed_chunk_is_an_error_and_ends_the_motion(answer: Any) -> None:
         policy.result = None
         offer(chunks, clock)
         assert chunks.error is None
-        assert chunks.next() is not None
+        assert chunks.next_action() is not None
 
 
 def test_a_broken_network_lets_good_chunks_run_out() -> None:

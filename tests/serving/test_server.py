@@ -198,7 +198,7 @@ def test_a_slow_policy_meets_the_deadline_and_shows_in_health(serve: Serve, poli
 
 
 def test_a_full_queue_refuses_and_those_who_left_are_skipped(serve: Serve, policy: Echo) -> None:
-    server = serve(queue=1)
+    server = serve(max_queue_size=1)
     with dial(server) as running, dial(server) as waiting, dial(server) as refused:
         for connection in (running, waiting, refused):
             connection.recv(timeout=5)
@@ -292,7 +292,7 @@ def resident() -> float:
 def test_many_connections_at_once_and_again_leave_nothing_behind(
     serve: Serve, policy: Echo, count: int
 ) -> None:
-    server = serve(max_connections=count, queue=count, deadline=60)
+    server = serve(max_connections=count, max_queue_size=count, deadline=60)
     options: dict[str, Any] = {"open_timeout": 60, "ping_interval": None}
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < 6 * count + 200:  # what both ends of a connection take in one process
@@ -385,7 +385,7 @@ def test_loopback() -> None:
     [
         {"deadline": 0.0},
         {"ping_timeout": float("nan")},
-        {"queue": 0},
+        {"max_queue_size": 0},
         {"max_connections": 0},
         {"port": 65536},
         {"api_key": "with space"},

@@ -38,7 +38,7 @@ def undisturbed(layout: Layout, nominal: Layout) -> Layout:
 def plain(layout: Layout) -> dict[str, Any]:
     """A layout as values that can be compared."""
     poses = {name: pose.tolist() for name, pose in layout.poses.items()}
-    return vars(layout) | {"poses": poses, "posture": layout.joint_offsets.tolist()}
+    return vars(layout) | {"poses": poses, "joint_offsets": layout.joint_offsets.tolist()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +168,7 @@ def shove(env: TabletopVectorEnv) -> tuple[int, Workcell, np.ndarray, np.ndarray
         before = cell.task.get_position(cell.task.subject).copy()
         env.step(expert.act(env))
         if cell.layout.jolt is None:
-            return step, cell, before, cell.task.position(cell.task.subject)
+            return step, cell, before, cell.task.get_position(cell.task.subject)
     raise AssertionError("it was never shoved")
 
 

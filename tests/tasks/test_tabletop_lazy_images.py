@@ -47,7 +47,7 @@ def test_only_what_is_looked_at_is_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
         drawn.append(list(rows))
         return images(*args, rows=rows, **kwargs)
 
-    monkeypatch.setattr(env.batch.views, "images", noted)
+    monkeypatch.setattr(env.batch.views, "render_images", noted)
     assert not drawn
     first = seen["front"][[1]]
     assert np.array_equal(first, seen["front"][[1]])

@@ -99,7 +99,7 @@ def test_the_twin_does_the_task_when_it_is_told_an_experts_joints() -> None:
             clock.now += 0.05
             twin.state()
         assert twin.verdict.success
-        images = twin.images()
+        images = twin.render_images()
         assert images["front"].shape == (96, 96, 3)
         assert images["wrist"].std() > 10
         twin.stop(StopCategory.STOP_AND_HOLD)

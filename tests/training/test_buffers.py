@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from embodied.training.buffers import Rollout, compute_advantages, iter_minibatches
+from embodied.training.buffers import RolloutBuffer, compute_advantages, iter_minibatches
 
 
-def make_rollout(steps: int = 12, envs: int = 3, seed: int = 0) -> Rollout:
+def make_rollout(steps: int = 12, envs: int = 3, seed: int = 0) -> RolloutBuffer:
     rng = np.random.default_rng(seed)
     shape = (steps, envs)
     value = rng.normal(size=shape).astype(np.float32)
     done = rng.random(shape) < 0.2
     following = np.concatenate([value[1:], rng.normal(size=(1, envs)).astype(np.float32)])
-    return Rollout(
+    return RolloutBuffer(
         features={"vector": np.arange(steps * envs, dtype=np.float32).reshape(*shape, 1)},
         states=rng.normal(size=(*shape, 4)).astype(np.float32),
         episode_start=np.concatenate([np.ones((1, envs), bool), done[:-1]]),

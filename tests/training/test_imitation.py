@@ -6,8 +6,8 @@ from toy import planes
 
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentConfig
+from embodied.rollout import evaluate_policy
 from embodied.training.checkpoint import load_policy
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.imitation import ImitationConfig
 from embodied.training.log import read_metrics
 from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train

@@ -10,9 +10,9 @@ from toy import cart_poles
 from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.policies.recurrent_features import PolicyInputs
+from embodied.rollout import evaluate_policy
 from embodied.training.buffers import compute_advantages, iter_minibatches
 from embodied.training.checkpoint import load_policy
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
 from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
 from embodied.training.rollout import RolloutCollector

@@ -6,12 +6,11 @@ import torch
 from gymnasium.vector import AutoresetMode
 from toy import cart_poles, planes
 
-from embodied.errors import ConfigError
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.policies.recurrent_features import PolicyInputs
-from embodied.training.evaluation import evaluate_policy
+from embodied.rollout import evaluate_policy
 from embodied.training.navigation.trainer import LoopConfig, TrainConfig
-from embodied.training.rollout import RolloutCollector, final_metrics
+from embodied.training.rollout import RolloutCollector
 
 SMALL = RecurrentConfig(width=16, hidden_size=16)
 CONFIG = TrainConfig(policy=SMALL, train=LoopConfig(envs=4))
@@ -105,20 +104,6 @@ def test_the_same_seed_gives_the_same_rollout() -> None:
     np.testing.assert_array_equal(rollouts[0].reward, rollouts[1].reward)
 
 
-def test_final_metrics_come_from_the_ended_episode() -> None:
-    infos = {
-        "spl": np.array([0.1, 0.2]),
-        "final_info": {
-            "spl": np.array([0.8, 0.0]),
-            "_spl": np.array([True, False]),
-            "name": np.array(["a", "b"]),
-        },
-    }
-    assert final_metrics(infos, 0) == {"spl": 0.8}
-    assert final_metrics(infos, 1) == {}
-    assert final_metrics({"success": np.array([0.0, 1.0])}, 1) == {"success": 1.0}
-
-
 class Rightwards:
     """Pushes the cart right: every episode lasts 8 to 11 steps."""
 
@@ -134,8 +119,3 @@ def test_evaluation_gives_every_environment_its_share(mode: AutoresetMode) -> No
     assert all(8 <= e["length"] <= 11 for e in episodes)
     again = evaluate_policy(Rightwards(), env, 10, seed=1, progress=False)
     assert episodes == again
-
-
-def test_evaluation_of_no_episodes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one episode"):
-        evaluate_policy(Rightwards(), cart_poles(CONFIG, False), 0)

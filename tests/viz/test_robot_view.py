@@ -165,7 +165,7 @@ def test_the_tool_is_where_kinematics_puts_it_and_as_fast_as_it_moves(bridge, ar
     until(lambda: status_json(bridge)["joints"][0]["velocity"] == 0.2)
     tool = status_json(bridge)["tool"]
     x, y, _ = tool["position"]
-    assert tool["position"] == pytest.approx(bridge.kinematics.tip(arm.positions).tolist())
+    assert tool["position"] == pytest.approx(bridge.kinematics.compute_tip(arm.positions).tolist())
     assert tool["speed"] == pytest.approx(0.2 * np.hypot(x, y))
     assert tool["box"] == [[-0.9, -0.9, 0.02], [0.9, 0.9, 1.4]]
 
@@ -175,7 +175,7 @@ def test_what_is_not_a_number_or_has_a_wrong_shape_is_null_and_a_fault(
     bridge, arm, view, bad
 ) -> None:
     arm.positions, arm.gripper = bad, float("nan")
-    until(lambda: bridge.status().state is BridgeState.FAULT)
+    until(lambda: bridge.get_status().state is BridgeState.FAULT)
     code, body = ask(view, "GET", "/status")
     assert code == 200
     seen = json.loads(body, parse_constant=lambda name: pytest.fail(f"{name} in the status"))
@@ -188,19 +188,19 @@ def test_hold_resume_and_stop_reach_the_bridge(bridge, view) -> None:
     with driven(bridge):
         code, answer = act(view, "hold")
         assert (code, answer["held"]) == (200, True)
-        until(lambda: bridge.status().state is BridgeState.HOLDING)
+        until(lambda: bridge.get_status().state is BridgeState.HOLDING)
         assert act(view, "resume")[1]["held"] is False
-        until(lambda: bridge.status().state is BridgeState.RUNNING)
+        until(lambda: bridge.get_status().state is BridgeState.RUNNING)
         assert act(view, "stop")[0] == 200
-        until(lambda: bridge.status().state is BridgeState.IDLE)
-        assert bridge.status().owner == ""
+        until(lambda: bridge.get_status().state is BridgeState.IDLE)
+        assert bridge.get_status().owner == ""
 
 
 def test_reset_says_why_not_and_works_once_the_cause_is_gone(bridge, arm, view) -> None:
     code, answer = act(view, "reset")
     assert (code, answer["error"]) == (409, "nothing to reset: the bridge is idle")
     arm.fault = "joint 3 too hot"
-    until(lambda: bridge.status().state is BridgeState.FAULT)
+    until(lambda: bridge.get_status().state is BridgeState.FAULT)
     code, answer = act(view, "reset")
     assert code == 409
     assert "joint 3 too hot" in answer["error"]
@@ -230,7 +230,7 @@ def test_reset_says_why_not_and_works_once_the_cause_is_gone(bridge, arm, view) 
 def test_nobody_but_the_page_may_act(bridge, view, headers, code, action) -> None:
     with driven(bridge):
         assert act(view, action, **headers)[0] == code
-        status = bridge.status()
+        status = bridge.get_status()
         assert (status.state, status.owner, status.held) == (BridgeState.RUNNING, "policy", False)
 
 
@@ -242,7 +242,7 @@ def test_a_page_of_another_name_learns_nothing_and_actions_are_no_links(bridge, 
         assert ask(view, "GET", path, {"Origin": "http://evil.example"})[0] == 403
     for action in ("hold", "resume", "stop", "reset"):
         assert ask(view, "GET", f"/{action}", {"X-Token": token_of(view)})[0] == 405
-    assert not bridge.status().held
+    assert not bridge.get_status().held
     assert act(view, "destroy")[0] == 404
     assert ask(view, "GET", "/../../etc/passwd")[0] == 404
     # Through a tunnel the port is another one, and the page's own origin with it.
@@ -345,17 +345,17 @@ def test_in_a_browser_a_click_on_hold_holds_and_the_space_bar_too(bridge, view, 
         marks = "[...document.querySelectorAll('#joints .bar:first-child .here')]"
         assert browser.value(f"{marks}.every(mark => mark.style.left.endsWith('%'))")
         browser.click("#hold")
-        until(lambda: bridge.status().state is BridgeState.HOLDING)
+        until(lambda: bridge.get_status().state is BridgeState.HOLDING)
         until(lambda: "Held" in browser.value("document.querySelector('#held').textContent"))
         browser.click("#resume")
-        until(lambda: bridge.status().state is BridgeState.RUNNING)
+        until(lambda: bridge.get_status().state is BridgeState.RUNNING)
         for kind in ("keyDown", "keyUp"):  # "Resume" has the focus, and must not be pressed by it
             browser.call(
                 "Input.dispatchKeyEvent",
                 type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, text=" ",
             )  # fmt: skip
-        until(lambda: bridge.status().state is BridgeState.HOLDING)
-        assert bridge.status().held
+        until(lambda: bridge.get_status().state is BridgeState.HOLDING)
+        assert bridge.get_status().held
 
 
 def test_in_a_browser_a_fault_is_reset_only_after_a_question(bridge, arm, view, browser) -> None:
@@ -367,9 +367,9 @@ def test_in_a_browser_a_fault_is_reset_only_after_a_question(bridge, arm, view, 
     arm.fault = ""
     browser.click("#reset")
     until(lambda: browser.value("document.querySelector('#sure').open"))
-    assert bridge.status().state is BridgeState.FAULT
+    assert bridge.get_status().state is BridgeState.FAULT
     browser.click("#yes")
-    until(lambda: bridge.status().state is BridgeState.IDLE)
+    until(lambda: bridge.get_status().state is BridgeState.IDLE)
 
 
 def test_in_a_browser_a_bridge_that_is_gone_is_said_loudly(bridge, browser) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.policies.chunk.residual import ResidualPolicy
+from embodied.rollout import EpisodeMeter, EpisodeMetrics, Rollout, RolloutStep
 from embodied.tasks.tabletop import TabletopConfig, TabletopVectorEnv
 from embodied.training.manipulation.guidance import (
     GuidanceOracle,
@@ -26,7 +27,6 @@ from embodied.training.manipulation.guidance import (
 )
 from embodied.training.manipulation.refinement_config import RefinementLoop
 from embodied.training.replay import ReplayBuffer
-from embodied.training.rollout import EpisodeMeter, EpisodeMetrics
 
 Array = NDArray[np.float32]
 
@@ -61,6 +61,7 @@ class RefinementCollector:
         self.observation_size = policy.features_size + extra
         self._oracle = GuidanceOracle(task, horizon) if loop.guidance == "oracle" else None
         self._goals = np.zeros((loop.envs, 3))
+        self._rollout = Rollout(self.env, self)
         self.guidance_means: list[float] = []
 
     def begin_episodes(self, seed: int, draws: int) -> None:
@@ -74,36 +75,39 @@ class RefinementCollector:
         self.policy.reset()
         self._meter = EpisodeMeter(self.env.num_envs)
         self._counted = np.zeros(self.env.num_envs, np.int64)
-        self._observation, _ = self.env.reset(seed=seed)
-        self._seen = self._prepare(np.ones(self.env.num_envs, bool))
+        observation, _ = self._rollout.reset(seed)
+        self._seen = self._prepare(observation, np.ones(self.env.num_envs, bool))
 
     @torch.no_grad()
-    def step(self, replay: ReplayBuffer) -> list[tuple[int, EpisodeMetrics]]:
+    def collect_step(self, replay: ReplayBuffer) -> list[tuple[int, EpisodeMetrics]]:
         """Play one step with draws of the actor; return the figures of the episodes that ended."""
-        policy, seen = self.policy, self._seen
-        said, _ = policy.actor.sample(seen[:, : policy.features_size])
-        actions = policy.combine_actions(seen[:, policy.base_columns], said).numpy()
-        before = self._observation["state"][:, :3]
-        policy.pop_actions()
-        self._observation, reward, terminated, truncated, infos = self.env.step(actions)
-        done = terminated | truncated
-        last = self._observation["state"].copy()
-        for row in np.flatnonzero(done):
-            last[row] = infos["final_obs"][row]["state"]
-        guidance = self._guidance(before, last[:, :3])
+        seen, step = self._seen, self._rollout.play_step()
+        ended = np.flatnonzero(step.done)
+        after = step.next_observations["state"].copy()
+        if len(ended):
+            after[ended] = step.get_last_observations(ended)["state"]
+        guidance = self._guidance(step.observations["state"][:, :3], after[:, :3])
         self.guidance_means.append(float(guidance.mean()))
-        price = self._loop.violation_penalty * self._violations(infos, done)
-        cut = np.flatnonzero(truncated & ~terminated)
-        beyond = self._beyond(cut, infos["final_obs"][cut]) if len(cut) else None
-        self._seen = self._prepare(done)
+        price = self._loop.violation_penalty * self._violations(step)
+        cut = np.flatnonzero(step.truncated & ~step.terminated)
+        beyond = self._beyond(cut, step) if len(cut) else None
+        self._seen = self._prepare(step.next_observations, step.done)
         following = self._seen.clone()
         if beyond is not None:
             following[cut] = beyond
         replay.add(
-            observation=seen.numpy(), action=actions, reward=reward - 1.0 - price,
-            following=following.numpy(), terminated=terminated, guidance=guidance,
+            observation=seen.numpy(), action=step.actions, reward=step.reward - 1.0 - price,
+            following=following.numpy(), terminated=step.terminated, guidance=guidance,
         )  # fmt: skip
-        return self._meter.add_step(reward, done, infos, np.ones(len(done), bool))
+        return self._meter.add_step(step)
+
+    def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> Array:
+        """Correct the base's actions by draws of the actor."""
+        policy, seen = self.policy, self._seen
+        said, _ = policy.actor.sample(seen[:, : policy.features_size])
+        actions: Array = policy.combine_actions(seen[:, policy.base_columns], said).numpy()
+        policy.pop_actions()
+        return actions
 
     def close(self) -> None:
         """Close all worlds."""
@@ -121,17 +125,17 @@ class RefinementCollector:
             way if kind == "no_decay" else way * guidance_decay(self.policy.predictions["progress"])
         )
 
-    def _violations(self, infos: Mapping[str, Any], done: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _violations(self, step: RolloutStep) -> NDArray[np.int64]:
         """Return how many kinds of violation happened in the step just done, (N,)."""
-        counts = last = _violations(infos)
-        if done.any():
-            last = np.where(done, _violations(infos["final_info"]), counts)
+        counts = last = _violations(step.infos)
+        if step.done.any():
+            last = np.where(step.done, _violations(step.infos["final_info"]), counts)
         new, self._counted = last - self._counted, counts
         return new
 
-    def _prepare(self, first: NDArray[np.bool_]) -> Tensor:
+    def _prepare(self, seen: Mapping[str, Any], first: NDArray[np.bool_]) -> Tensor:
         """Let the base replan where it has to; return what is seen then, (N, D)."""
-        policy, seen = self.policy, self._observation
+        policy = self.policy
         policy.refill_chunks(seen, first)
         fresh = np.flatnonzero(policy.count_played_actions() == 0)
         if self._oracle is not None:
@@ -140,17 +144,17 @@ class RefinementCollector:
             self._goals[fresh] = policy.imagined_position[fresh]
         return self._view(seen)
 
-    def _beyond(self, rows: NDArray[np.int64], finals: NDArray[np.object_]) -> Tensor:
+    def _beyond(self, rows: NDArray[np.int64], step: RolloutStep) -> Tensor:
         """Return what would be seen next, (M, D), in episodes that were cut off.
 
         Args:
             rows: (M,) their environments.
-            finals: (M,) their last observations.
+            step: their last.
         """
         due = np.isin(rows, self.policy.find_due_rows())
         if due.any():
-            self.policy.replan_chunks(rows[due], _stacked(finals[due]))
-        return self._view(_stacked(finals), rows)
+            self.policy.replan_chunks(rows[due], step.get_last_observations(rows[due]))
+        return self._view(step.get_last_observations(rows), rows)
 
     def _view(
         self, observations: Mapping[str, Any], rows: NDArray[np.int64] | None = None
@@ -182,13 +186,3 @@ def relative_objects(objects: Array, hand: Array) -> Array:
 def _violations(infos: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return the violations of all kinds in the episodes so far, (N,)."""
     return np.sum(list(infos["violations"].values()), axis=0)
-
-
-def _stacked(observations: NDArray[np.object_]) -> dict[str, Any]:
-    """Return single observations as one of many."""
-    return {
-        name: np.stack([one[name] for one in observations])
-        if isinstance(value, np.ndarray)
-        else [one[name] for one in observations]
-        for name, value in observations[0].items()
-    }

@@ -12,12 +12,15 @@ the pace and the ways of the base, and in the end for nothing that is wanted.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embodied.policies.base import Observations
+from embodied.rollout import Rollout
 from embodied.tasks.tabletop import TabletopConfig, TabletopEnv, TabletopVectorEnv, make_expert
 
 Array = NDArray[np.floating]
@@ -69,20 +72,26 @@ class GuidanceOracle:
     """
 
     def __init__(self, task: TabletopConfig, steps: int) -> None:
-        self._env = TabletopEnv(replace(task, observation="state", privileged=False))
+        endless = replace(task, observation="state", privileged=False, max_steps=sys.maxsize)
+        self._env = TabletopEnv(endless)  # it may look beyond the end of an episode
         self._expert, self._steps = make_expert(task.task), steps
+        self._rollout = Rollout(self._env, self)
 
     def predict_positions(self, env: TabletopVectorEnv, rows: Sequence[int]) -> NDArray[np.float64]:
         """Return where the grippers of some environments would be, (M, 3) [m]."""
         found = np.zeros((len(rows), 3))
         for place, row in zip(found, rows, strict=True):
             self._env.restore_state(env.save_state(row))
-            for _ in range(self._steps):
-                over = self._env.step(self._expert.act(self._env)[0])[2]
-                if over:
+            self._rollout.begin({})
+            for step in self._rollout.play(self._steps):
+                if step.terminated[0]:
                     break
             place[:] = self._env.batch.cells[0].hand.position
         return found
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the expert's action (1, 7): it looks at the workcell itself."""
+        return self._expert.act(self._env)
 
     def close(self) -> None:
         """Close the workcell."""

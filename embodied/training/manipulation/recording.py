@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from embodied.errors import EmbodiedError
 from embodied.files import atomic_write, ensure_folder, write_text
+from embodied.policies.base import Observations
 from embodied.policies.chunk.robot_inputs import IMAGES
+from embodied.rollout import Rollout
 from embodied.tasks.datasets.lerobot import INFO, LeRobotEpisode, write_dataset
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
 from embodied.tasks.tabletop.views import CAMERAS
@@ -220,31 +222,62 @@ class Spool:
 
 def _play(env: TabletopVectorEnv, spool: Spool, config: DemonstrationConfig, limit: int) -> None:
     """Play until enough episodes succeeded, or `limit` were tried."""
-    expert = make_expert(env.config.task)
     numbers = [spool.complete + row for row in range(env.num_envs)]
-    observation, _ = env.reset(seed=DEMONSTRATIONS_FROM + numbers[0])
-    disturbed = [ActionNoise(config, number) for number in numbers]
+    demonstrator = _Demonstrator(env, config, numbers)
+    rollout = Rollout(env, demonstrator)
+    rollout.reset(seed=DEMONSTRATIONS_FROM + numbers[0])
     tapes: list[list[dict[str, Any]]] = [[] for _ in numbers]
-    title = f"{env.config.task}: demonstrations"
-    with tqdm(
-        total=config.episodes, unit="episode", desc=title, disable=not sys.stderr.isatty()
-    ) as bar:
+    bar = tqdm(
+        total=config.episodes, unit="episode", desc=f"{env.config.task}: demonstrations",
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with bar:
         while spool.complete < limit and len(spool.list_successes()) < config.episodes:
-            intended = expert.act(env)
-            played = np.stack(
-                [d.perturb_action(a) for d, a in zip(disturbed, intended, strict=True)]
-            )
-            following, reward, ended, cut, infos = env.step(played)
+            step = rollout.play_step()
             for row, tape in enumerate(tapes):
-                over = bool(ended[row] or cut[row])
-                success = bool((infos["final_info"] if over else infos)["success"][row])
-                step = {name: observation[name][row] for name in (*CAMERAS, "state", "instruction")}
-                step |= {"action": intended[row], "reward": np.float32(reward[row])}
-                tape.append(step | {"done": over, "success": success})
+                over, success = bool(step.done[row]), bool(step.get_info(row)["success"])
+                kept = {n: step.observations[n][row] for n in (*CAMERAS, "state", "instruction")}
+                kept |= {
+                    "action": demonstrator.intended[row],
+                    "reward": np.float32(step.reward[row]),
+                }
+                tape.append(kept | {"done": over, "success": success})
                 if over:
                     spool.keep_episode(numbers[row], tape, success)
                     numbers[row] += env.num_envs
-                    disturbed[row], tapes[row] = ActionNoise(config, numbers[row]), []
-                    expert.reset([row])
-            observation = following
+                    tapes[row] = []
+                    demonstrator.begin_episode(row, numbers[row])
             bar.update(len(spool.list_successes()) - bar.n)
+
+
+class _Demonstrator:
+    """The expert, disturbed.
+
+    Args:
+        env: what it looks at.
+        config: how much it is disturbed.
+        numbers: of the first episodes.
+
+    Attributes:
+        intended: (N, 7) what it would have done last without disturbance.
+    """
+
+    intended: Array
+
+    def __init__(
+        self, env: TabletopVectorEnv, config: DemonstrationConfig, numbers: list[int]
+    ) -> None:
+        self._env, self._config = env, config
+        self._expert = make_expert(env.config.task)
+        self._noise = [ActionNoise(config, number) for number in numbers]
+
+    def begin_episode(self, row: int, number: int) -> None:
+        """Begin the episode of a number in one environment."""
+        self._noise[row] = ActionNoise(self._config, number)
+        self._expert.reset([row])
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> Array:
+        """Return the disturbed actions (N, 7)."""
+        self.intended = self._expert.act(self._env)
+        pairs = zip(self._noise, self.intended, strict=True)
+        return np.stack([noise.perturb_action(action) for noise, action in pairs])

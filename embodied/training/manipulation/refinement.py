@@ -25,6 +25,7 @@ from embodied.errors import CheckpointError, ConfigError
 from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import VisuomotorConfig, apply_acting_settings
 from embodied.policies.chunk.residual import ResidualPolicy, restore_policy
+from embodied.rollout import EpisodeMetrics
 from embodied.training.checkpoint import Checkpoint, load_policy, load_weights, open_checkpoint
 from embodied.training.loop import derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM
@@ -32,7 +33,6 @@ from embodied.training.manipulation.exploration import RefinementCollector
 from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.training.manipulation.run import ValidatedRun
 from embodied.training.manipulation.validation import play_episodes, require_fit
-from embodied.training.rollout import EpisodeMetrics
 from embodied.training.sac import Sac
 
 EXPLORATION_FROM = 100_000_000
@@ -137,7 +137,9 @@ class _Run(ValidatedRun):
                 loop.get_amplitude(step),
                 loop.get_guidance_weight(step),
             )
-            episodes += [episode for _, episode in self.explorer.step(self.optimizer.replay)]
+            episodes += [
+                episode for _, episode in self.explorer.collect_step(self.optimizer.replay)
+            ]
             if step >= loop.learning_starts:
                 self._owed += self.settings.sac.utd_ratio * loop.envs
             while self._owed >= 1:

@@ -13,9 +13,9 @@ from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.policies.chunk.sc_vla import ScVlaPolicy
 from embodied.policies.chunk.sc_vla.labels import SCALES
+from embodied.rollout import evaluate_policy
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
 from embodied.tasks.tabletop.views import CAMERAS
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.manipulation.demonstrations import Demonstrations
 
 TOOL = (8, 7, 3)

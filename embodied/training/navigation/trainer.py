@@ -24,13 +24,14 @@ from gymnasium.vector import VectorEnv
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.policies.recurrent_features import PolicyInputs
+from embodied.rollout import EpisodeMetrics
 from embodied.tasks.navigation.config import NavigationConfig
 from embodied.training.checkpoint import Checkpoint, load_weights
-from embodied.training.evaluation import EvaluationConfig
 from embodied.training.imitation import ImitationConfig, imitation_update
 from embodied.training.loop import ResumableRun, TrainingInterrupted, derive_seed
+from embodied.training.navigation.evaluation_config import EvaluationConfig
 from embodied.training.ppo import PPOConfig, ppo_update
-from embodied.training.rollout import EpisodeMetrics, RolloutCollector
+from embodied.training.rollout import RolloutCollector
 
 __all__ = ["LoopConfig", "TrainConfig", "TrainingInterrupted", "derive_seed", "train"]
 

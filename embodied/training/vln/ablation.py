@@ -19,11 +19,10 @@ from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.results import Metric, build_metric, paired_metric
+from embodied.rollout import EpisodeMetrics, evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
-from embodied.training.rollout import EpisodeMetrics
 
 BASE = "explore_only"
 CODES = {

@@ -32,10 +32,10 @@ from embodied.policies.vln.meta_explore.decision_summary import summarize_decisi
 from embodied.policies.vln.meta_explore.episode import MetaExploreEpisode
 from embodied.policies.vln.meta_explore.goals import LocalGoalSelector
 from embodied.policies.vln.trace import END, EXPLOIT, EXPLORE, DecisionRecord
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.vln.mode_config import ModeConfig
 from maps.graph.viewgraph import ViewGraph
 

@@ -7,8 +7,8 @@ import torch
 
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.base import Policy
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.vln.config import VLNTrainConfig
 from embodied.training.vln.data import TrainingData
 

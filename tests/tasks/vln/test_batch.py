@@ -41,7 +41,7 @@ def test_walking_turns_and_moves(tiny: Path) -> None:
     seen = batch.observe()
     assert seen["position"][0].tolist() == [3, 0, -4]
     assert seen["heading"][0] == pytest.approx(0)
-    assert batch.metrics(0)["path_length"] == 7
+    assert batch.compute_metrics(0)["path_length"] == 7
     assert [batch.worlds["tiny"].places[p] for p in batch.walks[0]] == ["a", "b", "d"]
 
 
@@ -69,7 +69,7 @@ def test_stopping_at_the_object_and_naming_it(tiny: Path) -> None:
     walk_to(batch, "b", "c")
     reward, ended, cut = batch.step(np.array([[0, 1]]))
     assert (reward[0], ended[0], cut[0]) == (2.5, True, False)
-    got = batch.metrics(0)
+    got = batch.compute_metrics(0)
     assert {got[k] for k in ("success", "spl", "ndtw", "cls", "rgs", "rgspl_strict")} == {1}
     assert batch.answers[0] == 1
 
@@ -81,7 +81,7 @@ def test_naming_something_else_or_nothing(tiny: Path, way, answer, rgs, strict) 
     batch = make(tiny)
     walk_to(batch, *way)
     batch.step(np.array([[0, answer]]))
-    got = batch.metrics(0)
+    got = batch.compute_metrics(0)
     assert (got["rgs"], got["rgs_strict"]) == (rgs, strict)
     assert got["success"] == float(way != ("b",))
 
@@ -92,8 +92,8 @@ def test_soon_asks_whether_the_objects_centre_is_in_the_outline(tiny: Path) -> N
         batch = make(tiny, "soon")
         walk_to(batch, "b", "c")
         batch.step(np.array([[0, answer]]))
-        assert batch.metrics(0)["rgs"] == right
-        assert batch.metrics(0)["success"] == 1.0
+        assert batch.compute_metrics(0)["rgs"] == right
+        assert batch.compute_metrics(0)["success"] == 1.0
 
 
 def test_moves_run_out(tiny: Path) -> None:
@@ -104,7 +104,7 @@ def test_moves_run_out(tiny: Path) -> None:
     _, ended, cut = batch.step(np.array([[2, 0]]))  # to c
     assert not ended[0]
     assert cut[0]
-    assert batch.metrics(0)["success"] == 1  # the last place counts, stopped or not
+    assert batch.compute_metrics(0)["success"] == 1  # the last place counts, stopped or not
 
 
 def test_progress_is_rewarded(tiny: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_move_to_nowhere_is_refused_and_counted(tiny: Path) -> None:
         reward, _, cut = batch.step(np.array([[2, 0]]))  # a has one neighbour
     assert cut[0]
     assert reward[0] == 0
-    got = batch.metrics(0)
+    got = batch.compute_metrics(0)
     assert (got["refused"], got["steps"], got["path_length"]) == (3, 0, 0)
-    batch.begin([0], [0])
+    batch.begin_episodes([0], [0])
     batch.step(np.array([[0, 5]]))  # nothing to name either
     assert batch.answers[0] == -1
-    assert batch.metrics(0)["refused"] == 0
+    assert batch.compute_metrics(0)["refused"] == 0
 
 
 def test_the_truth_is_observed_only_on_request(tiny: Path) -> None:
@@ -236,7 +236,7 @@ def test_predicted_objects_are_scored_by_what_they_are(tiny: Path) -> None:
     """A world whose percepts carry ids of their own, as with a trained segmenter."""
     batch = make(tiny, privileged=True)
     world = batch.worlds["tiny"]
-    world.identities = lambda place: (  # type: ignore[method-assign]
+    world.get_true_object_ids = lambda place: (  # type: ignore[method-assign]
         np.array([5, 1, -1])
         if place == world.get_place_index("c")
         else world.observe_place(place).objects
@@ -244,7 +244,7 @@ def test_predicted_objects_are_scored_by_what_they_are(tiny: Path) -> None:
     walk_to(batch, "b", "c")
     assert batch.observe()["target"].tolist() == [2]  # the observed id of what truly is object 1
     batch.step(np.array([[0, 2]]))
-    assert batch.metrics(0)["rgs"] == 1
+    assert batch.compute_metrics(0)["rgs"] == 1
 
 
 def test_a_graph_may_come_as_json_or_gzip(tiny: Path) -> None:

@@ -125,7 +125,7 @@ def test_success_needs_a_goal_place_near_or_the_target_in_sight(
         graph: Any = source.worlds[episode.world]
         for place in range(len(graph)):
             batch.begin_episodes([0], [number])
-            batch.positions[0] = graph.floors[place]
+            batch.positions[0] = graph.floor_positions[place]
             batch.distance[0] = graph.distances[place, list(episode.goals)].min()
             batch._look(np.array([0]))
             batch.step(np.array([STOP]))

@@ -15,13 +15,13 @@ from tiny import make, walk_to
 
 import embodied  # noqa: F401  (registers the environments)
 from embodied.errors import ConfigError, NavigationError
+from embodied.rollout import evaluate_policy
 from embodied.tasks.registration import VLN_ENVIRONMENTS
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.env import ReverieEnv
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.submission import build_entry, write_submission
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
 
 DATA = [name for name, (_, dataset) in VLN_ENVIRONMENTS.items() if dataset != "houses"]
 
@@ -127,10 +127,10 @@ def test_trajectories_are_handed_in_as_the_servers_take_them(tiny: Path) -> None
     with pytest.raises(NavigationError, match="two entries for instruction '7_0'"):
         write_submission(tiny / "out.json", [one, one])
     batch = make(tiny, "r2r")
-    assert set(batch.submission(0)) == {"instr_id", "trajectory"}
+    assert set(batch.build_submission(0)) == {"instr_id", "trajectory"}
     batch = make(tiny)
     walk_to(batch, "b")
-    assert batch.submission(0)["predObjId"] is None
+    assert batch.build_submission(0)["predObjId"] is None
     with pytest.raises(NavigationError, match="jumps from 'a' to 'c'"):
         build_entry(batch.episodes[0], batch.worlds["tiny"], [0, 2])
 

@@ -232,7 +232,7 @@ def test_kinds_include_what_people_count_among_them() -> None:
 
 
 def patterns(phrasing) -> set[str]:
-    return {p for f in fields(phrasing) if f.name != "joints" for p in getattr(phrasing, f.name)}
+    return {p for f in fields(phrasing) if f.name != "connectives" for p in getattr(phrasing, f.name)}
 
 
 def test_no_held_out_pattern_occurs_in_training() -> None:
@@ -244,7 +244,7 @@ def test_no_held_out_pattern_occurs_in_training() -> None:
 def test_every_held_out_word_occurs_in_training_of_the_same_style(style: str) -> None:
     things = {"plain", "color", "relation", "both"}
     goal = things | {"goal", "goal_room"}
-    route = {f.name for f in fields(PHRASINGS["train"])} - {"goal", "goal_room", "joints"}
+    route = {f.name for f in fields(PHRASINGS["train"])} - {"goal", "goal_room", "connectives"}
 
     def vocabulary(name: str) -> set[str]:
         phrasing = PHRASINGS[name]

@@ -34,7 +34,7 @@ def explore(policy, task=TASK, loop=LOOP, steps: int = 14, seed: int = 0):
     replay = ReplayBuffer(steps * loop.envs, COLUMNS | {
         name: explorer.observation_size for name in ("observation", "following")})  # fmt: skip
     explorer.begin_episodes(seed, seed)
-    episodes = [episode for _ in range(steps) for episode in explorer.step(replay)]
+    episodes = [episode for _ in range(steps) for episode in explorer.collect_step(replay)]
     explorer.close()
     kept = {
         name: values.reshape(steps, loop.envs, -1).numpy()
@@ -105,8 +105,8 @@ def test_success_ends_and_pays() -> None:
     episodes = []
     for _ in range(80):
         base._queue[:] = expert.act(explorer.env)[:, None]
-        explorer._seen = explorer._view(explorer._observation)
-        episodes += explorer.step(replay)
+        explorer._seen = explorer._view(explorer._rollout.observations)
+        episodes += explorer.collect_step(replay)
     explorer.close()
     assert len(episodes) > 2
     assert all(episode["success"] for _, episode in episodes)

@@ -20,10 +20,10 @@ from embodied.policies.vln.local_goals import FEATURES
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
 from embodied.policies.vln.meta_explore.decision_summary import summarize_decision
 from embodied.policies.vln.mode_selector import MODE_FEATURES
+from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.evaluation import evaluate_policy
 from embodied.training.vln.ablation import (
     BASE,
     compute_figures,
