@@ -9,7 +9,7 @@ from embodied.errors import ConfigError, suggest_nearest
 
 # kind -> name -> "module:attribute". A test imports every row.
 TABLE: dict[str, dict[str, str]] = {
-    "policy": {
+    "policy": {  # walk; a class with its `config_class` and `from_config`
         "random": "embodied.policies.random:RandomPolicy",
         "expert": "embodied.policies.expert:ExpertPolicy",
         "frontier": "embodied.policies.mapping.frontier:FrontierPolicy",
@@ -17,15 +17,10 @@ TABLE: dict[str, dict[str, str]] = {
         "objectnav_frontier": "embodied.policies.mapping.object_frontier:ObjectFrontierPolicy",
         "recurrent": "embodied.policies.recurrent:RecurrentPolicy",
     },
-    "task": {
-        "pointnav": "embodied.tasks.navigation.envs:PointNavEnv",
-        "objectnav": "embodied.tasks.navigation.envs:ObjectNavEnv",
-        "imagenav": "embodied.tasks.navigation.envs:ImageNavEnv",
-        "explore": "embodied.tasks.navigation.envs:ExploreEnv",
-        "r2r": "embodied.tasks.vln.env:R2REnv",
-        "reverie": "embodied.tasks.vln.env:ReverieEnv",
-        "soon": "embodied.tasks.vln.env:SoonEnv",
-        "vln_houses": "embodied.tasks.vln.env:HousesEnv",
+    "chunk_policy": {  # `policy.method` of the recipes manip/...: subclasses of ChunkPolicy
+        "sc_vla": "embodied.policies.chunk.sc_vla:ScVlaPolicy",
+        "act": "embodied.policies.chunk.act:ActPolicy",
+        "diffusion": "embodied.policies.chunk.diffusion:DiffusionPolicy",
     },
     "restore": {  # policy name of a checkpoint -> function(inputs, configuration, source)
         "recurrent": "embodied.policies.recurrent:restore_policy",
@@ -48,12 +43,12 @@ TABLE: dict[str, dict[str, str]] = {
         "finetune": "embodied.training.vln.finetuning:Finetuning",
         "mode": "embodied.training.vln.mode:ModePhase",
     },
-    "vln_policy": {  # what `embodied eval` plays on language-guided tasks
-        "dual_scale": "embodied.evaluation.vln_policies:make_dual_scale",
-        "meta_explore": "embodied.evaluation.vln_policies:make_meta_explore",
-        "random": "embodied.evaluation.vln_policies:make_random",
-        "blind": "embodied.evaluation.vln_policies:make_blind",
-        "detector": "embodied.evaluation.vln_policies:make_detector",
+    "vln_policy": {  # walk on a graph of places as they are told to, likewise
+        "dual_scale": "embodied.policies.vln.dual_scale:DualScalePolicy",
+        "meta_explore": "embodied.policies.vln.meta_explore:MetaExplorePolicy",
+        "random": "embodied.policies.vln.baselines:RandomPlacePolicy",
+        "blind": "embodied.policies.vln.baselines:BlindPolicy",
+        "detector": "embodied.policies.vln.baselines:DetectorPolicy",
     },
     "segmenter": {  # what `houses.semantics` may name a run folder of
         "panorama": "embodied.perception.segmenter:Segmenter",

@@ -45,6 +45,16 @@ class RolloutConfig:
         if not (self.rate > 0 and self.action_period > 0 and self.action_timeout > 0):
             raise ConfigError("rate, period and patience must be above 0")
 
+    @staticmethod
+    def from_metadata(metadata: Mapping[str, Any], prompt: str = "") -> RolloutConfig:
+        """Take from a policy's metadata what it says; a server of openpi's says nothing of this."""
+        usual = RolloutConfig()
+        return RolloutConfig(
+            prompt=prompt,
+            action_period=float(metadata.get("period", usual.action_period)),
+            action_size=int(metadata.get("action_size", usual.action_size)),
+        )
+
 
 @dataclass
 class RolloutResult:
@@ -182,3 +192,35 @@ def move_to_joints(
     bridge.disarm(token)
     while bridge.state_machine.moving and time.monotonic() < deadline:
         time.sleep(bridge.period)
+
+
+def require_arm(metadata: Mapping[str, Any], model: str) -> None:
+    """Check that a policy's joint angles are those of this arm.
+
+    Args:
+        metadata: what the policy says of itself.
+        model: name of the arm's model.
+
+    Raises:
+        ConfigError: it says that they are of another.
+    """
+    arm = str(metadata.get("arm", "")) or model
+    if arm != model:
+        raise ConfigError(
+            f"the policy answers with joint angles of '{arm}', and this arm is '{model}'. Serve it "
+            "for this one: embodied serve RUN --robot RECIPE"
+        )
+
+
+def read_start(metadata: Mapping[str, Any]) -> Joints:
+    """Return the joint angles (J,) at which a policy learned to begin [rad].
+
+    Args:
+        metadata: what the policy says of itself.
+
+    Raises:
+        ConfigError: it does not say.
+    """
+    if not len(metadata.get("start", ())):
+        raise ConfigError("the policy does not say where it begins: leave out --go-to-start")
+    return np.array(metadata["start"], np.float64)

@@ -13,7 +13,7 @@ HOME = "embodied/rollout.py"
 # Files that still step environments themselves.
 STILL: set[str] = {
     "embodied/evaluation/film.py",
-    "embodied/evaluation/mobile_pick.py",
+    "embodied/evaluation/mobile_pick_episode.py",
     "embodied/viz/live.py",
 }
 

@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         VariantOutcome,
         compute_figures,
         list_variants,
+        open_agent,
         run_ablation,
         select_variants,
     )
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         require_json(args.json)
     if args.episodes_to:
         require_writable(args.episodes_to)
-    network, settings = _open(args)
+    network, settings = open_agent(args.what, args.which, args.overrides)
     task = replace(settings.task, split=args.split, episodes=args.episodes)
     known = list_variants(settings.meta)
     chosen = select_variants(args.variants, known) if args.variants else known
@@ -105,37 +106,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Load the network of a run and its settings with the overrides laid over them."""
-    from embodied import config as configuration
-    from embodied.errors import ConfigError
-    from embodied.policies.vln.dual_scale import DualScaleNetwork
-    from embodied.training.checkpoint import load_policy, open_checkpoint
-    from embodied.training.vln.config import VLNTrainConfig
-
-    checkpoint = open_checkpoint(args.what, args.which)
-    network = getattr(load_policy(args.what, args.which), "network", None)
-    if not isinstance(network, DualScaleNetwork):
-        raise ConfigError(
-            f"{args.what} holds the policy '{checkpoint.meta.get('policy')}', which has no "
-            "variants of Meta-Explore. Train one with: embodied train vln/meta_explore_houses"
-        )
-    source = f"{checkpoint.path}/config.yaml"
-    settings = configuration.build(VLNTrainConfig, checkpoint.load_config(), source=source)
-    return network, configuration.override(settings, args.overrides)
-
-
 def _table(outcomes: Any, found: Any) -> None:
     from embodied.training.vln.ablation import COMPARED, SHOWN
+    from embodied.viz.report_text import format_gain
 
     def cell(name: str, form: str = ".3f") -> str:
         return format(found[name].value, form) if name in found else ""
 
     def gain(name: str) -> str:
-        if name not in found:
-            return ""
-        low, high = found[name].ci95
-        return f"{found[name].value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        return format_gain(found[name], digits=3) if name in found else ""
 
     short = ("SR", "SPL", "OSR", "length", "moves")
     header = ("variant", *short, "gain in SR", "gain in SPL", "ms", "corrections", "AUC")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from embodied.cli.options import add_command, print_table
-from embodied.cli.view_robot import serve_view
 
 TEXT = """\
 Run a policy on an arm. Every command passes the guard: limits, workspace, speed of the tool, age.
@@ -101,7 +100,10 @@ def _deploy(args: argparse.Namespace, cell: Any, pulse: Callable[[bool], None]) 
         log = stack.enter_context(_recorder(args, cell)) if args.record else None
         bridge = stack.enter_context(Bridge(arm, cell.model, cell.safety, log, pulse=pulse))
         if args.view is not None:
-            stack.enter_context(serve_view(bridge, cell, args.view))
+            from embodied.viz.robot_twin import serve_view
+
+            page = stack.enter_context(serve_view(bridge, cell, args.view))
+            print(f"live view: {page.url}", flush=True)
         print(f"{args.robot} connected", flush=True)
         ended = drive(bridge, sensors)
         status = bridge.get_status()
@@ -126,14 +128,21 @@ def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
             )
         )
         return
-    from robots.rollout import move_to_joints, run_policy
+    from robots.rollout import (
+        RolloutConfig,
+        move_to_joints,
+        read_start,
+        require_arm,
+        run_policy,
+    )
 
     def drive(bridge: Any, sensors: Any) -> str:
         require_arm(metadata, bridge.device.features.model)
         if args.go_to_start:
-            move_to_joints(bridge, _start(metadata))
+            move_to_joints(bridge, read_start(metadata))
+        config = RolloutConfig.from_metadata(metadata, args.prompt)
         print(f"{args.policy} drives it for {args.seconds} s", flush=True)
-        outcome = run_policy(bridge, infer, _config(args, metadata), args.seconds, sensors)
+        outcome = run_policy(bridge, infer, config, args.seconds, sensors)
         verdict = getattr(sensors, "verdict", "")
         ended = f"ended after {outcome.seconds:.1f} s: {outcome.end_reason}"
         return f"{ended}\n{verdict}" if verdict else ended
@@ -145,8 +154,9 @@ def _driver(args: argparse.Namespace) -> Iterator[Callable[[Any, Any], str]]:
 @contextmanager
 def _policy(args: argparse.Namespace) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """Give what answers observations, and what it says of itself."""
-    from embodied.cli.serve import open_served_policy, read_key
+    from embodied.cli.serve import open_served_policy
     from embodied.serving.client import PolicyClient
+    from embodied.serving.config import read_key
 
     if args.policy.startswith(("ws://", "wss://")):
         with PolicyClient(args.policy, read_key(args.key_file)) as client:
@@ -172,49 +182,6 @@ def _sensors(name: str | None, arm: Any, cell: Any) -> Any:
     if name is None:
         return None
     return registry.resolve("sensors", name)(arm, cell.model, cell.config.sensors)
-
-
-def _start(metadata: Mapping[str, Any]) -> Any:
-    """Return the joint angles at which a policy learned to begin.
-
-    Raises:
-        ConfigError: it does not say.
-    """
-    import numpy as np
-
-    from embodied.errors import ConfigError
-
-    if not len(metadata.get("start", ())):
-        raise ConfigError("the policy does not say where it begins: leave out --go-to-start")
-    return np.array(metadata["start"], np.float64)
-
-
-def require_arm(metadata: Mapping[str, Any], model: str) -> None:
-    """Check that a policy's joint angles are those of this arm.
-
-    Raises:
-        ConfigError: it says that they are of another.
-    """
-    from embodied.errors import ConfigError
-
-    arm = str(metadata.get("arm", "")) or model
-    if arm != model:
-        raise ConfigError(
-            f"the policy answers with joint angles of '{arm}', and this arm is '{model}'. Serve it "
-            "for this one: embodied serve RUN --robot RECIPE"
-        )
-
-
-def _config(args: argparse.Namespace, metadata: Mapping[str, Any]) -> Any:
-    """Take from a policy's metadata what it says; a server of openpi's says nothing of this."""
-    from robots.rollout import RolloutConfig
-
-    usual = RolloutConfig()
-    return RolloutConfig(
-        prompt=args.prompt,
-        action_period=float(metadata.get("period", usual.action_period)),
-        action_size=int(metadata.get("action_size", usual.action_size)),
-    )
 
 
 def _recorder(args: argparse.Namespace, cell: Any) -> Any:

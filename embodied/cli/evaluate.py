@@ -9,8 +9,10 @@ from typing import Any
 from embodied.cli.options import (
     JSON_HELP,
     OVERRIDES_HELP,
+    SETTINGS_HELP,
     add_command,
     command_line,
+    print_settings,
     print_table,
     require_json,
     require_scene,
@@ -25,6 +27,8 @@ examples:
   embodied eval runs/pointnav_ppo                            a trained policy
   embodied eval runs/pointnav_ppo evaluation.episodes=500
   embodied eval nav/explore --scene flat.glb --json flat.json
+  embodied eval nav/explore --settings                       every setting and what it means
+  embodied eval nav/explore policy=my_module:MyPolicy policy_config.speed=2   a class of yours
   embodied eval nav/objectnav_frontier task.scene.rooms='[3, 6]'
   embodied eval runs/reverie --json reverie.json --episodes reverie.jsonl   language-guided
   embodied eval runs/reverie policy=meta_explore evaluation.split=val_seen --explain traces
@@ -58,18 +62,27 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--which", choices=("latest", "best"), default="latest", help="checkpoint of a run folder"
     )
+    parser.add_argument("--settings", action="store_true", help=SETTINGS_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play the episodes, print the table, write the figures."""
     from embodied import config
     from embodied.errors import ConfigError
-    from embodied.evaluation.base import GAIN, FilmedEvaluator, open_evaluator, write_episodes
-    from embodied.evaluation.navigation import summarise_metrics
+    from embodied.evaluation.base import (
+        GAIN,
+        FilmedEvaluator,
+        open_evaluator,
+        summarise_metrics,
+        write_episodes,
+    )
     from embodied.files import require_writable
     from embodied.results import write_results
 
     evaluator = open_evaluator(args.what, args.overrides, args.which)
+    if args.settings:
+        print_settings(evaluator.settings)
+        return 0
     if args.scene:
         require_scene(args.scene)
         chosen = any(o.startswith("evaluation.episodes=") for o in args.overrides)

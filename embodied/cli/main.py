@@ -33,11 +33,12 @@ COMMANDS: tuple[ModuleType, ...] = (
 )  # fmt: skip
 
 INTRO = """\
-Train, evaluate and watch agents that explore and find things in real 3-D houses.
+Train, evaluate and deploy embodied agents: they explore and find things in 3-D houses, follow
+instructions in plain language, and command robot arms, simulated and real.
 
-New here? Run:  embodied demo
-It builds houses, trains an agent for a few minutes, tests it in houses it has never seen
-and writes a report you open in a browser."""
+New here? Run:  embodied demo            houses and instructions, 8 to 10 minutes
+                embodied demo manip      an arm that learns by watching, then by trying
+Both write a report you open in a browser."""
 
 EXAMPLES = """\
 examples:
@@ -46,6 +47,9 @@ examples:
   embodied train nav/pointnav_ppo seed=1              train; any setting as key=value
   embodied eval runs/pointnav_ppo                     test a trained agent on unseen houses
   embodied eval nav/explore --scene my_flat.glb       test an explorer on your own mesh
+  embodied train vln/meta_explore_houses              an agent that follows instructions
+  embodied train manip/sc_vla_pick                    an arm: demonstrations, then imitation
+  embodied deploy --robot fr3_twin --policy reach     drive an arm, every command checked
 
 `embodied COMMAND --help` explains one command."""
 
@@ -70,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     top = build_parser()
     try:
+        _require_command(arguments, top)
         args, rest = top.parse_known_args(arguments)
         if args.command is None:
             top.print_help()
@@ -133,17 +138,35 @@ def _as_sentence(message: Warning | str, *_: object, **__: object) -> str:
     return f"warning: {message}\n"
 
 
+def _require_command(arguments: Sequence[str], top: argparse.ArgumentParser) -> None:
+    """Check the first word, so that a mistake in it is answered with the nearest command.
+
+    Raises:
+        ConfigError: no such command, or an option before it that does not exist.
+    """
+    first = arguments[0] if arguments else ""
+    known = [name for group in top._subparsers._group_actions for name in group.choices]  # type: ignore[union-attr]
+    if first.startswith("-"):
+        if first not in top._option_string_actions:
+            raise _unknown_option(first, top)
+    elif first and first not in known:
+        raise ConfigError(f"unknown command '{first}': {suggest_nearest(first, known)}")
+
+
+def _unknown_option(word: str, parser: argparse.ArgumentParser) -> ConfigError:
+    name, options = word.partition("=")[0], parser._option_string_actions
+    return ConfigError(
+        f"unknown option '{name}' of '{parser.prog}': {suggest_nearest(name, options)}"
+    )
+
+
 def _take_overrides(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Accept key=value words that follow an option; argparse alone stops at the first option."""
     for word in rest:
         if "=" in word and not word.startswith("-") and hasattr(args, "overrides"):
             args.overrides = [*args.overrides, word]
         elif word.startswith("-"):
-            options = [o for a in args.command_parser._actions for o in a.option_strings]
-            raise ConfigError(
-                f"unknown option '{word}' of 'embodied {args.command}': "
-                f"{suggest_nearest(word, options)}"
-            )
+            raise _unknown_option(word, args.command_parser)
         else:
             raise ConfigError(
                 f"'{word}' is not understood. Settings are written key=value; "

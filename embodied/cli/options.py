@@ -12,6 +12,7 @@ from typing import Any
 from embodied.errors import ConfigError
 
 JSON_HELP = "also write the figures to this file; keys already in it are kept"
+SETTINGS_HELP = "list every setting with its value, default and meaning, and do nothing else"
 OVERRIDES_HELP = "settings laid over the recipe, e.g. seed=1 task.max_steps=300"
 
 
@@ -68,6 +69,14 @@ def require_scene(scene: Path) -> None:
     if scene != Path() and (scene.exists() or Path(str(scene).rpartition("#")[0] or "#").is_file()):
         return
     raise ConfigError(f"no scene {scene}: give a file or folder that exists")
+
+
+def print_settings(settings: Any) -> None:
+    """Print every setting of a configuration with its value, default and meaning."""
+    from embodied.config_docs import list_settings
+
+    for setting in list_settings(settings):
+        print(setting)
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

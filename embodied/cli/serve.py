@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    from embodied.serving.config import ServerConfig
+    from embodied.serving.config import ServerConfig, read_key
     from embodied.serving.server import PolicyServer
 
     config = ServerConfig(
@@ -54,25 +54,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"serving {args.what} at {server.uri}; stop with Ctrl-C", flush=True)
         server.wait()
     return 0
-
-
-def read_key(file: Path | None) -> str:
-    """Return the key in a file, "" without one.
-
-    Raises:
-        ConfigError: unreadable or empty.
-    """
-    from embodied.errors import ConfigError
-
-    if file is None:
-        return ""
-    try:
-        key = file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"cannot read the key from {file}: {error}") from error
-    if not key:
-        raise ConfigError(f"{file} is empty: put a long random word in it (openssl rand -hex 32)")
-    return key
 
 
 def open_served_policy(what: str, robot: str | None) -> Any:

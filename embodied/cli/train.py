@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embodied.cli.options import OVERRIDES_HELP, add_command
+from embodied.cli.options import OVERRIDES_HELP, SETTINGS_HELP, add_command, print_settings
 from embodied.errors import ConfigError
 
 TEXT = """\
@@ -20,7 +20,10 @@ examples:
   embodied train nav/pointnav_ppo
   embodied train nav/pointnav_ppo train.steps=200000 seed=1 --run runs/short
   embodied train nav/pointnav_ppo --run runs/short --resume     go on after an interruption
+  embodied train nav/pointnav_ppo --settings                    every setting and what it means
   embodied train my_recipe.yaml
+  embodied train vln/meta_explore_houses                        follow instructions
+  embodied train manip/sc_vla_pick                              an arm: record, imitate
   embodied train manip/refine_pick base=runs/sc_vla_pick         refine a trained policy online
   embodied eval runs/pointnav_ppo                                then: how good is it?"""
 
@@ -38,6 +41,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint in the run folder"
     )
+    parser.add_argument("--settings", action="store_true", help=SETTINGS_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
         )
     kind = str(tree.pop("trainer", "ppo"))
     train = registry.resolve("trainer", kind)
-    if kind in registry.list_names("completion"):
+    if kind in registry.list_names("completion") and not args.settings:
         tree = registry.resolve("completion", kind)(tree)
     settings = config.build(
         typing.get_type_hints(train)["config"], tree, source=f"recipe {args.recipe}"
     )
+    if args.settings:
+        print_settings(settings)
+        return 0
     folder = args.run or Path("runs") / Path(args.recipe).stem
     require_writable(folder)
     result = train(settings, folder, resume=args.resume)

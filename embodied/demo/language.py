@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embodied import config as configuration
 from embodied.demo.progress import report_stage
 from embodied.errors import ConfigError
-from embodied.evaluation import navigation as evaluation
+from embodied.evaluation.base import summarise_metrics
 from embodied.evaluation.explain import (
     choose_episodes,
     compute_reference_spectrum,
@@ -108,7 +108,7 @@ def run_language_demo(settings: LanguageConfig, seed: int, out: Path, line: str)
         with report_stage(f"Following {settings.episodes} instructions in unseen houses: {name}"):
             player = VLNEvaluator(str(folder), [*_test(settings, seed), *overrides], "latest")
             played = player.play_episodes(traces if name == "meta_explore" else None)
-        outcome.scores[name] = evaluation.summarise_metrics(played, line)
+        outcome.scores[name] = summarise_metrics(played, line)
     with report_stage("Explaining what Meta-Explore did"):
         outcome.shown = choose_episodes(load_traces(traces), settings.shown)
         task = replace(player.settings.task, split=settings.split)

@@ -9,10 +9,10 @@ from embodied.demo.language import LanguageConfig, LanguageOutcome
 from embodied.policies.vln.meta_explore import MetaExploreConfig
 from embodied.policies.vln.meta_explore.config import NETWORK
 from embodied.policies.vln.trace import EXPLOIT
-from embodied.results import Metric
 from embodied.viz import explanations
 from embodied.viz.charts import Bar, Series, bar_chart, line_chart
 from embodied.viz.report import Figure, Section, Table
+from embodied.viz.report_text import format_interval
 
 NAMES = {
     "random": "random walk",
@@ -55,8 +55,8 @@ def _comparison(meta: MetaExploreConfig, outcome: LanguageOutcome) -> Section:
     rows = [
         (
             NAMES[name],
-            _interval(s["success"]),
-            _interval(s["spl"]),
+            format_interval(s["success"]),
+            format_interval(s["spl"]),
             f"{s['path_length'].value:.1f} m",
             f"{s['steps'].value:.0f}",
         )
@@ -144,7 +144,3 @@ def _smooth(rows: list[dict[str, float]], key: str, span: int = 9) -> np.ndarray
     weight = np.convolve(np.ones(len(values)), kernel, "same")
     smoothed: np.ndarray = np.convolve(values, kernel, "same") / weight
     return smoothed
-
-
-def _interval(metric: Metric) -> str:
-    return f"{metric.value:.2f} [{metric.ci95[0]:.2f}, {metric.ci95[1]:.2f}]"

@@ -4,65 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embodied import config as configuration
 from embodied.demo import manipulation_page as arm_pages
+from embodied.demo.manipulation_outcome import AFTER, BEFORE, ArmDemoConfig, ArmDemoOutcome
 from embodied.demo.progress import report_stage
-from embodied.errors import ConfigError
-from embodied.evaluation.base import Episodes
+from embodied.evaluation.base import summarise_metrics
 from embodied.evaluation.manipulation import ManipulationEvaluator, RefinementEvaluator
-from embodied.evaluation.navigation import summarise_metrics
 from embodied.results import Metric, paired_metric, write_results
 from embodied.training.log import read_metrics
 from embodied.training.manipulation import refinement, trainer
 from embodied.training.manipulation.config import ManipulationTraining
 from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.viz import report
-
-BEFORE, AFTER = arm_pages.BEFORE, arm_pages.AFTER
-
-
-@dataclass(frozen=True)
-class ArmDemoConfig:
-    """Everything that decides the demo.
-
-    Attributes:
-        seed: of both trainings.
-        training: the policy that imitates, of one task; it also says what both are tested on.
-        refinement: settings of the refinement laid over its own defaults; task and policy are the
-            training's.
-    """
-
-    seed: int = 0
-    training: ManipulationTraining = field(default_factory=ManipulationTraining)
-    refinement: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.training.tasks) != 1:
-            raise ConfigError(f"the demo shows one task, not {list(self.training.tasks)}")
-
-
-@dataclass
-class ArmDemoOutcome:
-    """What the stages leave for the report.
-
-    Attributes:
-        episodes: of the policy before and after refinement, on the same initial states.
-        scores: their means.
-        gains: what was gained in each episode, averaged.
-        training_rows, refinement_rows: rows of both trainings.
-    """
-
-    episodes: dict[str, Episodes] = field(default_factory=dict)
-    scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
-    gains: dict[str, Metric] = field(default_factory=dict)
-    training_rows: list[dict[str, Any]] = field(default_factory=list)
-    refinement_rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def load_settings(recipe: str, overrides: Sequence[str]) -> ArmDemoConfig:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from embodied.demo import page as pages
-from embodied.results import Metric
+from embodied.demo.manipulation_outcome import AFTER, BEFORE, ArmDemoConfig, ArmDemoOutcome
 from embodied.viz.charts import Series, line_chart
 from embodied.viz.manipulation import CAPTION
 from embodied.viz.report import Figure, Report, Section, Table
-
-if TYPE_CHECKING:
-    from embodied.demo.manipulation import ArmDemoConfig, ArmDemoOutcome
-
-BEFORE, AFTER = "before", "after"
-"""The refinement."""
+from embodied.viz.report_text import format_gain, format_interval, list_facts
 
 FIGURES = {
     "success": "success",
@@ -48,9 +42,7 @@ def build_arm_page(
             (f"{before['steps'].value:.0f} → {after['steps'].value:.0f}", "control steps, 20 Hz"),
         ],
         sections=[_before(out), _after(outcome, out, wanted.episodes), _learning(outcome)],
-        facts=pages.list_facts(
-            settings, line, minutes, f"{settings.seed}, evaluation {wanted.seed}"
-        ),
+        facts=list_facts(settings, line, minutes, f"{settings.seed}, evaluation {wanted.seed}"),
     )
 
 
@@ -67,8 +59,8 @@ def _after(outcome: ArmDemoOutcome, out: Path, episodes: int) -> Section:
     rows = [
         (
             title,
-            *(pages.format_interval(outcome.scores[moment][name]) for moment in (BEFORE, AFTER)),
-            _signed(outcome.gains[name]),
+            *(format_interval(outcome.scores[moment][name]) for moment in (BEFORE, AFTER)),
+            format_gain(outcome.gains[name]),
         )
         for title, name in FIGURES.items()
     ]
@@ -106,8 +98,3 @@ def _learning(outcome: ArmDemoOutcome) -> Section:
 def _series(rows: Sequence[dict[str, Any]], name: str) -> Series:
     kept = [row for row in rows if row.get(name) is not None]
     return Series(name, [row["step"] for row in kept], [row[name] for row in kept])
-
-
-def _signed(metric: Metric) -> str:
-    low, high = metric.ci95
-    return f"{metric.value:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,89 +16,23 @@ from tqdm import tqdm
 from embodied import config as configuration
 from embodied.demo import language
 from embodied.demo import page as pages
-from embodied.demo.language import LanguageConfig, LanguageOutcome
+from embodied.demo.outcome import DemoConfig, DemoOutcome, SearchResult
 from embodied.demo.progress import report_stage
 from embodied.errors import NavigationError
 from embodied.evaluation import navigation as evaluation
+from embodied.evaluation.base import summarise_metrics
 from embodied.evaluation.navigation import EvalConfig
-from embodied.results import Metric, write_results
-from embodied.simulators.base import CameraSpec
-from embodied.tasks.navigation.config import NavigationConfig, SceneSource
+from embodied.results import write_results
+from embodied.tasks.navigation.config import NavigationConfig
 from embodied.tasks.navigation.envs import ExploreEnv, ObjectNavEnv
 from embodied.training.log import read_metrics
-from embodied.training.navigation.evaluation_config import EvaluationConfig
-from embodied.training.navigation.trainer import TrainConfig, train
+from embodied.training.navigation.trainer import train
 from embodied.viz import report
 from embodied.viz.live import FilmedEpisode, film_episode
 from embodied.viz.recorder import RecordingWriter
 from embodied.viz.video import VideoWriter
 
 COMPARED = ("random", "recurrent", "map_planner", "expert")
-
-
-def _tour_task() -> NavigationConfig:
-    return NavigationConfig(
-        task="explore",
-        camera=CameraSpec(outputs=("depth", "semantic")),
-        scene=SceneSource(split="test", rooms=(5, 7)),
-    )
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """Everything that decides the demo.
-
-    Attributes:
-        seed: of training and of the tour.
-        training: the PointNav recipe that is trained and tested.
-        evaluation: episodes each policy plays in unseen houses.
-        tour: the house that is explored and searched, body, camera and steps.
-        house: which house of the tour's split.
-        categories: classes to look for, in order of preference.
-        num_searches: how many of them.
-        language: the agent that follows instructions.
-    """
-
-    seed: int = 0
-    training: TrainConfig = field(default_factory=TrainConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    tour: NavigationConfig = field(default_factory=_tour_task)
-    house: int = 0
-    categories: tuple[str, ...] = ("bed", "toilet", "sofa", "tv_monitor", "plant", "table", "chair")
-    num_searches: int = 3
-    language: LanguageConfig = field(default_factory=LanguageConfig)
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """One search: what for, how it went."""
-
-    category: str
-    episode: FilmedEpisode
-
-    @property
-    def success(self) -> bool:
-        """Whether the agent stopped at the thing."""
-        return bool(self.episode.info["success"])
-
-
-@dataclass
-class DemoOutcome:
-    """What the stages leave for the report.
-
-    Attributes:
-        scores: policy -> metrics on unseen houses; empty without training.
-        curve: rows of the training run.
-        exploration: the exploration.
-        searches: the searches.
-        language: the agent that follows instructions; None without training.
-    """
-
-    scores: dict[str, dict[str, Metric]] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    exploration: FilmedEpisode | None = None
-    searches: list[SearchResult] = field(default_factory=list)
-    language: LanguageOutcome | None = None
 
 
 def load_settings(recipe: str, overrides: Sequence[str]) -> DemoConfig:
@@ -149,8 +83,8 @@ def _compare(settings: DemoConfig, folder: Path, outcome: DemoOutcome, line: str
             f"Testing in {base.evaluation.episodes} unseen houses: {pages.NAMES[name]}"
         ):
             chosen = replace(base, policy=name)
-            episodes = evaluation.play_episodes(chosen, evaluation.make_policy(chosen))
-        outcome.scores[name] = evaluation.summarise_metrics(episodes, line)
+            episodes = evaluation.play_episodes(chosen, evaluation.build_policy(chosen))
+        outcome.scores[name] = summarise_metrics(episodes, line)
 
 
 def _publish(settings: DemoConfig, outcome: DemoOutcome, out: Path) -> None:
@@ -205,7 +139,7 @@ def _explore(
     with closing(env), _steps(task.max_steps) as progress:
         return film_episode(
             env,
-            evaluation.make_policy(chosen),
+            evaluation.build_policy(chosen),
             seed=settings.seed,
             title="Exploring an unknown house",
             note=lambda i: f"step {i['steps']}    floor seen {100 * i['coverage']:.0f} %",
@@ -224,7 +158,7 @@ def _search(
     with closing(env), _steps(task.max_steps) as progress:
         return film_episode(
             env,
-            evaluation.make_policy(chosen),
+            evaluation.build_policy(chosen),
             seed=seed,
             title=f"Find: {pages.label_category(thing)}",
             note=lambda i: f"step {i['steps']}    {i['distance_to_goal']:.1f} m to go",

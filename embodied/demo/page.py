@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied import config as configuration
 from embodied.demo import language_page as language_pages
-from embodied.results import Metric, describe_machine, get_package_versions
+from embodied.demo.outcome import DemoConfig, DemoOutcome, SearchResult
 from embodied.viz.charts import Bar, Series, bar_chart, line_chart
 from embodied.viz.live import FilmedEpisode
 from embodied.viz.report import Figure, Report, Section, Table
+from embodied.viz.report_text import format_interval, list_facts
 from embodied.viz.topdown import FloorPlan, render_floor_plan
 from maps.grid.occupancy import OccupancyMap
-
-if TYPE_CHECKING:
-    from embodied.demo.navigation import DemoConfig, DemoOutcome, SearchResult
 
 NAMES = {
     "random": "random walk",
@@ -229,11 +225,6 @@ def _comparison(settings: DemoConfig, outcome: DemoOutcome) -> Section:
     )
 
 
-def format_interval(metric: Metric) -> str:
-    """Return a figure with its 95 % interval as text."""
-    return f"{metric.value:.2f} [{metric.ci95[0]:.2f}, {metric.ci95[1]:.2f}]"
-
-
 def _learning(settings: DemoConfig, outcome: DemoOutcome) -> Section:
     rows = [r for r in outcome.curve if r.get("episodes") and r.get("success") is not None]
     minutes = outcome.curve[-1]["cpu_seconds"] / 60 if outcome.curve else 0.0
@@ -286,22 +277,3 @@ def smooth_values(
 def _facts(settings: DemoConfig, line: str, minutes: float) -> list[tuple[str, str]]:
     seeds = f"{settings.seed}, evaluation {settings.evaluation.seed}"
     return list_facts(settings, line, minutes, seeds)
-
-
-def list_facts(settings: object, line: str, minutes: float, seeds: str) -> list[tuple[str, str]]:
-    """Return what repeating a demo takes, name and value."""
-    box = describe_machine()
-    return [
-        ("command", line),
-        ("time", f"{minutes:.1f} minutes"),
-        ("machine", f"{box['cpu']}, {box['cores']} cores, {box['memory_gb']} GB"),
-        ("seeds", seeds),
-        (
-            "settings",
-            f"digest {configuration.digest(settings)}, saved as config.yaml beside this page",
-        ),
-        (
-            "versions",
-            ", ".join(f"{name} {version}" for name, version in get_package_versions().items()),
-        ),
-    ]

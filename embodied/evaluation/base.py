@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,47 +16,81 @@ from embodied import config as configuration
 from embodied import registry
 from embodied.errors import ConfigError
 from embodied.files import write_text
+from embodied.results import Metric, build_metric, paired_metric
 
 Episodes = Sequence[Mapping[str, float]]
 
 
-class Evaluator(Protocol):
+class Evaluator(ABC):
     """One kind of evaluation; built by ``(what, overrides, which)``, a row of the registry's table
     "evaluator".
 
+    Args:
+        settings: the whole configuration, with the parts `key` and `evaluation`.
+        which: checkpoint of a run folder, "latest" or "best".
+
     Attributes:
-        settings: the whole configuration.
+        settings: as given, or as `use_scene` changed it.
         shown_metrics: names of the figures printed, in order.
         published_names: metric name -> its name in the JSON file, where it differs.
     """
 
     settings: Any
-    shown_metrics: Sequence[str]
-    published_names: Mapping[str, str]
+    shown_metrics: Sequence[str] = ()
+    published_names: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, settings: Any, which: str) -> None:
+        self.settings, self.which = settings, which
 
     @property
-    def key(self) -> str:  # noqa: D102 - start of the published names
-        ...
+    def key(self) -> str:
+        """Start of the published names."""
+        return str(self.settings.key)
 
     @property
-    def seed(self) -> int:  # noqa: D102
-        ...
+    def seed(self) -> int:
+        """Of the environments, or the number of the first episode."""
+        return int(self.settings.evaluation.seed)
 
     def use_scene(self, scene: Path, episodes: int) -> None:
-        """Play in one scene file, at most so many episodes."""
-        ...
+        """Play in one scene file, at most so many episodes.
 
+        Raises:
+            ConfigError: the tasks play somewhere of their own.
+        """
+        evaluation = self.settings.evaluation
+        self.settings = dataclasses.replace(
+            self.settings,
+            task=self.place_task(scene),
+            evaluation=dataclasses.replace(
+                evaluation, episodes=min(evaluation.episodes or episodes, episodes)
+            ),
+        )
+
+    def place_task(self, scene: Path) -> Any:
+        """Return the settings of the task in another scene.
+
+        Raises:
+            ConfigError: it plays somewhere of its own.
+        """
+        raise ConfigError(f"--scene {scene}: these tasks play in their own scenes")
+
+    @abstractmethod
     def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes; `explain` is a folder for what the policy thought."""
-        ...
 
     def write_page(self, folder: Path, line: str) -> Path:
-        """Draw what `play` left in the folder of explanations; return the page's path."""
-        ...
+        """Draw what `play_episodes` left in the folder of explanations; return the page's path.
+
+        Raises:
+            ConfigError: there is nothing to explain.
+        """
+        raise ConfigError(f"--explain {folder}: these policies record no decisions ({line})")
 
     def list_episode_names(self, count: int) -> Sequence[str]:
         """Return a name for each of the first `count` episodes, the same for every policy."""
-        ...
+        wanted = self.settings.evaluation
+        return [f"{wanted.split}-{wanted.seed}-{number}" for number in range(count)]
 
 
 GAIN = "gain"
@@ -97,6 +134,30 @@ def open_evaluator(what: str, overrides: Sequence[str], which: str = "latest") -
         )
     made: Evaluator = registry.resolve("evaluator", kind)(what, overrides, which)
     return made
+
+
+def summarise_metrics(
+    episodes: Episodes, command: str, prefix: str = "", differences: bool = False
+) -> dict[str, Metric]:
+    """Average every metric over the episodes; those undefined in some episode are left out.
+
+    Args:
+        episodes: figures of each.
+        command: the command line that makes them again.
+        prefix: of the names.
+        differences: between two agents in the same episodes: a gain of 0 or 1 is no success flag.
+    """
+    found: dict[str, Metric] = {}
+    for name in sorted(episodes[0]):
+        values = np.array([e.get(name, np.nan) for e in episodes])
+        if name not in ("episode", "collided") and np.isfinite(values).all():
+            of = (
+                paired_metric(values, 0 * values, command)
+                if differences
+                else build_metric(values, command)
+            )
+            found[f"{prefix}.{name}" if prefix else name] = of
+    return found
 
 
 def write_episodes(path: Path, names: Sequence[str], episodes: Episodes) -> None:

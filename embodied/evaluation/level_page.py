@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from embodied.demo import page as pages
-from embodied.evaluation.base import Episodes
-from embodied.evaluation.navigation import summarise_metrics
+from embodied.evaluation.base import Episodes, summarise_metrics
 from embodied.results import Metric
 from embodied.viz.charts import Bar, bar_chart
 from embodied.viz.manipulation import CAPTION
 from embodied.viz.report import Figure, Report, Section, Table
+from embodied.viz.report_text import format_interval
 
 LEVELS = {
     0: "hardly anything differs",
@@ -93,7 +92,7 @@ def _table(
     rows = [
         (
             f"level {at}: {LEVELS[at]}",
-            *(pages.format_interval(of[column][name]) for column in columns),
+            *(format_interval(of[column][name]) for column in columns),
         )
         for at, of in figures.items()
     ]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from embodied import config as configuration
-from embodied.demo import page as pages
 from embodied.errors import CheckpointError, ConfigError
 from embodied.evaluation import level_page
-from embodied.evaluation.base import GAIN, Episodes
+from embodied.evaluation.base import GAIN, Episodes, Evaluator
 from embodied.evaluation.level_page import LEVELS, join_episodes
+from embodied.evaluation.settings import refuse_untrained
 from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import VisuomotorConfig, apply_acting_settings
 from embodied.policies.chunk.residual import ResidualPolicy
@@ -21,11 +21,12 @@ from embodied.training.manipulation.config import ManipulationTraining
 from embodied.training.manipulation.refinement_config import RefinementTraining
 from embodied.training.manipulation.validation import play_episodes, require_fit
 from embodied.viz import report
+from embodied.viz.report_text import list_facts
 
 FILMED_EPISODES = 9
 
 
-class ManipulationEvaluator:
+class ManipulationEvaluator(Evaluator):
     """Manipulation; see `embodied.evaluation.base.Evaluator`.
 
     Args:
@@ -37,27 +38,23 @@ class ManipulationEvaluator:
 
     shown_metrics = ("success", "steps", "return", "violations_force", "violations_workspace",
              "violations_velocity")  # fmt: skip
-    published_names: ClassVar[Mapping[str, str]] = {}
     configured: ClassVar[type] = ManipulationTraining
     """What the config.yaml of its runs holds."""
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         if not Path(what).is_dir():
-            raise ConfigError(
-                f"recipe {what} trains a policy, and there is nothing to evaluate yet. First: "
-                f"embodied train {what}   Then: embodied eval runs/{Path(what).stem}"
-            )
+            raise refuse_untrained(what)
         checkpoint = open_checkpoint(what, which)
         source = f"{checkpoint.path}/config.yaml"
         trained: Any = configuration.build(self.configured, checkpoint.load_config(), source=source)
-        self.settings = configuration.override(trained, overrides)
+        super().__init__(configuration.override(trained, overrides), which)
         self._trained: VisuomotorConfig = trained.policy
         if not self.settings.tasks:
             raise ConfigError(
                 f"{what} learned from data sets of a robot that is not simulated here: name a task "
                 "it can play, e.g. tasks=[pick], or run it on the robot"
             )
-        self._folder, self._which = what, which
+        self._folder = what
         self._levels: dict[int, dict[str, Episodes]] = {}
         self._begun = 0.0
 
@@ -68,12 +65,7 @@ class ManipulationEvaluator:
         name = self.settings.key or (tasks[0] if len(tasks) == 1 else "multitask")
         return name if wrong == "none" else f"{name}.{wrong}"
 
-    @property
-    def seed(self) -> int:
-        """Number of the first episode."""
-        return self.settings.evaluation.seed
-
-    def use_scene(self, scene: Path, episodes: int) -> None:
+    def place_task(self, scene: Path) -> Any:
         """Refuse: the tasks have their own table.
 
         Raises:
@@ -148,7 +140,7 @@ class ManipulationEvaluator:
         self.write_film(film)
         minutes = (time.monotonic() - self._begun) / 60
         configuration.save(self.settings, folder / "config.yaml")
-        facts = pages.list_facts(self.settings, line, minutes, str(self.seed))
+        facts = list_facts(self.settings, line, minutes, str(self.seed))
         title = Path(self._folder).name
         page = level_page.build_level_page(title, self._level, self._levels, film, facts)
         return report.write_report(page, folder / "report.html")
@@ -157,7 +149,7 @@ class ManipulationEvaluator:
         import torch
 
         torch.set_num_threads(1)
-        policy = load_policy(self._folder, self._which)
+        policy = load_policy(self._folder, self.which)
         if not isinstance(policy, ChunkPolicy):
             raise CheckpointError(
                 f"{self._folder} holds the policy '{getattr(policy, 'name', '?')}', which does not "

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from embodied.evaluation.mobile_pick import (
+from embodied.evaluation.mobile_pick_episode import (
     MobilePickEvalConfig,
     PickStep,
+    build_policy,
     iter_steps,
-    make_policy,
     task_of,
 )
 from embodied.files import atomic_write
@@ -37,7 +37,7 @@ def write_film(path: Path, settings: MobilePickEvalConfig, which: str, count: in
         which: checkpoint of the arm's policy, "latest" or "best".
         count: of episodes.
     """
-    policy, env = make_policy(settings, which), MobilePickEnv(task_of(settings))
+    policy, env = build_policy(settings, which), MobilePickEnv(task_of(settings))
     try:
         seeds = range(settings.evaluation.seed, settings.evaluation.seed + count)
         frames = (frame for seed in seeds for frame in _frames(iter_steps(env, policy, seed)))

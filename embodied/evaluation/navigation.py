@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 from gymnasium.vector import VectorEnv
 
 from embodied import config as configuration
 from embodied import registry
 from embodied.errors import CheckpointError, ConfigError
-from embodied.policies.base import Policy
-from embodied.policies.mapping.frontier import FrontierConfig
-from embodied.policies.mapping.map_planner import MapPlannerConfig
+from embodied.evaluation.base import Episodes, Evaluator
+from embodied.evaluation.settings import build_settings, refuse_untrained
+from embodied.policies.base import Policy, PolicyTask
+from embodied.policies.factory import find_config_class, make_policy
 from embodied.policies.mapping.mapper import BodyConfig
-from embodied.policies.mapping.object_frontier import ObjectFrontierConfig
-from embodied.results import Metric, build_metric, paired_metric
 from embodied.rollout import evaluate_policy
 from embodied.tasks.navigation.config import NavigationConfig
 from embodied.training.navigation.evaluation_config import EvaluationConfig
+from embodied.types import DiscreteActions, Observations
 
-Episodes = Sequence[Mapping[str, float]]
+NavigationPolicy = Policy[Observations, DiscreteActions]
 
 
-class NavigationEvaluator:
+@dataclass(frozen=True)
+class EvalConfig:
+    """Everything that decides an evaluation.
+
+    Attributes:
+        policy: registered name, or "module:Class" of a user's own.
+        policy_config: settings of that policy; the body and camera it believes to have are those of
+            the task. A registered policy's may also stand in a block of its name.
+        checkpoint: run or checkpoint folder of a learned policy.
+        task: the environment.
+        evaluation: how many episodes, in which houses.
+        key: start of the published names, e.g. "explore" in "explore.coverage".
+    """
+
+    policy: str = "random"
+    policy_config: Any = None
+    checkpoint: str = ""
+    task: NavigationConfig = field(default_factory=NavigationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    key: str = ""
+
+
+class NavigationEvaluator(Evaluator):
     """Point, object and image navigation, and exploration."""
 
+    settings: EvalConfig
     shown_metrics = (
         "success",
         "spl",
@@ -40,25 +62,15 @@ class NavigationEvaluator:
         "collisions",
         "steps",
     )
-    published_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
-        self.settings = load_settings(what, overrides, which)
-        self.which = which
+        super().__init__(load_settings(what, overrides, which), which)
 
-    @property
-    def key(self) -> str:
-        """Start of the published names."""
-        return self.settings.key
-
-    @property
-    def seed(self) -> int:
-        """Of the environments."""
-        return self.settings.evaluation.seed
-
-    def use_scene(self, scene: Path, episodes: int) -> None:
-        """Play in one scene file, at most so many episodes."""
-        self.settings = with_scene(self.settings, scene, episodes)
+    def place_task(self, scene: Path) -> NavigationConfig:
+        """Return the task in one scene file."""
+        task = self.settings.task
+        source = dataclasses.replace(task.scene, files=(str(scene),), episodes="", count=1)
+        return dataclasses.replace(task, scene=source)
 
     def play_episodes(self, explain: Path | None = None) -> Episodes:
         """Play the episodes.
@@ -71,40 +83,7 @@ class NavigationEvaluator:
                 f"--explain {explain}: navigation policies record no decisions. "
                 "Only language-guided ones (vln/...) do."
             )
-        return play_episodes(self.settings, make_policy(self.settings, self.which))
-
-    def write_page(self, folder: Path, line: str) -> Path:
-        """Draw explanations: never reached, for `play_episodes` makes none."""
-        raise ConfigError(f"--explain {folder}: no explanations of navigation policies ({line})")
-
-    def list_episode_names(self, count: int) -> Sequence[str]:
-        """Number the episodes: with one split and seed, number i is the same for every policy."""
-        wanted = self.settings.evaluation
-        return [f"{wanted.split}-{wanted.seed}-{number}" for number in range(count)]
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Everything that decides an evaluation.
-
-    Attributes:
-        policy: registered name, or "module:attribute" of a class built without arguments.
-        checkpoint: run or checkpoint folder of a learned policy.
-        frontier, objectnav_frontier, map_planner: settings of the policy of that name; the body and
-            camera they believe to have are those of the task.
-        task: the environment.
-        evaluation: how many episodes, in which houses.
-        key: start of the published names, e.g. "explore" in "explore.coverage".
-    """
-
-    policy: str = "random"
-    checkpoint: str = ""
-    frontier: FrontierConfig = field(default_factory=FrontierConfig)
-    objectnav_frontier: ObjectFrontierConfig = field(default_factory=ObjectFrontierConfig)
-    map_planner: MapPlannerConfig = field(default_factory=MapPlannerConfig)
-    task: NavigationConfig = field(default_factory=NavigationConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    key: str = ""
+        return play_episodes(self.settings, build_policy(self.settings, self.which))
 
 
 def load_settings(what: str, overrides: Sequence[str], which: str = "latest") -> EvalConfig:
@@ -115,57 +94,35 @@ def load_settings(what: str, overrides: Sequence[str], which: str = "latest") ->
         CheckpointError: a folder without a usable checkpoint.
     """
     if Path(what).is_dir():
-        return configuration.override(_from_checkpoint(what, which), overrides)
-    tree = configuration.read_recipe(what)
-    tree.pop("evaluator", None)
-    if not isinstance(tree.get("policy", ""), str):
-        raise ConfigError(
-            f"recipe {what} trains a policy, and there is nothing to evaluate yet. First: "
-            f"embodied train {what}   Then: embodied eval runs/{Path(what).stem}"
-        )
+        tree, source = _read_run(what, which), "override"
+    else:
+        tree, source = configuration.read_recipe(what), f"recipe {what}"
+        tree.pop("evaluator", None)
+        if not isinstance(tree.get("policy", ""), str):
+            raise refuse_untrained(what)
     tree = configuration.merge(tree, configuration.parse_overrides(overrides))
-    return configuration.build(EvalConfig, tree, source=f"recipe {what}")
+    return build_settings(EvalConfig, tree, source)
 
 
-def with_scene(settings: EvalConfig, scene: Path, episodes: int = 10) -> EvalConfig:
-    """Replace the houses by one scene file; `episodes` starts in it unless the recipe has fewer."""
-    source = dataclasses.replace(settings.task.scene, files=(str(scene),), episodes="", count=1)
-    count = min(settings.evaluation.episodes, episodes)
-    return dataclasses.replace(
-        settings,
-        task=dataclasses.replace(settings.task, scene=source),
-        evaluation=dataclasses.replace(settings.evaluation, episodes=count),
-    )
-
-
-def make_policy(settings: EvalConfig, which: str = "latest") -> Policy:
+def build_policy(settings: EvalConfig, which: str = "latest") -> NavigationPolicy:
     """Build the policy for a task.
 
     Raises:
-        ConfigError: unknown policy.
+        ConfigError: unknown policy, or settings of a trained one, which are in its checkpoint.
         CheckpointError: a learned policy without a usable checkpoint, or one of another policy.
     """
-    if settings.policy == "recurrent":
+    config = settings.policy_config or find_config_class(settings.policy)()
+    if settings.policy in registry.list_names("restore"):
+        if config != type(config)():
+            raise ConfigError(
+                f"the policy '{settings.policy}' acts as it was trained: leave out policy_config"
+            )
         from embodied.training.checkpoint import load_policy
 
-        return load_policy(settings.checkpoint, which)
-    made = registry.resolve("policy", settings.policy)
-    body = describe_body(settings.task)
-    if settings.policy == "frontier":
-        policy = made(dataclasses.replace(settings.frontier, body=body))
-    elif settings.policy == "map_planner":
-        policy = made(dataclasses.replace(settings.map_planner, body=body))
-    elif settings.policy == "objectnav_frontier":
-        search = settings.objectnav_frontier
-        explore = dataclasses.replace(search.frontier, body=body)
-        policy = made(dataclasses.replace(search, frontier=explore))
-    elif settings.policy == "random":
-        policy = made(settings.evaluation.seed)
-    else:
-        policy = made() if isinstance(made, type) else made
-    if not isinstance(policy, Policy):
-        raise ConfigError(f"policy '{settings.policy}' has no method act(observations, first)")
-    return policy
+        policy: NavigationPolicy = load_policy(settings.checkpoint, which)
+        return policy
+    task = PolicyTask(settings.evaluation.seed, describe_body(settings.task))
+    return make_policy(settings.policy, config, task)
 
 
 def describe_body(task: NavigationConfig) -> BodyConfig:
@@ -184,7 +141,7 @@ def describe_body(task: NavigationConfig) -> BodyConfig:
     )
 
 
-def require_inputs(policy: Policy, env: VectorEnv, settings: EvalConfig) -> None:
+def require_inputs(policy: NavigationPolicy, env: VectorEnv, settings: EvalConfig) -> None:
     """Check that a learned policy was trained on the observations and the camera of this task.
 
     Raises:
@@ -212,7 +169,7 @@ def require_inputs(policy: Policy, env: VectorEnv, settings: EvalConfig) -> None
         )
 
 
-def play_episodes(settings: EvalConfig, policy: Policy) -> Episodes:
+def play_episodes(settings: EvalConfig, policy: NavigationPolicy) -> Episodes:
     """Play the episodes and return the metrics of each."""
     from embodied.tasks.navigation.vector import NavigationVectorEnv
 
@@ -231,41 +188,18 @@ def play_episodes(settings: EvalConfig, policy: Policy) -> Episodes:
         env.close()
 
 
-def summarise_metrics(
-    episodes: Episodes, command: str, prefix: str = "", differences: bool = False
-) -> dict[str, Metric]:
-    """Average every metric over the episodes; those undefined in some episode are left out.
-
-    Args:
-        episodes: figures of each.
-        command: the command line that makes them again.
-        prefix: of the names.
-        differences: between two agents in the same episodes: a gain of 0 or 1 is no success flag.
-    """
-    found: dict[str, Metric] = {}
-    for name in sorted(episodes[0]):
-        values = np.array([e.get(name, np.nan) for e in episodes])
-        if name not in ("episode", "collided") and np.isfinite(values).all():
-            of = (
-                paired_metric(values, 0 * values, command)
-                if differences
-                else build_metric(values, command)
-            )
-            found[f"{prefix}.{name}" if prefix else name] = of
-    return found
-
-
-def _from_checkpoint(folder: str, which: str) -> EvalConfig:
+def _read_run(folder: str, which: str) -> dict[str, Any]:
+    """Return the settings of a trained policy's evaluation as a nested mapping."""
     from embodied.training.checkpoint import open_checkpoint
     from embodied.training.navigation.trainer import TrainConfig
 
     checkpoint = open_checkpoint(folder, which)
-    tree: Any = checkpoint.load_config()
-    trained = configuration.build(TrainConfig, tree, source=f"{checkpoint.path}/config.yaml")
-    return EvalConfig(
-        policy="recurrent",
-        checkpoint=folder,
-        task=trained.task,
-        evaluation=trained.evaluation,
-        key=trained.task.task,
-    )
+    source = f"{checkpoint.path}/config.yaml"
+    trained = configuration.build(TrainConfig, checkpoint.load_config(), source=source)
+    return {
+        "policy": "recurrent",
+        "checkpoint": folder,
+        "task": configuration.to_dict(trained.task),
+        "evaluation": configuration.to_dict(trained.evaluation),
+        "key": trained.task.task,
+    }

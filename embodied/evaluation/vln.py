@@ -6,25 +6,33 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from embodied import config as configuration
-from embodied import registry
 from embodied.errors import CheckpointError, ConfigError
 from embodied.evaluation import explain as explaining
-from embodied.evaluation.base import Episodes
-from embodied.policies.base import Policy
-from embodied.policies.vln.baselines import DetectorConfig
-from embodied.policies.vln.dual_scale import DualScaleConfig, DualScaleInputs
-from embodied.policies.vln.meta_explore import MetaExploreConfig
+from embodied.evaluation.base import Episodes, Evaluator
+from embodied.evaluation.settings import build_settings, refuse_untrained
+from embodied.policies.base import PolicyTask
+from embodied.policies.factory import find_config_class, make_policy
+from embodied.policies.vln.continuous import GraphPolicy
+from embodied.policies.vln.dual_scale import DualScaleInputs, DualScaleNetwork
 from embodied.policies.vln.trace import ExplainablePolicy
 from embodied.rollout import evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import load_source
 from embodied.tasks.vln.vector import VLNVectorEnv
-from embodied.training.checkpoint import open_checkpoint
+from embodied.training.checkpoint import load_policy, open_checkpoint
+from embodied.training.vln.agent import DualScaleAgent
 from embodied.training.vln.config import VLNEvaluationConfig, VLNTrainConfig
+
+TABLE = "vln_policy"
+"""Of the registry: what can be played here."""
+
+BLOCKS = {"agent": "dual_scale", "meta": "meta_explore"}
+"""Blocks of settings that are not called as their policy is."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,11 @@ class VLNEvalConfig:
 
     Attributes:
         evaluator: "vln"; tells a recipe of this kind from others.
-        policy: row of the registry's table "vln_policy", or "module:attribute" of a class built
-            without arguments.
+        policy: row of the registry's table "vln_policy", or "module:Class" of a user's own.
+        policy_config: settings of that policy, how a trained one acts included. May also stand in a
+            block of its name; "meta" is one of "meta_explore", "agent" one of "dual_scale", whose
+            sizes must be those it was trained with.
         checkpoint: run or checkpoint folder of a trained agent.
-        agent: how "dual_scale" acts; its sizes must be those it was trained with.
-        meta: how "meta_explore" acts.
-        detector: settings of "detector".
         task: the environment; its split and its number of episodes are those of `evaluation`.
         evaluation: which episodes.
         key: start of the published names; "" makes "reverie.val_unseen" for a trained agent,
@@ -47,16 +54,14 @@ class VLNEvalConfig:
 
     evaluator: str = "vln"
     policy: str = "random"
+    policy_config: Any = None
     checkpoint: str = ""
-    agent: DualScaleConfig = field(default_factory=DualScaleConfig)
-    meta: MetaExploreConfig = field(default_factory=MetaExploreConfig)
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
     task: VLNConfig = field(default_factory=VLNConfig)
     evaluation: VLNEvaluationConfig = field(default_factory=VLNEvaluationConfig)
     key: str = ""
 
 
-class VLNEvaluator:
+class VLNEvaluator(Evaluator):
     """Language-guided navigation; see `embodied.evaluation.base.Evaluator`.
 
     Args:
@@ -65,7 +70,8 @@ class VLNEvaluator:
         which: checkpoint of a run folder, "latest" or "best".
     """
 
-    shown_metrics = (
+    settings: VLNEvalConfig
+    shown_metrics: Sequence[str] = (
         "success",
         "spl",
         "oracle_success",
@@ -83,11 +89,27 @@ class VLNEvaluator:
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
         self.which = which
+        super().__init__(self.load_settings(what, overrides), which)
         self._names: list[str] = []
-        self.settings = load_settings(what, overrides, which)
         # The field's usual abbreviation; houses, which have no published tables, keep the word.
         houses = self.settings.task.dataset == "houses"
-        self.published_names: Mapping[str, str] = {} if houses else {"success": "sr"}
+        self.published_names = {} if houses else {"success": "sr"}
+
+    def load_settings(self, what: str, overrides: Sequence[str]) -> VLNEvalConfig:
+        """Build the settings from a recipe name or file, or from the folder of a trained agent.
+
+        Raises:
+            ConfigError: unknown recipe or key, or a recipe that is not trained yet.
+            CheckpointError: a folder without a usable checkpoint.
+        """
+        if Path(what).is_dir():
+            tree, source = _read_run(what, self.which), "override"
+        else:
+            tree, source = configuration.read_recipe(what), f"recipe {what}"
+            if "trainer" in tree:
+                raise refuse_untrained(what)
+        tree = configuration.merge(tree, configuration.parse_overrides(overrides))
+        return build_settings(VLNEvalConfig, tree, source, table=TABLE, blocks=BLOCKS)
 
     @property
     def key(self) -> str:
@@ -102,16 +124,11 @@ class VLNEvaluator:
         named = f".{policy}" if not settings.checkpoint else ""
         return f"{dataset}{named}.{settings.evaluation.split}"
 
-    @property
-    def seed(self) -> int:
-        """Of the policy's draws."""
-        return self.settings.evaluation.seed
-
-    def use_scene(self, scene: Path, episodes: int) -> None:
-        """Play in one scene file, at most so many episodes.
+    def place_task(self, scene: Path) -> VLNConfig:
+        """Return the task in one scene file.
 
         Raises:
-            ConfigError: the task plays in the worlds of a data set.
+            ConfigError: it plays in the worlds of a data set.
         """
         task = self.settings.task
         if task.dataset != "houses":
@@ -120,13 +137,7 @@ class VLNEvaluator:
                 "e.g. a run of vln/meta_explore_houses"
             )
         houses = dataclasses.replace(task.houses, files=(str(scene),), count=1)
-        evaluation = self.settings.evaluation
-        count = min(evaluation.episodes or episodes, episodes)
-        self.settings = dataclasses.replace(
-            self.settings,
-            task=dataclasses.replace(task, houses=houses),
-            evaluation=dataclasses.replace(evaluation, episodes=count),
-        )
+        return dataclasses.replace(task, houses=houses)
 
     def list_episode_names(self, count: int) -> Sequence[str]:
         """Return the data set's own names of the episodes played."""
@@ -141,7 +152,7 @@ class VLNEvaluator:
         """
         torch.set_num_threads(1)
         settings = self.settings
-        policy = make_policy(settings, self.which)
+        policy = PolicyMaker(settings, self.which).make_policy()
         if explain and not isinstance(policy, ExplainablePolicy):
             raise ConfigError(
                 f"--explain {explain}: the policy '{settings.policy}' records no decisions. "
@@ -182,53 +193,58 @@ class VLNEvaluator:
         return explaining.write_page(folder, self._names, task, line)
 
 
-def load_settings(what: str, overrides: Sequence[str], which: str = "latest") -> VLNEvalConfig:
-    """Build the settings from a recipe name or file, or from the folder of a trained agent.
+class PolicyMaker:
+    """Builds the policy of an evaluation, as often as it is asked to, on one trained network.
+
+    Args:
+        settings: which policy, its settings, and the run that holds its network.
+        which: checkpoint of the run folder, "latest" or "best".
 
     Raises:
-        ConfigError: unknown recipe or key, or a recipe that is not trained yet.
-        CheckpointError: a folder without a usable checkpoint.
+        CheckpointError: a run without a usable checkpoint, or of another kind of policy.
     """
-    if Path(what).is_dir():
-        return configuration.override(_from_checkpoint(what, which), overrides)
-    tree = configuration.read_recipe(what)
-    if "trainer" in tree:
-        raise ConfigError(
-            f"recipe {what} trains an agent, and there is nothing to evaluate yet. First: "
-            f"embodied train {what}   Then: embodied eval runs/{Path(what).stem}"
+
+    def __init__(self, settings: VLNEvalConfig, which: str = "latest") -> None:
+        self._settings = settings
+        network = _load_network(settings.checkpoint, which) if settings.checkpoint else None
+        self._task = PolicyTask(settings.evaluation.seed, network=network)
+
+    def make_policy(self) -> GraphPolicy:
+        """Build it once more.
+
+        Raises:
+            ConfigError: unknown policy.
+            CheckpointError: a trained one without a run.
+        """
+        name, config = self._settings.policy, self._settings.policy_config
+        return make_policy(name, config or find_config_class(name, TABLE)(), self._task, TABLE)
+
+
+def _load_network(folder: str, which: str) -> DualScaleNetwork:
+    agent = load_policy(folder, which)
+    if not isinstance(agent, DualScaleAgent):
+        raise CheckpointError(
+            f"{folder} holds the policy '{getattr(agent, 'name', '?')}', which cannot follow "
+            "instructions. Give a run of a recipe vln/..."
         )
-    tree = configuration.merge(tree, configuration.parse_overrides(overrides))
-    return configuration.build(VLNEvalConfig, tree, source=f"recipe {what}")
+    return agent.network
 
 
-def make_policy(settings: VLNEvalConfig, which: str = "latest") -> Policy:
-    """Build the policy.
-
-    Raises:
-        ConfigError: unknown policy.
-        CheckpointError: a trained one without a usable checkpoint.
-    """
-    made = registry.resolve("vln_policy", settings.policy)
-    own = settings.policy not in registry.list_names("vln_policy")
-    policy = made() if own else made(settings, which)
-    if not isinstance(policy, Policy):
-        raise ConfigError(f"policy '{settings.policy}' has no method act(observations, first)")
-    return policy
-
-
-def _from_checkpoint(folder: str, which: str) -> VLNEvalConfig:
+def _read_run(folder: str, which: str) -> dict[str, Any]:
+    """Return the settings of a trained agent's evaluation as a nested mapping."""
     checkpoint = open_checkpoint(folder, which)
     source = f"{checkpoint.path}/config.yaml"
     trained = configuration.build(VLNTrainConfig, checkpoint.load_config(), source=source)
-    return VLNEvalConfig(
-        policy="meta_explore" if "mode" in trained.train.phases else "dual_scale",
-        checkpoint=folder,
-        agent=trained.policy,
-        meta=trained.meta,
-        task=trained.task,
-        evaluation=trained.evaluation,
-        key=trained.key,
-    )
+    settings = {
+        "policy": "meta_explore" if "mode" in trained.train.phases else "dual_scale",
+        "checkpoint": folder,
+        "dual_scale": trained.policy,
+        "meta_explore": trained.meta,
+        "task": trained.task,
+        "evaluation": trained.evaluation,
+        "key": trained.key,
+    }
+    return {name: configuration.to_dict(value) for name, value in settings.items()}
 
 
 def _require_inputs(settings: VLNEvalConfig, inputs: DualScaleInputs, env: VLNVectorEnv) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.evaluation import explain as explaining
 from embodied.evaluation.base import Episodes
-from embodied.evaluation.vln import VLNEvalConfig, VLNEvaluator, make_policy
-from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy
-from embodied.policies.vln.meta_explore import MetaExplorePolicy
+from embodied.evaluation.settings import build_settings
+from embodied.evaluation.vln import BLOCKS, TABLE, PolicyMaker, VLNEvalConfig, VLNEvaluator
+from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy, GraphPolicy
 from embodied.policies.vln.trace import ExplainablePolicy
 from embodied.rollout import evaluate_policy
 from embodied.simulators.base import AgentSpec
@@ -50,7 +50,7 @@ class ContinuousEvaluator(VLNEvaluator):
         which: its checkpoint, "latest" or "best".
     """
 
-    shown_metrics: Sequence[str] = (  # type: ignore[assignment]
+    shown_metrics = (
         "success",
         "spl",
         "oracle_success",
@@ -66,12 +66,17 @@ class ContinuousEvaluator(VLNEvaluator):
     settings: ContinuousEvalConfig
 
     def __init__(self, what: str, overrides: Sequence[str], which: str) -> None:
-        self.which = which
-        self._names: list[str] = []
-        self.published_names: Mapping[str, str] = {}
-        tree = configuration.read_recipe(what)
-        tree = configuration.merge(tree, configuration.parse_overrides(overrides))
-        self.settings = configuration.build(ContinuousEvalConfig, tree, source=f"recipe {what}")
+        super().__init__(what, overrides, which)
+        self.published_names = {}
+
+    def load_settings(self, what: str, overrides: Sequence[str]) -> ContinuousEvalConfig:
+        """Build the settings from a recipe and overrides."""
+        tree = configuration.merge(
+            configuration.read_recipe(what), configuration.parse_overrides(overrides)
+        )
+        return build_settings(
+            ContinuousEvalConfig, tree, f"recipe {what}", table=TABLE, blocks=BLOCKS
+        )
 
     @property
     def key(self) -> str:
@@ -87,7 +92,9 @@ class ContinuousEvaluator(VLNEvaluator):
         """
         torch.set_num_threads(1)
         settings = self.settings
-        policy = ContinuousPolicy(_maker(settings, self.which), self._drive())
+        maker = PolicyMaker(settings, self.which)
+        _require_sensed(maker.make_policy(), settings.policy)
+        policy = ContinuousPolicy(maker.make_policy, self._drive())
         wanted = settings.evaluation
         graph = dataclasses.replace(
             settings.task, split=wanted.split, episodes=wanted.episodes, dataset="houses"
@@ -135,17 +142,17 @@ class ContinuousEvaluator(VLNEvaluator):
         )  # fmt: skip
 
 
-def _maker(settings: ContinuousEvalConfig, which: str):  # type: ignore[no-untyped-def]
-    """Return what builds the graph policy of one environment; all share one network."""
-    first = make_policy(settings, which)
-    needed = set(getattr(first, "observation_keys", ())) & {
+def _require_sensed(policy: GraphPolicy, name: str) -> None:
+    """Check that a graph policy reads nothing that a body cannot sense.
+
+    Raises:
+        ConfigError: it does; says what.
+    """
+    needed = set(getattr(policy, "observation_keys", ())) & {
         "goal_distance", "candidate_goal_distances", "candidate_canvas"
     }  # fmt: skip
     if needed:
         raise ConfigError(
-            f"policy '{settings.policy}' reads {', '.join(sorted(needed))}, which a body cannot "
+            f"policy '{name}' reads {', '.join(sorted(needed))}, which a body cannot "
             "sense; choose meta.mode and meta.local_goal without an oracle"
         )
-    if isinstance(first, MetaExplorePolicy):
-        return lambda: MetaExplorePolicy(first.network, settings.meta)
-    return lambda: make_policy(settings, which)

@@ -1,36 +1,83 @@
-"""What every policy is: observations of N agents in, N actions out."""
+"""The one contract of every policy: observations of N agents in, N actions out.
+
+`embodied.types` says what observations and actions hold: keys, shapes, frames and units.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError
+from embodied.errors import CheckpointError, ConfigError
+from embodied.types import Observations
 
-STOP, FORWARD, LEFT, RIGHT, LOOK_UP, LOOK_DOWN = range(6)
-"""Discrete actions, numbered as in Habitat's navigation tasks."""
+if TYPE_CHECKING:
+    from embodied.policies.mapping.mapper import BodyConfig
 
-Observations = Mapping[str, NDArray[Any]]
+Obs = TypeVar("Obs", contravariant=True)
+Act = TypeVar("Act", covariant=True)
 
 
 @runtime_checkable
-class Policy(Protocol):
-    """Acts for a batch of independent episodes."""
+class Policy(Protocol[Obs, Act]):
+    """Acts for a batch of independent episodes, e.g. `Policy[Observations, DiscreteActions]`.
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[Any]:
+    A class may also have `config_class`, the dataclass of its settings, and a class method
+    `from_config(config, task)`, which builds it from them and from a `PolicyTask`; see
+    `embodied.policies.factory`.
+    """
+
+    def act(self, observations: Obs, first: NDArray[np.bool_]) -> Act:
         """Choose one action per agent.
 
         Args:
             observations: each entry (N, ...), as the vector environments give them.
-            first: (N,) whether this is the first step of an episode: forget what came before.
+            first: (N,) whether this is the first step of an episode: this resets the policy, which
+                forgets what it knew of that agent's last episode.
 
         Returns:
-            (N,) discrete actions, or (N, A) of arms.
+            One action per agent: `DiscreteActions`, `PlaceActions`, `ArmActions` or
+            `MobilePickActions`.
         """
         ...
+
+
+@dataclass(frozen=True)
+class PolicyTask:
+    """What a policy is told of its task when it is built.
+
+    Attributes:
+        seed: of what the policy draws.
+        body: the agent's body and depth camera; None where the task has none.
+        observation_space, action_space: of one environment; None where nothing is fitted to them.
+        network: the trained one, for policies that act with it; else None.
+    """
+
+    seed: int = 0
+    body: BodyConfig | None = None
+    observation_space: Any = None
+    action_space: Any = None
+    network: Any = None
+
+    def require_network(self, policy: str) -> Any:
+        """Return the trained network.
+
+        Args:
+            policy: name of the one that asks.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        if self.network is None:
+            raise CheckpointError(
+                f"the policy '{policy}' is a trained one: give the folder of its run, or set "
+                "checkpoint=runs/..."
+            )
+        return self.network
 
 
 class Agent(Protocol):

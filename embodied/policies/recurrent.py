@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
+from embodied.policies.base import PolicyTask
 from embodied.policies.recurrent_features import Arrays, FeatureConfig, Featurizer, PolicyInputs
+from embodied.types import DiscreteActions, Observations
 from maps.grid.egocentric import compute_window_cells
 
 VECTOR_WIDTH = 128
@@ -177,6 +179,7 @@ class RecurrentPolicy:
     """Policy protocol around `RecurrentNetwork`; keeps the state of each agent between calls."""
 
     name = "recurrent"
+    config_class: ClassVar[type] = RecurrentConfig
 
     def __init__(
         self, inputs: PolicyInputs, config: RecurrentConfig | None = None, seed: int = 0
@@ -191,9 +194,13 @@ class RecurrentPolicy:
         self._state = torch.zeros(0, self.config.hidden_size)
         self._previous: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def act(
-        self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
+    @classmethod
+    def from_config(cls, config: RecurrentConfig, task: PolicyTask) -> RecurrentPolicy:
+        """Build it with fresh weights, for the spaces of a task."""
+        inputs = PolicyInputs.from_spaces(task.observation_space, task.action_space)
+        return cls(inputs, config, task.seed)
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
         """Choose actions (N,) for observations (N, ...); `first` (N,) marks new episodes."""
         return self.step(observations, first, temperature=self.config.temperature).action
 

@@ -98,3 +98,20 @@ def is_loopback(host: str) -> bool:
     except OSError:
         return False
     return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
+
+
+def read_key(file: Path | None) -> str:
+    """Return the key in a file, "" without one.
+
+    Raises:
+        ConfigError: unreadable or empty.
+    """
+    if file is None:
+        return ""
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"cannot read the key from {file}: {error}") from error
+    if not key:
+        raise ConfigError(f"{file} is empty: put a long random word in it (openssl rand -hex 32)")
+    return key

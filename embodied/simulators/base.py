@@ -180,6 +180,7 @@ class CameraSpec:
         pitch: tilt [deg], positive looks up.
         projection: "pinhole" or "equirectangular" (full sphere; depth is the ray's length).
         min_depth, max_depth: depth range [m]; nearer clips to min_depth, farther reads 0.
+        noise: what is added to the images.
     """
 
     outputs: tuple[str, ...] = ("rgb", "depth", "semantic")

@@ -16,11 +16,9 @@ from embodied.errors import NavigationError, SceneError, SensorError, suggest_ne
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.pathfinder import PathFinder
 from embodied.simulators.raycast import RayCaster, apply_noise, compute_camera_poses
+from embodied.types import FORWARD, LEFT, LOOK_DOWN, LOOK_UP, RIGHT, STOP
 
 Array = NDArray[np.float64]
-
-STOP, FORWARD, LEFT, RIGHT, LOOK_UP, LOOK_DOWN = range(6)
-"""Discrete actions, numbered as in Habitat's navigation tasks."""
 
 MAX_PITCH = np.pi / 2
 

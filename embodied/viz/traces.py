@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import NavigationError
-from embodied.policies.vln.trace import EXPLOIT
-
-STOP = -1
-"""Stands among the candidates of a decision for stopping."""
+from embodied.policies.vln.trace import EXPLOIT, STOP_PLACE
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def parse_trace(content: Mapping[str, Any], name: str = "") -> Explanation:
             "`embodied eval --explain` writes"
         ) from error
     named = {p for _, walk in found.segments for p in walk} | {p for e in found.edges for p in e}
-    named |= {p for c in found.decisions for p in (c.place, *c.candidates)} - {STOP}
+    named |= {p for c in found.decisions for p in (c.place, *c.candidates)} - {STOP_PLACE}
     if not named <= set(places):
         unknown = sorted(named - set(places))[0]
         raise NavigationError(f"{where} names the place {unknown}, which is not in its 'places'")

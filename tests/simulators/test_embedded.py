@@ -8,17 +8,8 @@ import trimesh
 
 from embodied.errors import NavigationError, SceneError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene, SceneObject
-from embodied.simulators.embedded import (
-    FORWARD,
-    LEFT,
-    LOOK_DOWN,
-    LOOK_UP,
-    RIGHT,
-    STOP,
-    Simulator,
-    World,
-    apply_actions,
-)
+from embodied.simulators.embedded import Simulator, World, apply_actions
+from embodied.types import FORWARD, LEFT, LOOK_DOWN, LOOK_UP, RIGHT, STOP
 
 DEPTH = CameraSpec(outputs=("depth",), width=33, height=33)
 SIDE = 6.0

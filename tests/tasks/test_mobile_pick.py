@@ -18,7 +18,6 @@ from embodied.categories import MPCAT40  # noqa: E402
 from embodied.errors import ConfigError, NavigationError  # noqa: E402
 from embodied.simulators.base import AgentSpec, CameraSpec  # noqa: E402
 from embodied.simulators.bullet import SimulationError  # noqa: E402
-from embodied.simulators.embedded import FORWARD, LEFT, STOP  # noqa: E402
 from embodied.tasks.mobile_pick import (  # noqa: E402
     ARM,
     CATEGORIES,
@@ -30,6 +29,7 @@ from embodied.tasks.mobile_pick.config import STAND_HALF_WIDTH, STAND_HEIGHT, Dr
 from embodied.tasks.mobile_pick.frames import matrix_to_pose, pose_to_matrix, upright_pose  # noqa: E402
 from embodied.tasks.navigation.config import SceneSource  # noqa: E402
 from embodied.tasks.tabletop import TabletopConfig  # noqa: E402
+from embodied.types import FORWARD, LEFT, STOP  # noqa: E402
 
 IDLE = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 HOUSES = SceneSource(split="val", rooms=(2, 3), textures=False)

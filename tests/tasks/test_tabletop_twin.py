@@ -15,7 +15,6 @@ import pytest
 
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
-from embodied.cli.deploy import require_arm  # noqa: E402
 from embodied.cli.serve import open_served_policy  # noqa: E402
 from embodied.errors import ConfigError  # noqa: E402
 from embodied.serving.client import PolicyClient  # noqa: E402
@@ -37,7 +36,7 @@ from robots.bridge import Bridge  # noqa: E402
 from robots.errors import DeviceError  # noqa: E402
 from robots.model import load_model  # noqa: E402
 from robots.robot_config import load_robot  # noqa: E402
-from robots.rollout import RolloutConfig, run_policy  # noqa: E402
+from robots.rollout import RolloutConfig, require_arm, run_policy  # noqa: E402
 from tests.training.manipulation.miniature import miniature  # noqa: E402
 
 # A busy test machine must not decide the outcome.

@@ -139,6 +139,7 @@ class ActPolicy(ChunkPolicy):
     """
 
     name = "act"
+    config_class = ActConfig
 
     def __init__(
         self, inputs: RobotInputs, config: ActConfig, backbone: Backbone,

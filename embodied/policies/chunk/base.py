@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +57,12 @@ class ChunkPolicy(ABC):
     """
 
     name: str
+    config_class: ClassVar[type[Any]]
+    """Dataclass of the method's settings."""
+    acting_settings: ClassVar[tuple[str, ...]] = ()
+    """Those of its settings that no weight depends on."""
+    config: Any
+    """Its settings."""
 
     def __init__(
         self,

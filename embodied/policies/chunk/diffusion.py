@@ -119,6 +119,8 @@ class DiffusionPolicy(ChunkPolicy):
     """
 
     name = "diffusion"
+    config_class = DiffusionConfig
+    acting_settings = ("num_inference_steps",)
 
     def __init__(
         self, inputs: RobotInputs, config: DiffusionConfig, backbone: Backbone,

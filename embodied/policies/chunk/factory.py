@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from embodied import config as configuration
+from embodied import registry
 from embodied.errors import ConfigError, suggest_nearest
-from embodied.policies.chunk.act import ActConfig, ActPolicy
+from embodied.policies.chunk.act import ActConfig
 from embodied.policies.chunk.backbones import BackboneConfig, make_backbone
 from embodied.policies.chunk.base import ChunkPolicy
-from embodied.policies.chunk.diffusion import DiffusionConfig, DiffusionPolicy
+from embodied.policies.chunk.diffusion import DiffusionConfig
 from embodied.policies.chunk.robot_inputs import RobotInputs
-from embodied.policies.chunk.sc_vla import ScVlaConfig, ScVlaPolicy
+from embodied.policies.chunk.sc_vla import ScVlaConfig
 
-METHODS = ("sc_vla", "act", "diffusion")
+TABLE = "chunk_policy"
+"""Of the registry: the methods."""
 
-ACTING: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "sc_vla": ("num_inference_steps", "temperature"),
-        "diffusion": ("num_inference_steps",),
-    }
-)
-"""Settings of the methods that no weight depends on."""
+METHODS = tuple(registry.list_names(TABLE))
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,14 @@ class VisuomotorConfig:
     """A learned manipulation policy.
 
     Attributes:
-        method: "sc_vla", "act" or "diffusion".
+        method: "sc_vla", "act" or "diffusion", or "module:Class" of a `ChunkPolicy` of a user's own
+            with `config_class`, built as ours are.
         chunk_size: actions per prediction.
         n_action_steps: actions played before the next prediction (SC-VLA: 5; ours see with more
             error, and looking again sooner is worth its cost).
         backbone: what sees and reads.
         sc_vla, act, diffusion: settings of the method of that name.
+        method_config: settings of a method of a user's own.
     """
 
     method: str = "sc_vla"
@@ -49,9 +46,10 @@ class VisuomotorConfig:
     sc_vla: ScVlaConfig = field(default_factory=ScVlaConfig)
     act: ActConfig = field(default_factory=ActConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    method_config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if self.method not in METHODS and ":" not in self.method:
             raise ConfigError(
                 f"policy.method '{self.method}': {suggest_nearest(self.method, METHODS)}"
             )
@@ -60,6 +58,17 @@ class VisuomotorConfig:
                 f"policy.n_action_steps = {self.n_action_steps} must be between 1 and "
                 f"policy.chunk_size = {self.chunk_size}"
             )
+
+    def build_method_config(self) -> Any:
+        """Return the settings of the method.
+
+        Raises:
+            ConfigError: unknown key or wrong value among those of a user's own.
+        """
+        if self.method in METHODS:
+            return getattr(self, self.method)
+        cls = registry.resolve(TABLE, self.method)
+        return configuration.build(cls.config_class, self.method_config, "policy.method_config")
 
 
 def make_policy(inputs: RobotInputs, config: VisuomotorConfig, seed: int = 0) -> ChunkPolicy:
@@ -74,12 +83,11 @@ def make_policy(inputs: RobotInputs, config: VisuomotorConfig, seed: int = 0) ->
         torch.manual_seed(seed)
         backbone = make_backbone(config.backbone, inputs.cameras, inputs.words)
         inputs = replace(inputs, backbone=backbone.digest)
-        play = (backbone, config.chunk_size, config.n_action_steps, seed)
-        if config.method == "act":
-            return ActPolicy(inputs, config.act, *play)
-        if config.method == "diffusion":
-            return DiffusionPolicy(inputs, config.diffusion, *play)
-        return ScVlaPolicy(inputs, config.sc_vla, *play)
+        policy: ChunkPolicy = registry.resolve(TABLE, config.method)(
+            inputs, config.build_method_config(), backbone, config.chunk_size,
+            config.n_action_steps, seed,
+        )  # fmt: skip
+        return policy
 
 
 def apply_acting_settings(
@@ -90,28 +98,27 @@ def apply_acting_settings(
     Args:
         policy: changed in place.
         trained: what it was trained with.
-        wanted: the same but for `n_action_steps` and what `ACTING` names.
+        wanted: the same but for `n_action_steps` and the `acting_settings` of its method.
 
     Raises:
         ConfigError: something else differs, too.
     """
+    acting = {method: registry.resolve(TABLE, method).acting_settings for method in METHODS}
     back = {
         method: replace(
             getattr(wanted, method), **{n: getattr(getattr(trained, method), n) for n in names}
         )
-        for method, names in ACTING.items()
+        for method, names in acting.items()
     }
     if replace(wanted, n_action_steps=trained.n_action_steps, **back) != trained:
-        free = [f"policy.{method}.{name}" for method, names in ACTING.items() for name in names]
+        free = [f"policy.{method}.{name}" for method, names in acting.items() for name in names]
         raise ConfigError(
             "the policy was trained with other settings under policy: only policy.n_action_steps, "
             f"{', '.join(free)} may change afterwards. Leave the others, or train anew"
         )
     policy.n_action_steps = wanted.n_action_steps
-    if isinstance(policy, ScVlaPolicy):
-        policy.config = wanted.sc_vla
-    if isinstance(policy, DiffusionPolicy):
-        policy.config = wanted.diffusion
+    if policy.acting_settings:
+        policy.config = wanted.build_method_config()
 
 
 def restore_policy(

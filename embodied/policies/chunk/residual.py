@@ -107,6 +107,7 @@ class ResidualPolicy(ChunkPolicy):
     """
 
     name = "residual"
+    config_class = ResidualConfig
 
     def __init__(self, base: ChunkPolicy, config: ResidualConfig, seed: int = 0) -> None:
         if base.inputs.action != ACTION_SIZE:

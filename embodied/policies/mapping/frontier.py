@@ -9,16 +9,18 @@ at floor that its camera passed over so far: a level one does not see the floor 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, suggest_nearest
-from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
+from embodied.policies.base import PolicyTask, act_per_environment, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper
 from embodied.policies.mapping.stall import StallCounter
+from embodied.types import STOP, DiscreteActions, Observations
 from maps.grid.frontiers import Frontier, FrontierTracker, extract_frontiers
 
 EXPLORERS = ("nearest", "largest", "information")
@@ -280,11 +282,18 @@ class FrontierPolicy:
         config: how to explore, or the name of an explorer.
     """
 
+    config_class: ClassVar[type] = FrontierConfig
+
     def __init__(self, config: FrontierConfig | str = "information") -> None:
         self.config = FrontierConfig(explorer=config) if isinstance(config, str) else config
         self.agents: list[FrontierExplorer] = []
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    @classmethod
+    def from_config(cls, config: FrontierConfig, task: PolicyTask) -> FrontierPolicy:
+        """Build it for a task; it believes to have the task's body and camera."""
+        return cls(config if task.body is None else replace(config, body=task.body))
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
         """Choose one action per agent; see `Policy`."""
         seen = require_observations(observations, "depth", "pose")
         return act_per_environment(self.agents, lambda: FrontierExplorer(self.config), seen, first)

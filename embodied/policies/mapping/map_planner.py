@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
+from embodied.policies.base import PolicyTask, act_per_environment, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper
+from embodied.types import STOP, DiscreteActions, Observations
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,18 @@ class MapPlannerPolicy:
         config: how to walk.
     """
 
+    config_class: ClassVar[type] = MapPlannerConfig
+
     def __init__(self, config: MapPlannerConfig | None = None) -> None:
         self.config = config or MapPlannerConfig()
         self.agents: list[MapPlanner] = []
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    @classmethod
+    def from_config(cls, config: MapPlannerConfig, task: PolicyTask) -> MapPlannerPolicy:
+        """Build it for a task; it believes to have the task's body and camera."""
+        return cls(config if task.body is None else replace(config, body=task.body))
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
         """Choose one action per agent; see `Policy`."""
         seen = require_observations(observations, "depth", "pose", "goal")
         return act_per_environment(self.agents, lambda: MapPlanner(self.config), seen, first)

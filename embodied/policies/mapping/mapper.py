@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, LEFT, RIGHT
+from embodied.types import FORWARD, LEFT, RIGHT
 from maps.grid.occupancy import OccupancyMap
 from maps.paths.planning import compute_cost_field, compute_cost_weights, is_line_clear, trace_path
 

@@ -25,9 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, STOP, Observations, Policy, require_observations
+from embodied.policies.base import Policy, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper, compute_camera_pose
 from embodied.policies.mapping.object_memory import ObjectMemory, ObjectMemoryConfig, ObjectSighting
+from embodied.types import (
+    FORWARD,
+    STOP,
+    ArmActions,
+    DiscreteActions,
+    MobilePickActions,
+    Observations,
+)
 
 SEARCH, APPROACH, DOCK, MANIPULATE, FAILED = "search", "approach", "dock", "manipulate", "failed"
 PHASES = (SEARCH, APPROACH, DOCK, MANIPULATE, FAILED)
@@ -42,6 +50,9 @@ _MARGIN = 1.0  # around what is planned over [m]
 _ELSEWHERE = 0.25  # a place to dock at is another one from here on [m]
 
 Array = NDArray[np.float64]
+
+SearchPolicy = Policy[Observations, DiscreteActions]
+ArmPolicy = Policy[Observations, ArmActions]
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ class MobilePickAgent:
             the arm's working space, ahead and to the left [m].
     """
 
-    def __init__(self, config: MobilePickAgentConfig, search: Policy, arm: Policy) -> None:
+    def __init__(self, config: MobilePickAgentConfig, search: SearchPolicy, arm: ArmPolicy) -> None:
         self.config, self._search, self._arm = config, search, arm
         self.memory = ObjectMemory(config.memory)
         self.mapper = Mapper(config.body)
@@ -362,14 +373,14 @@ class MobilePickPolicy:
     def __init__(
         self,
         config: MobilePickAgentConfig,
-        make_search: Callable[[], Policy],
-        make_arm: Callable[[], Policy],
+        make_search: Callable[[], SearchPolicy],
+        make_arm: Callable[[], ArmPolicy],
     ) -> None:
         self.config = config
         self._make_search, self._make_arm = make_search, make_arm
         self.agents = [self._make()]  # at once: what cannot be built is said before an episode
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> MobilePickActions:
         """Choose one action per environment.
 
         Returns:
@@ -397,7 +408,7 @@ class MobilePickPolicy:
 class ExpertArmPolicy:
     """Does with the arm what the task's expert would; needs tasks made with `expert=True`."""
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> ArmActions:
         """Choose one action per arm; see `Policy`."""
         (action,) = require_observations(observations, "expert_action")
         return np.asarray(action, np.float32)

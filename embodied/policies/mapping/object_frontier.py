@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import STOP, Observations, act_per_environment, require_observations
+from embodied.policies.base import PolicyTask, act_per_environment, require_observations
 from embodied.policies.mapping.frontier import FrontierConfig, FrontierExplorer
 from embodied.policies.mapping.mapper import compute_camera_pose
 from embodied.policies.mapping.stall import StallCounter
+from embodied.types import STOP, DiscreteActions, Observations
 from maps.grid.occupancy import OccupancyMap
 from maps.semantics import SemanticMap
 
@@ -163,11 +165,20 @@ class ObjectFrontierPolicy:
         config: how to search.
     """
 
+    config_class: ClassVar[type] = ObjectFrontierConfig
+
     def __init__(self, config: ObjectFrontierConfig | None = None) -> None:
         self.config = config or ObjectFrontierConfig()
         self.agents: list[ObjectExplorer] = []
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    @classmethod
+    def from_config(cls, config: ObjectFrontierConfig, task: PolicyTask) -> ObjectFrontierPolicy:
+        """Build it for a task; it believes to have the task's body and camera."""
+        if task.body is not None:
+            config = replace(config, frontier=replace(config.frontier, body=task.body))
+        return cls(config)
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
         """Choose one action per agent; see `Policy`."""
         seen = require_observations(observations, "depth", "pose", "semantic", "goal")
         return act_per_environment(self.agents, lambda: ObjectExplorer(self.config), seen, first)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.perception.landmarks import find_landmarks, find_target_landmark
 from embodied.perception.vocabulary import split_words
-from embodied.policies.base import Observations, require_observations
+from embodied.policies.base import PolicyTask, require_observations
 from embodied.policies.vln.trace import END, EXPLORE, START, DecisionRecord, EpisodeTrace
+from embodied.types import Observations, PlaceActions
 from maps.graph.viewgraph import ViewGraph
 
 OBSERVATION_KEYS = (
@@ -281,7 +282,7 @@ class BaselinePolicy:
         self._make, self._seed = make, seed
         self._walkers: list[BaselineWalker] = []
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> PlaceActions:
         """Choose one action per agent; see `Policy`."""
         columns = dict(
             zip(
@@ -303,18 +304,56 @@ class BaselinePolicy:
         return [walker.trace for walker in self._walkers]
 
 
+@dataclass(frozen=True)
+class RandomPlaceConfig:
+    """How far a random walk goes.
+
+    Attributes:
+        moves: fewest and most moves of an episode.
+    """
+
+    moves: tuple[int, int] = (3, 6)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.moves[0] <= self.moves[1]:
+            raise ConfigError(f"moves {self.moves} must be two numbers, 0 <= fewest <= most")
+
+
 class RandomPlacePolicy(BaselinePolicy):
     """`RandomWalker` in every environment of a batch.
 
     Args:
         seed: of the draws.
-        moves: fewest and most moves of an episode.
+        config: how far it walks.
     """
 
-    def __init__(self, seed: int = 0, moves: tuple[int, int] = (3, 6)) -> None:
-        if not 0 <= moves[0] <= moves[1]:
-            raise ConfigError(f"moves {moves} must be two numbers, 0 <= fewest <= most")
+    config_class: ClassVar[type] = RandomPlaceConfig
+
+    def __init__(self, seed: int = 0, config: RandomPlaceConfig | None = None) -> None:
+        moves = (config or RandomPlaceConfig()).moves
         super().__init__(lambda rng: RandomWalker(rng, moves), seed)
+
+    @classmethod
+    def from_config(cls, config: RandomPlaceConfig, task: PolicyTask) -> RandomPlacePolicy:
+        """Build it for a task; see `embodied.policies.factory`."""
+        return cls(task.seed, config)
+
+
+@dataclass(frozen=True)
+class BlindConfig:
+    """How far a blind walk goes.
+
+    Attributes:
+        metres: longest way; the last move may pass it [m].
+        moves: most moves.
+    """
+
+    metres: float = 9.8
+    moves: int = 5
+
+    def __post_init__(self) -> None:
+        if self.metres <= 0 or self.moves < 1:
+            raise ConfigError(f"metres {self.metres} and moves {self.moves} must be positive")
 
 
 class BlindPolicy(BaselinePolicy):
@@ -322,14 +361,19 @@ class BlindPolicy(BaselinePolicy):
 
     Args:
         seed: of the draws.
-        metres: walk so far at most (the last move may pass it) [m].
-        moves: make so many moves at most.
+        config: how far it walks.
     """
 
-    def __init__(self, seed: int = 0, metres: float = 9.8, moves: int = 5) -> None:
-        if metres <= 0 or moves < 1:
-            raise ConfigError(f"metres {metres} and moves {moves} must be positive")
-        super().__init__(lambda rng: BlindWalker(rng, metres, moves), seed)
+    config_class: ClassVar[type] = BlindConfig
+
+    def __init__(self, seed: int = 0, config: BlindConfig | None = None) -> None:
+        limits = config or BlindConfig()
+        super().__init__(lambda rng: BlindWalker(rng, limits.metres, limits.moves), seed)
+
+    @classmethod
+    def from_config(cls, config: BlindConfig, task: PolicyTask) -> BlindPolicy:
+        """Build it for a task; see `embodied.policies.factory`."""
+        return cls(task.seed, config)
 
 
 class DetectorPolicy(BaselinePolicy):
@@ -340,5 +384,12 @@ class DetectorPolicy(BaselinePolicy):
         seed: unused by its decisions, which are all determined by what it sees.
     """
 
+    config_class: ClassVar[type] = DetectorConfig
+
     def __init__(self, config: DetectorConfig | None = None, seed: int = 0) -> None:
         super().__init__(lambda rng: DetectorWalker(rng, config), seed)
+
+    @classmethod
+    def from_config(cls, config: DetectorConfig, task: PolicyTask) -> DetectorPolicy:
+        """Build it for a task; see `embodied.policies.factory`."""
+        return cls(config, task.seed)

@@ -21,16 +21,19 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP, Policy, require_observations
+from embodied.policies.base import Policy, require_observations
 from embodied.policies.mapping.mapper import BodyConfig
 from embodied.policies.mapping.stall import StallCounter
 from embodied.policies.vln.live_places import LiveGraph, LiveGraphConfig, PanoramaMapper
+from embodied.types import FORWARD, LEFT, RIGHT, STOP, DiscreteActions, Observations, PlaceActions
 from maps.panorama.from_images import MIN_AREA, REACH, build_panorama_from_images
 from maps.panorama.observation import OBJECT_FEATURES, PanoramaObservation
 
 SENSORS = ("instruction", "position", "heading", "rgb", "depth", "semantic", "instance",
            "instance_names")  # fmt: skip
-"""Observations needed; `embodied.tasks.vln.continuous` describes them."""
+"""Observations needed; `embodied.types.PANORAMA_KEYS` describes them."""
+
+GraphPolicy = Policy[Observations, PlaceActions]
 
 
 def _body() -> BodyConfig:
@@ -186,7 +189,7 @@ class ContinuousAgent:
         decisions: how often the graph policy was asked in this episode.
     """
 
-    def __init__(self, policy: Policy, config: ContinuousConfig) -> None:
+    def __init__(self, policy: GraphPolicy, config: ContinuousConfig) -> None:
         self.policy, self.config = policy, config
         self.walker = PlaceWalker(config)
         self.decisions = 0
@@ -236,12 +239,14 @@ class ContinuousPolicy:
         agents: one per environment.
     """
 
-    def __init__(self, make: Callable[[], Policy], config: ContinuousConfig | None = None) -> None:
+    def __init__(
+        self, make: Callable[[], GraphPolicy], config: ContinuousConfig | None = None
+    ) -> None:
         self.config = config or ContinuousConfig()
         self._make = make
         self.agents: list[ContinuousAgent] = []
 
-    def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
         """Choose one low-level action per environment, (N,); see `Policy`."""
         columns = require_observations(observations, *SENSORS)
         while len(self.agents) < len(first):

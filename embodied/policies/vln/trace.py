@@ -21,6 +21,9 @@ START, EXPLORE, EXPLOIT, JUMP, RETURN, END = "start", "explore", "exploit", "jum
 """What a move belongs to: one step of the explorer, a correction by a local goal, a jump of the
 global planner, the way back to the best place to stop. END names the decision to stop."""
 
+STOP_PLACE = -1
+"""Stands among places, chosen ones and candidates, for stopping."""
+
 
 @dataclass(frozen=True)
 class DecisionRecord:

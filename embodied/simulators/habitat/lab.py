@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from embodied.errors import NavigationError, SensorError
 from embodied.simulators.base import AgentSpec
-from embodied.simulators.embedded import FORWARD, LEFT, RIGHT, STOP, World
 from embodied.simulators.embedded import Simulator as Embedded
+from embodied.simulators.embedded import World
 from embodied.simulators.habitat import convert
 from embodied.simulators.habitat.annotations import SemanticScene
 from embodied.simulators.habitat.pathfinding import (
@@ -29,6 +29,7 @@ from embodied.simulators.habitat.pathfinding import (
 )
 from embodied.simulators.habitat.sensors import build_sensors
 from embodied.simulators.pathfinder import DistanceField
+from embodied.types import FORWARD, LEFT, RIGHT, STOP
 
 Array = NDArray[np.float64]
 

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from embodied.categories import MPCAT40
 from embodied.errors import NavigationError
 from embodied.simulators.bullet import SimulationError
-from embodied.simulators.embedded import FORWARD, STOP, apply_actions
+from embodied.simulators.embedded import apply_actions
 from embodied.simulators.raycast import apply_noise, compute_camera_poses
 from embodied.tasks.env_base import override_config
 from embodied.tasks.mobile_pick.config import (
@@ -68,6 +68,7 @@ from embodied.tasks.tabletop.experts import make_expert
 from embodied.tasks.tabletop.randomisation import COLORS, Layout
 from embodied.tasks.tabletop.views import CAMERAS
 from embodied.tasks.tabletop.workcell import VIOLATIONS
+from embodied.types import FORWARD, STOP
 
 Array = NDArray[np.float64]
 Observation = dict[str, Any]

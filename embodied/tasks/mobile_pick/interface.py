@@ -8,10 +8,10 @@ from typing import Any
 from gymnasium import spaces
 
 from embodied.errors import NavigationError
-from embodied.simulators.embedded import RIGHT, STOP
 from embodied.tasks.mobile_pick.config import CATEGORIES, MobilePickConfig
 from embodied.tasks.mobile_pick.views import MobileBatch
 from embodied.tasks.navigation import observations
+from embodied.types import RIGHT, STOP
 
 DRIVE, ARM = 0, 1
 """Modes."""

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.embedded import FORWARD, LOOK_DOWN, STOP, apply_actions
+from embodied.simulators.embedded import apply_actions
 from embodied.simulators.raycast import apply_noise, compute_camera_poses, render_many
 from embodied.tasks.navigation import metrics
 from embodied.tasks.navigation.config import NavigationConfig
@@ -25,6 +25,7 @@ from embodied.tasks.navigation.goals import GoalIndex
 from embodied.tasks.navigation.observations import observation_space, polar_goal, relative_pose
 from embodied.tasks.navigation.sources import SceneList
 from embodied.tasks.navigation.stream import EpisodeStream, PreparedEpisode
+from embodied.types import FORWARD, LOOK_DOWN, STOP
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.simulators.base import AgentSpec
-from embodied.simulators.embedded import FORWARD, LEFT, RIGHT, STOP
 from embodied.simulators.pathfinder import DistanceField, PathFinder
+from embodied.types import FORWARD, LEFT, RIGHT, STOP
 
 TURN_COST = 0.01
 """Metres one turn is worth: breaks ties towards the heading at hand."""

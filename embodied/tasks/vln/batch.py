@@ -17,12 +17,11 @@ from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import PackedPlace, PlaceTable, action_space, observation_space
 from embodied.tasks.vln.source import VLNSource, load_source
 from embodied.tasks.vln.submission import build_entry
+from embodied.types import STOP
 from maps.panorama.canvas import HEIGHT, WIDTH
 
 Array = NDArray[np.float64]
 Observation = dict[str, Any]
-
-STOP = 0
 
 
 class VLNBatch:

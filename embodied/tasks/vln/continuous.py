@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.embedded import FORWARD, RIGHT, STOP, apply_actions
+from embodied.simulators.embedded import apply_actions
 from embodied.simulators.pathfinder import DistanceField
 from embodied.simulators.raycast import compute_camera_poses, render_many
 from embodied.tasks.datasets.r2r_ce import ContinuousEpisode, score_path
@@ -35,7 +35,7 @@ from embodied.tasks.vln.continuous_task import (
 )
 from embodied.tasks.vln.episodes import VLNEpisode
 from embodied.tasks.vln.observations import NAME_LENGTH, TEXT, TEXT_LENGTH
-from embodied.types import Pose
+from embodied.types import FORWARD, RIGHT, STOP, Pose
 from maps.panorama.from_images import MIN_AREA
 from maps.panorama.views import TOP
 

@@ -220,7 +220,7 @@ class _Run(ResumableRun):
         if self.imitating:
             progress = self.update / warm
             rollout, episodes = self.collector.collect_rollout(
-                loop.rollout, config.imitation.share(progress)
+                loop.rollout, config.imitation.get_expert_share(progress)
             )
             played = time.monotonic()
             losses = imitation_update(

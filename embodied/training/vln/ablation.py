@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from embodied import config as configuration
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleNetwork
 from embodied.policies.vln.meta_explore import MetaExploreConfig, MetaExplorePolicy
@@ -23,6 +24,8 @@ from embodied.rollout import EpisodeMetrics, evaluate_policy
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import VLNSource
 from embodied.tasks.vln.vector import VLNVectorEnv
+from embodied.training.checkpoint import load_policy, open_checkpoint
+from embodied.training.vln.config import VLNTrainConfig
 
 BASE = "explore_only"
 CODES = {
@@ -164,3 +167,24 @@ def select_variants(names: str, known: dict[str, Any]) -> dict[str, Any]:
             )
         wanted += found
     return {name: known[name] for name in dict.fromkeys(wanted)}
+
+
+def open_agent(
+    folder: str, which: str, overrides: Sequence[str]
+) -> tuple[DualScaleNetwork, VLNTrainConfig]:
+    """Load the network of a run, and its settings with overrides laid over them.
+
+    Raises:
+        ConfigError: a policy without variants of Meta-Explore, or a wrong override.
+        CheckpointError: no usable checkpoint.
+    """
+    checkpoint = open_checkpoint(folder, which)
+    network = getattr(load_policy(folder, which), "network", None)
+    if not isinstance(network, DualScaleNetwork):
+        raise ConfigError(
+            f"{folder} holds the policy '{checkpoint.meta.get('policy')}', which has no "
+            "variants of Meta-Explore. Train one with: embodied train vln/meta_explore_houses"
+        )
+    source = f"{checkpoint.path}/config.yaml"
+    settings = configuration.build(VLNTrainConfig, checkpoint.load_config(), source=source)
+    return network, configuration.override(settings, overrides)

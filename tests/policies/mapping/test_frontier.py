@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
-from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP, Policy
+from embodied.policies.base import Policy
 from embodied.policies.expert import ExpertPolicy
 from embodied.policies.mapping.frontier import FrontierConfig, FrontierPolicy
 from embodied.policies.mapping.map_planner import MapPlannerPolicy
 from embodied.policies.mapping.mapper import BodyConfig, Mapper, compute_camera_pose
 from embodied.policies.mapping.object_frontier import ObjectFrontierPolicy
-from embodied.policies.random import RandomPolicy
+from embodied.policies.random import RandomConfig, RandomPolicy
+from embodied.types import FORWARD, LEFT, RIGHT, STOP
 from tests.box_world import BoxWorld, WalkingAgent, camera
 
 LOW, HIGH = (-5.02, 0, -3.02), (5.02, 2.6, 3.02)
@@ -221,7 +222,7 @@ def test_random_is_seeded_and_keeps_its_shares():
     assert np.mean(actions == FORWARD) == pytest.approx(0.5, abs=0.05)
     assert {int(a) for a in actions} <= {STOP, FORWARD, LEFT, RIGHT}
     with pytest.raises(ConfigError, match="sum 1"):
-        RandomPolicy(probabilities=(0.5, 0.5, 0.5, 0.5))
+        RandomConfig((0.5, 0.5, 0.5, 0.5))
 
 
 def test_expert_repeats_the_expert():

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
 from embodied.errors import ConfigError  # noqa: E402
-from embodied.evaluation.mobile_pick import (  # noqa: E402
+from embodied.evaluation.mobile_pick_episode import (  # noqa: E402
     MobilePickEvalConfig,
     PickStep,
+    build_policy,
     iter_steps,
-    make_policy,
     task_of,
 )
 from embodied.policies.mapping.mobile_pick import (  # noqa: E402
@@ -89,12 +89,12 @@ class Clumsy:
 
 
 def with_arm(settings: MobilePickEvalConfig, arm: Any) -> MobilePickPolicy:
-    made = make_policy(settings)
+    made = build_policy(settings)
     return MobilePickPolicy(made.config, made._make_search, lambda: arm)
 
 
 def test_it_is_found_reached_and_picked_up_in_most_houses(picking_env: MobilePickEnv) -> None:
-    policy = make_policy(picking_settings())
+    policy = build_policy(picking_settings())
     successes = 0
     for seed in range(3):
         end = play_errand(picking_env, policy, seed)
@@ -115,14 +115,14 @@ def test_it_is_found_reached_and_picked_up_in_most_houses(picking_env: MobilePic
 
 
 def test_the_same_seed_is_played_the_same(picking_env: MobilePickEnv) -> None:
-    one = play_errand(picking_env, make_policy(picking_settings()), 3)
-    two = play_errand(picking_env, make_policy(picking_settings()), 3)
+    one = play_errand(picking_env, build_policy(picking_settings()), 3)
+    two = play_errand(picking_env, build_policy(picking_settings()), 3)
     assert one.agent.trace == two.agent.trace
     assert one.info == two.info
 
 
 def test_what_was_moved_is_looked_for_and_found_elsewhere(picking_env: MobilePickEnv) -> None:
-    policy = make_policy(picking_settings())
+    policy = build_policy(picking_settings())
     moved: list[int] = []
 
     def meddle(env: MobilePickEnv, moment: PickStep) -> None:
@@ -161,7 +161,7 @@ def reasons(moment: PickStep) -> list[tuple[str, str]]:
 
 
 def test_what_is_never_found_is_given_up(picking_env: MobilePickEnv) -> None:
-    policy = make_policy(picking_settings(searches=1))
+    policy = build_policy(picking_settings(searches=1))
     below = put_at_once(lambda env: np.array([0.0, -5.0, 0.0]))
     end = play_errand(picking_env, policy, 2, below)
     assert reasons(end) == [(FAILED, "never found")]
@@ -170,7 +170,7 @@ def test_what_is_never_found_is_given_up(picking_env: MobilePickEnv) -> None:
 
 
 def test_what_lies_on_the_floor_is_out_of_reach(picking_env: MobilePickEnv) -> None:
-    policy = make_policy(picking_settings(searches=1))
+    policy = build_policy(picking_settings(searches=1))
     floor = put_at_once(lambda env: env.position + [0.0, 0.02, 0.6])
     end = play_errand(picking_env, policy, 3, floor)
     assert reasons(end)[-1] == (FAILED, "found nowhere within reach")
@@ -178,7 +178,7 @@ def test_what_lies_on_the_floor_is_out_of_reach(picking_env: MobilePickEnv) -> N
 
 
 def test_where_the_base_cannot_stand_nothing_is_picked_up(picking_env: MobilePickEnv) -> None:
-    made = make_policy(picking_settings(searches=1))
+    made = build_policy(picking_settings(searches=1))
     # An arm so short that the base would have to stand where the stand is.
     short = replace(made.config, reach=0.1)
     policy = MobilePickPolicy(short, made._make_search, made._make_arm)
@@ -239,7 +239,7 @@ def test_it_works_in_larger_houses() -> None:
         settings,
         task=replace(settings.task, navigation=replace(settings.task.navigation, scene=scene)),
     )
-    env, policy = MobilePickEnv(task_of(settings)), make_policy(settings)
+    env, policy = MobilePickEnv(task_of(settings)), build_policy(settings)
     ends = [play_errand(env, policy, seed) for seed in range(20)]
     assert np.mean([end.info["success"] for end in ends]) >= 0.9
     env.close()
@@ -296,14 +296,14 @@ def test_several_environments_have_agents_of_their_own() -> None:
     several = gymnasium.make_vec(
         "embodied/MobilePick-v0", num_envs=2, vectorization_mode="sync", config=task_of(settings)
     )
-    policy = make_policy(settings)
+    policy = build_policy(settings)
     observations, _ = several.reset(seed=2)
     first = np.ones(2, bool)
     for _ in range(30):
         actions = policy.act(observations, first)
         first = np.zeros(2, bool)
         observations, *_ = several.step(actions)
-    alone = make_policy(settings)
+    alone = build_policy(settings)
     end = None
     for row, moment in enumerate(iter_steps(MobilePickEnv(task_of(settings)), alone, 2)):
         end = moment
@@ -316,7 +316,7 @@ def test_several_environments_have_agents_of_their_own() -> None:
 
 
 def test_it_says_what_it_needs() -> None:
-    policy = make_policy(picking_settings())
+    policy = build_policy(picking_settings())
     with pytest.raises(ConfigError, match="semantic"):
         policy.act({"depth": np.zeros((1, 4, 4))}, np.ones(1, bool))
     with pytest.raises(ConfigError, match="attempts"):

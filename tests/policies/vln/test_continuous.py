@@ -9,7 +9,6 @@ import torch
 
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import Vocabulary
-from embodied.policies.base import FORWARD, LEFT, RIGHT, STOP
 from embodied.policies.vln.continuous import ContinuousConfig, ContinuousPolicy, PlaceWalker
 from embodied.policies.vln.dual_scale import DualScaleInputs
 from embodied.policies.vln.dual_scale.policy import DualScalePolicy
@@ -20,6 +19,7 @@ from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.houses_config import HousesConfig
+from embodied.types import FORWARD, LEFT, RIGHT, STOP
 from maps.graph.waypoints import WaypointProposalSpec, propose_waypoints, thin_points
 from tests.tasks.conftest import build_flat
 

@@ -12,9 +12,9 @@ from gymnasium.utils.env_checker import check_env
 import embodied  # noqa: F401
 from embodied.errors import ConfigError, NavigationError, SceneError
 from embodied.simulators.base import AgentSpec, CameraSpec, NoiseSpec
-from embodied.simulators.embedded import FORWARD, LEFT, LOOK_UP, RIGHT, STOP
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 from embodied.tasks.registration import ENVIRONMENTS
+from embodied.types import FORWARD, LEFT, LOOK_UP, RIGHT, STOP
 
 CAMERA = CameraSpec(outputs=("rgb", "depth", "semantic", "instance"), width=32, height=24)
 HOUSES = SceneSource(split="val", count=3, rooms=(3, 5))

@@ -9,7 +9,6 @@ import pytest
 
 import embodied  # noqa: F401
 from embodied.errors import ConfigError, NavigationError
-from embodied.simulators.embedded import FORWARD, LEFT, STOP
 from embodied.tasks.vln import continuous
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.continuous import ContinuousBatch, find_visible
@@ -20,6 +19,7 @@ from embodied.tasks.vln.continuous_task import (
     load_continuous_source,
 )
 from embodied.tasks.vln.houses_config import HousesConfig
+from embodied.types import FORWARD, LEFT, STOP
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from embodied.policies.chunk.backbones.base import (
     Backbone,
     BackboneConfig,
     Context,
-    make_backbone,
     require_backbone,
 )
+from embodied.policies.chunk.backbones.factory import make_backbone
 
 __all__ = ["Backbone", "BackboneConfig", "Context", "make_backbone", "require_backbone"]

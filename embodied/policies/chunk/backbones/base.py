@@ -1,4 +1,4 @@
-"""One interface for every backbone, small or pretrained, and the choice between them."""
+"""One interface for every backbone, small or pretrained, and their settings."""
 
 from __future__ import annotations
 
@@ -143,23 +143,3 @@ def require_backbone(config: BackboneConfig) -> None:
         from embodied.perception.pretrained import find_weights
 
         find_weights(config.name)
-
-
-def make_backbone(config: BackboneConfig, cameras: Sequence[str], words: Sequence[str]) -> Backbone:
-    """Build a backbone; the weights of a small one are drawn from torch's generator.
-
-    Args:
-        config: which.
-        cameras: names of the cameras, in the order of their tokens.
-        words: vocabulary of the small one, as `perception.vocabulary.Vocabulary.words`.
-
-    Raises:
-        WeightsError: a pretrained model that is absent or damaged.
-    """
-    if config.name == TINY:
-        from embodied.policies.chunk.backbones.tiny import TinyBackbone
-
-        return TinyBackbone(config.tiny, cameras, words)
-    from embodied.policies.chunk.backbones.pretrained import PretrainedBackbone
-
-    return PretrainedBackbone(config.name, config.vlm, cameras)

@@ -38,6 +38,8 @@ class ScVlaPolicy(ChunkPolicy):
     """
 
     name = "sc_vla"
+    config_class = ScVlaConfig
+    acting_settings = ("num_inference_steps", "temperature")
 
     def __init__(
         self, inputs: RobotInputs, config: ScVlaConfig, backbone: Backbone,

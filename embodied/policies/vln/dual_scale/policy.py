@@ -5,7 +5,7 @@ the place that looked most like the goal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
 from embodied.perception.vocabulary import Vocabulary
+from embodied.policies.base import PolicyTask
 from embodied.policies.vln.dual_scale.config import DualScaleConfig, DualScaleInputs
 from embodied.policies.vln.dual_scale.network import DualScaleNetwork
 from embodied.policies.vln.dual_scale.state import Decision, DualScaleState
-
-STOP = -1
-"""The place that stands for stopping."""
+from embodied.policies.vln.trace import STOP_PLACE
+from embodied.types import Observations, PlaceActions
 
 
 class DualScalePolicy:
@@ -38,6 +38,7 @@ class DualScalePolicy:
     """
 
     name = "dual_scale"
+    config_class: ClassVar[type] = DualScaleConfig
 
     def __init__(
         self,
@@ -57,6 +58,16 @@ class DualScalePolicy:
         self.generator = torch.Generator().manual_seed(seed)
         self._resize(0)
 
+    @classmethod
+    def from_config(cls, config: DualScaleConfig, task: PolicyTask) -> DualScalePolicy:
+        """Build it on the task's trained network.
+
+        Raises:
+            CheckpointError: the task has none.
+        """
+        network: DualScaleNetwork = task.require_network(cls.name).eval()
+        return cls(network.inputs, network.vocabulary, config, task.seed, network)
+
     def _resize(self, count: int) -> None:
         self.state = DualScaleState(self.network, max(count, 1))
         self.remaining_path: list[list[int]] = [[] for _ in range(count)]
@@ -67,7 +78,7 @@ class DualScalePolicy:
         self.stop_memory: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]
 
     @torch.no_grad()
-    def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> PlaceActions:
         """Choose a move and an answer for N episodes.
 
         Args:
@@ -121,13 +132,13 @@ class DualScalePolicy:
             here = int(decision.current[b])
             self.stop_memory[row][here] = stops[b], best[b]
             over = self.state.decisions[row] >= self.config.max_decisions
-            self.ending[row] = place == STOP or over
+            self.ending[row] = place == STOP_PLACE or over
             if self.ending[row]:
                 place = self.choose_final_place(row, here)
             self.remaining_path[row] = self.state.graphs[row].find_path(here, place)[1:]
 
     def choose_places(self, decision: Decision) -> list[int]:
-        """Return the place each of B episodes goes to next, `STOP` to end it."""
+        """Return the place each of B episodes goes to next, `STOP_PLACE` to end it."""
         logits = decision.fused
         if self.config.temperature > 0:
             odds = torch.softmax(logits / self.config.temperature, dim=-1)

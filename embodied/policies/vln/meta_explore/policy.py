@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.policies.base import Observations, require_observations
+from embodied.policies.base import PolicyTask, require_observations
 from embodied.policies.vln.dual_scale import Decision, DualScaleNetwork, DualScaleState
 from embodied.policies.vln.meta_explore.config import CORRECTING, MetaExploreConfig
 from embodied.policies.vln.meta_explore.counters import DecisionCounters
@@ -39,6 +39,7 @@ from embodied.policies.vln.trace import (
     DecisionRecord,
     EpisodeTrace,
 )
+from embodied.types import Observations, PlaceActions
 from maps.graph.viewgraph import ViewGraph
 
 PRIVILEGED = ("goal_distance", "candidate_goal_distances")
@@ -56,6 +57,7 @@ class MetaExplorePolicy:
     """
 
     name = "meta_explore"
+    config_class: ClassVar[type] = MetaExploreConfig
 
     def __init__(self, network: DualScaleNetwork, config: MetaExploreConfig | None = None) -> None:
         self.network = network.eval()
@@ -64,6 +66,16 @@ class MetaExplorePolicy:
         self.counters = DecisionCounters()
         self._episodes: list[MetaExploreEpisode] = []
         self._state: DualScaleState | None = None
+
+    @classmethod
+    def from_config(cls, config: MetaExploreConfig, task: PolicyTask) -> MetaExplorePolicy:
+        """Build it on the task's trained network; the seeds of both add up.
+
+        Raises:
+            CheckpointError: the task has no network.
+        """
+        config = replace(config, seed=config.seed + task.seed)
+        return cls(task.require_network(cls.name), config)
 
     @property
     def observation_keys(self) -> tuple[str, ...]:
@@ -80,7 +92,7 @@ class MetaExplorePolicy:
     def _fresh(self) -> MetaExploreEpisode:
         return MetaExploreEpisode(self.goals.make_memory(), self._privileged)
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> PlaceActions:
         """Choose one action per agent; see `Policy`.
 
         Returns:

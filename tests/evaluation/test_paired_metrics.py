@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embodied.evaluation.navigation import summarise_metrics
+from embodied.evaluation.base import summarise_metrics
 from embodied.results import ResultsError, paired_bootstrap, paired_metric, summarize
 
 
