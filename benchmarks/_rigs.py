@@ -248,7 +248,7 @@ class Run:
         """Return the bridge's time [s]."""
         return time.monotonic() + self.ahead
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Watch for the fault; `robots.bridge.Log`."""
         if fields.get("event") == "fault":
             self.notice(stamp - self.ahead)

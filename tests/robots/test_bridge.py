@@ -26,7 +26,7 @@ class Notes:
     def __init__(self) -> None:
         self.rows: list[tuple[str, float, Mapping[str, Any]]] = []
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         self.rows.append((kind, stamp, fields))
 
     def of(self, kind: str) -> list[Mapping[str, Any]]:

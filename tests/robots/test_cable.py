@@ -122,7 +122,7 @@ class Events:
     def __init__(self) -> None:
         self.rows: list[Mapping[str, Any]] = []
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         if kind == "event":
             self.rows.append(fields)
 

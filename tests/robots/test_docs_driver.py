@@ -99,7 +99,7 @@ def test_it_says_what_to_do_when_nobody_answers(module) -> None:
 def test_the_example_in_python_moves_the_twin(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pybullet", reason="the twin: pip install 'embodied-stack[bullet]'")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    (code,) = [block for block in blocks if "open_cell(" in block]
+    (code,) = [block for block in blocks if "load_robot(" in block]
     # A busy test machine must not decide the outcome.
     code = code.replace(
         '"fr3_twin"', '"fr3_twin", ["safety.state_age=5.0", "safety.command_age=5.0"]'

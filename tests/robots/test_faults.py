@@ -192,7 +192,7 @@ def test_figures_of_trials_tell_a_broken_promise() -> None:
 class Failing:
     """A log that fails, as no log should."""
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         if kind == "setpoint":
             raise MemoryError("no room")
 

@@ -279,7 +279,7 @@ def test_a_workspace_must_be_a_finite_box_and_a_margin_leave_room() -> None:
     [
         {"values": [[1.0], [1.0, 2.0]]},
         {"stamp": "now"},
-        {"observed": None},
+        {"observation_stamp": None},
         {"gripper": [1.0, 2.0]},
     ],
 )
@@ -288,7 +288,7 @@ def test_what_is_no_command_at_all_is_the_callers_error(change: dict[str, object
         "kind": CommandKind.POSITION,
         "values": HOME,
         "stamp": NOW,
-        "observed": NOW,
+        "observation_stamp": NOW,
         "gripper": None,
     }
     with pytest.raises(RobotError, match="this is no command"):

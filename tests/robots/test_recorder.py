@@ -109,22 +109,22 @@ def test_closing_on_a_stuck_disk_gives_up(tmp_path: Path) -> None:
 
 FULL = """
 import sys, time, numpy as np
-from robots.episode import Origin
+from robots.episode import RecordingOrigin
 from robots.recorder import Recorder
 films = sys.argv[2] == "films"
-recorder = Recorder(sys.argv[1], Origin("r", "m", ("a",)))
+recorder = Recorder(sys.argv[1], RecordingOrigin("r", "m", ("a",)))
 rng = np.random.default_rng(0)
 number, deadline, after = 0, time.monotonic() + 20, 0
 while after < 500 and time.monotonic() < deadline:
     numbers = rng.random(50).tolist()
-    recorder.put("state", time.monotonic(), {"positions": numbers, "number": number})
+    recorder.record_message("state", time.monotonic(), {"positions": numbers, "number": number})
     if films and number % 10 == 0:
-        recorder.put_frame("wrist", time.monotonic(), rng.integers(0, 255, (64, 64, 3), np.uint8))
+        recorder.record_frame("wrist", time.monotonic(), rng.integers(0, 255, (64, 64, 3), np.uint8))
     number += 1
     after += bool(recorder.problem)
     time.sleep(0.0005)
 path = recorder.close()
-print(path, number, recorder.dropped, recorder.problem, sep="|")
+print(path, number, recorder.dropped_records, recorder.problem, sep="|")
 """
 
 
@@ -177,14 +177,14 @@ def test_a_full_disk_stops_the_recording_only(small_disk: Path, what: str) -> No
 
 ENDLESS = """
 import sys, time, numpy as np
-from robots.episode import Origin
+from robots.episode import RecordingOrigin
 from robots.recorder import Recorder
-recorder = Recorder(sys.argv[1], Origin("r", "m", ("a",)))
+recorder = Recorder(sys.argv[1], RecordingOrigin("r", "m", ("a",)))
 number = 0
 while True:
-    recorder.put("state", time.monotonic(), {"positions": [number / 7], "number": number})
+    recorder.record_message("state", time.monotonic(), {"positions": [number / 7], "number": number})
     if number % 4 == 0:
-        recorder.put_frame("wrist", time.monotonic(), np.full((64, 64, 3), number % 256, np.uint8))
+        recorder.record_frame("wrist", time.monotonic(), np.full((64, 64, 3), number % 256, np.uint8))
     number += 1
     time.sleep(0.002)
 """
@@ -363,7 +363,7 @@ def test_any_mcap_viewer_can_read_it(tmp_path: Path) -> None:
     assert before - 0.1 <= message.log_time / 1e9 <= time.time() + 0.1
 
 
-@pytest.mark.parametrize("field", ["records", "frames", "flush", "patience"])
+@pytest.mark.parametrize("field", ["max_records", "max_frames", "flush_interval", "close_timeout"])
 def test_options_are_checked(field: str) -> None:
     with pytest.raises(EpisodeError, match=f"{field} = 0 must be above 0"):
         RecorderOptions(**{field: 0})

@@ -41,7 +41,7 @@ def infer_of(policy: ReachPolicy):
 
 def test_the_reach_policy_visits_its_places_on_the_twin(cell) -> None:
     policy = ReachPolicy(cell.model.home, reach=0.05, tolerance=0.02)
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         outcome = run_policy(
             bridge,
             infer_of(policy),
@@ -62,7 +62,7 @@ def test_the_same_over_the_network_and_a_killed_server_ends_in_hold(cell) -> Non
     policy = ReachPolicy(cell.model.home, reach=0.05)
     config = RolloutConfig(action_size=7, action_timeout=1.5)
     server = PolicyServer(policy, ServerConfig(port=0)).start()
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         with PolicyClient(server.uri, timeout=0.5) as client:
             result: list[Any] = []
             thread = threading.Thread(
@@ -73,7 +73,7 @@ def test_the_same_over_the_network_and_a_killed_server_ends_in_hold(cell) -> Non
             server.close()
             thread.join(30)
         assert result
-        assert "policy" in result[0].ended or "server" in result[0].ended, result[0].ended
+        assert "policy" in result[0].end_reason or "server" in result[0].end_reason, result[0].end_reason
         _until(lambda: bridge.get_status().state is BridgeState.IDLE)
         assert np.abs(bridge.get_status().setpoint.velocities).max() < 1e-3
 
@@ -82,7 +82,7 @@ def test_a_policy_that_answers_nonsense_never_moves_the_arm(cell) -> None:
     def infer(observation: Mapping[str, Any], *, observed_at: float) -> Mapping[str, Any]:
         return {"actions": np.full((5, 7), np.nan)}
 
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         before = bridge.get_status().arm_state.positions
         outcome = run_policy(bridge, infer, RolloutConfig(action_size=7, action_timeout=0.5), 30.0)
         after = bridge.get_status().arm_state.positions
@@ -93,7 +93,7 @@ def test_a_policy_that_answers_nonsense_never_moves_the_arm(cell) -> None:
 
 def test_somebody_else_stopping_the_arm_ends_the_run(cell) -> None:
     policy = ReachPolicy(cell.model.home, reach=0.05)
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         timer = threading.Timer(0.5, bridge.stop)
         timer.start()
         outcome = run_policy(bridge, infer_of(policy), RolloutConfig(action_size=7), 30.0)
@@ -123,7 +123,7 @@ def _until(true: Any) -> None:
 def test_going_to_a_far_pose_takes_small_steps_and_arrives(cell) -> None:
     target = np.array(cell.model.home)
     target[0] += 0.4
-    with cell.arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
+    with cell.open_arm() as arm, Bridge(arm, cell.model, cell.safety) as bridge:
         move_to_joints(bridge, target)
         assert bridge.get_status().arm_state.positions == pytest.approx(target, abs=0.03)
         assert not any(name.startswith("refused") for name in bridge.get_status().verdict_counts)

@@ -17,7 +17,7 @@ import pytest
 
 PROGRAM = """
 import os, sys, time
-from robots.supervisor import supervise
+from robots.supervisor import supervise_process
 log = open({log!r}, "a", buffering=1)
 
 def say(*words):
@@ -32,7 +32,7 @@ def work(pulse):
     return 7
 
 say("parent", os.getpid())
-code = supervise(work, lambda: say("rescued"), 0.5)
+code = supervise_process(work, lambda: say("rescued"), 0.5)
 say("code", code)
 sys.exit(code)
 """

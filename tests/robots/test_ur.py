@@ -254,7 +254,7 @@ def test_a_protective_stop_is_a_fault_until_it_is_unlocked(
 
 
 def test_the_watchdog_stops_an_arm_that_gets_no_setpoints(controller: UrEmulator) -> None:
-    arm = UrArm(UR5E, _ur_options(controller.host, watchdog=5.0, moments=True))
+    arm = UrArm(UR5E, _ur_options(controller.host, watchdog=5.0, target_moments=True))
     with arm:
         assert arm.state().efforts is not None
         arm.command(Setpoint(HOME + 3.0, STILL))

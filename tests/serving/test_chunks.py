@@ -136,7 +136,7 @@ def test_the_newest_chunk_wins() -> None:
 
 def test_linear_fade() -> None:
     """Levels 0 and 1: the level is the weight of the new chunk, 1/4, 2/4, 3/4, 1, 1."""
-    with broker(blend="linear", fade=3) as (chunks, policy, clock):
+    with broker(blend="linear", blend_steps=3) as (chunks, policy, clock):
         offer(chunks, clock)
         assert must(chunks.next_action()).values[1] == 0.0
         clock.now += PERIOD
@@ -151,7 +151,7 @@ def test_linear_fade() -> None:
 
 
 def test_linear_fade_of_chunks_in_quick_succession_makes_no_jump() -> None:
-    with broker(blend="linear", fade=4) as (chunks, policy, clock):
+    with broker(blend="linear", blend_steps=4) as (chunks, policy, clock):
         levels = []
         for step in range(12):
             policy.level = 0.0 if step < 4 else 1.0
@@ -163,7 +163,7 @@ def test_linear_fade_of_chunks_in_quick_succession_makes_no_jump() -> None:
 
 
 def test_a_chunk_overtaken_before_its_first_use_is_not_executed() -> None:
-    with broker(blend="linear", fade=4) as (chunks, policy, clock):
+    with broker(blend="linear", blend_steps=4) as (chunks, policy, clock):
         policy.level = 5.0
         offer(chunks, clock)
         clock.now += PERIOD
@@ -268,7 +268,7 @@ def test_only_the_newest_observation_waits() -> None:
 
 
 def test_interval_between_inferences() -> None:
-    with broker(interval=0.25) as (chunks, policy, clock):
+    with broker(inference_interval=0.25) as (chunks, policy, clock):
         start = clock()
         for step in range(7):
             chunks.offer_observation({}, start + step * PERIOD)
@@ -277,7 +277,7 @@ def test_interval_between_inferences() -> None:
 
 
 def test_reset_discards_the_inference_in_progress() -> None:
-    with broker(interval=5.0) as (chunks, policy, clock):
+    with broker(inference_interval=5.0) as (chunks, policy, clock):
         policy.gate = threading.Event()
         chunks.offer_observation({}, clock())
         assert policy.entered.acquire(timeout=5)
@@ -314,11 +314,11 @@ def test_close_ends_the_thread_and_all_calls() -> None:
     "settings",
     [
         {"action_size": 0},
-        {"fade": 0},
+        {"blend_steps": 0},
         {"period": 0.0},
         {"period": math.nan},
         {"max_age": 0.0},
-        {"interval": -1.0},
+        {"inference_interval": -1.0},
         {"blend": "cubic"},
         {"decay": math.nan},
     ],
