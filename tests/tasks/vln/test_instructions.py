@@ -232,7 +232,9 @@ def test_kinds_include_what_people_count_among_them() -> None:
 
 
 def patterns(phrasing) -> set[str]:
-    return {p for f in fields(phrasing) if f.name != "connectives" for p in getattr(phrasing, f.name)}
+    return {
+        p for f in fields(phrasing) if f.name != "connectives" for p in getattr(phrasing, f.name)
+    }
 
 
 def test_no_held_out_pattern_occurs_in_training() -> None:
