@@ -58,7 +58,7 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	@$(PIP) $(INSTALL) -e ".[dev,viz,ktx,bullet,franka,feetech,ur,ros2,record,lerobot-export]"
+	@$(PIP) $(INSTALL) -e ".[dev,lora,viz,ktx,bullet,franka,feetech,ur,ros2,record,lerobot-export]"
 	@# The client that policy servers are written for; it asks for an old numpy and runs on this one.
 	@$(PIP) install --no-compile --no-deps openpi-client==0.1.2
 	@touch $@

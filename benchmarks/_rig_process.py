@@ -30,7 +30,7 @@ class Lines:
     def __init__(self, file: Path) -> None:
         self._file = file.open("a", buffering=1, encoding="utf-8")
 
-    def put(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
+    def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Write one."""
         self._file.write(json.dumps({"kind": kind, "stamp": stamp, **fields}) + "\n")
 

@@ -31,7 +31,8 @@ PACKAGES = (
     "embreex",
     "open3d",
 )
-Z95 = 1.959963984540054
+CONFIDENCE = 0.95
+_BLOCK = 2_000_000  # numbers that a bootstrap draws at once
 
 
 class ResultsError(EmbodiedError):
@@ -85,11 +86,8 @@ def summarize(
     mean = float(samples.mean())
     if np.isin(samples, (0.0, 1.0)).all():
         return mean, compute_wilson_interval(int(samples.sum()), samples.size)
-    if samples.size == 1:
-        return mean, (mean, mean)
-    means = _resampled_means(samples, resamples, np.random.default_rng(seed))
-    low, high = np.percentile(means, [2.5, 97.5])
-    return mean, (float(low), float(high))
+    interval, _ = _bootstrap_mean(samples, resamples, seed)
+    return mean, interval
 
 
 def paired_bootstrap(
@@ -121,11 +119,9 @@ def paired_bootstrap(
     difference = first - second
     if difference.size == 0 or not np.isfinite(difference).all():
         raise ResultsError("paired comparison needs at least one episode and finite values")
-    rng = np.random.default_rng(seed)
-    means = _resampled_means(difference, resamples, rng)
-    low, high = np.percentile(means, [2.5, 97.5])
+    interval, means = _bootstrap_mean(difference, resamples, seed)
     p_value = (1 + int((means <= 0).sum())) / (1 + resamples)
-    return float(difference.mean()), (float(low), float(high)), p_value
+    return float(difference.mean()), interval, p_value
 
 
 def paired_metric(a: ArrayLike, b: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
@@ -202,14 +198,10 @@ def seed_ratio(
 
 def compute_wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a success rate (E. B. Wilson, 1927)."""
-    rate = successes / trials
-    denominator = 1 + Z95**2 / trials
-    center = (rate + Z95**2 / (2 * trials)) / denominator
-    spread = rate * (1 - rate) / trials + Z95**2 / (4 * trials**2)
-    half = Z95 * math.sqrt(spread) / denominator
-    low = 0.0 if successes == 0 else max(0.0, center - half)  # exact, whatever the rounding
-    high = 1.0 if successes == trials else min(1.0, center + half)
-    return low, high
+    from scipy.stats import binomtest  # takes a second
+
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def build_metric(values: ArrayLike, command: str = "", *, seed: int = 0) -> Metric:
@@ -309,16 +301,28 @@ def _resampled_counts(
     return counts[0], counts[1]
 
 
-def _resampled_means(
-    samples: NDArray[np.float64], resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return (resamples,) means of samples drawn with replacement, in blocks that fit memory."""
-    return np.concatenate(
-        [
-            samples[rng.integers(samples.size, size=(chunk, samples.size))].mean(axis=1)
-            for chunk in _chunks(resamples, max(1, 2_000_000 // samples.size))
-        ]
+def _bootstrap_mean(
+    samples: NDArray[np.float64], resamples: int, seed: int
+) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    """Return the 95 % percentile interval of the mean and the means (resamples,) it is made of.
+
+    One sample has no spread.
+    """
+    if samples.size == 1:
+        return (float(samples[0]), float(samples[0])), np.full(resamples, samples[0])
+    from scipy.stats import bootstrap  # takes a second
+
+    drawn = bootstrap(
+        (samples,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _BLOCK // samples.size),
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
+    interval = drawn.confidence_interval
+    return (float(interval.low), float(interval.high)), drawn.bootstrap_distribution
 
 
 def _processor() -> str:
@@ -337,7 +341,3 @@ def _memory_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return 0
-
-
-def _chunks(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]

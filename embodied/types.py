@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.floating]
 
@@ -51,6 +51,18 @@ class Pose:
         transform[:3, :3] = Rotation.from_quat(self.rotation).as_matrix()
         transform[:3, 3] = self.position
         return transform
+
+
+def quaternion_to_matrix(quaternions: ArrayLike) -> NDArray[np.float64]:
+    """Return the rotation matrices (..., 3, 3) of unit quaternions xyzw (..., 4)."""
+    q = np.asarray(quaternions, np.float64)
+    x, y, z, w = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 STOP, FORWARD, LEFT, RIGHT, LOOK_UP, LOOK_DOWN = range(6)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from maps.grid.layers import realign_layer
 from maps.grid.occupancy import OccupancyMap
+from maps.pinhole import unproject_pixels
 
 
 class SemanticMap:
@@ -58,21 +59,17 @@ class SemanticMap:
         if names.shape != image.shape or names.ndim != 2:
             raise ValueError(f"labels {names.shape} and depth {image.shape} must be equal (H, W)")
         transform = np.asarray(pose, np.float64)
-        height, width = image.shape
-        focal = width / (2 * np.tan(np.deg2rad(hfov) / 2))
         found: dict[int, int] = {}
         for name in classes:
             row, column = np.nonzero(names == name)
             d = image[row, column].astype(np.float64)
             with np.errstate(invalid="ignore"):
                 good = (d > 0) & (d <= self.max_range)
-            row, column, d = row[good], column[good], d[good]
-            if len(d) < self.min_pixels:
+            row, column = row[good], column[good]
+            if len(row) < self.min_pixels:
                 found[name] = 0
                 continue
-            a, b = (column + 0.5 - width / 2) / focal, (height / 2 - row - 0.5) / focal
-            points = d[:, None] * np.stack([a, b, -np.ones_like(a)], axis=1)
-            points = points @ transform[:3, :3].T + transform[:3, 3]
+            points = unproject_pixels(row, column, image, transform, hfov)
             self.grid.grow_to_cover(
                 (points[:, 0].min(), points[:, 2].min()), (points[:, 0].max(), points[:, 2].max())
             )

@@ -5,18 +5,17 @@ Shared by the digital twin (`robots.bullet`) and the tabletop simulator, which h
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from embodied.errors import MissingExtraError
+from robots.arm_urdf import read_arm_urdf
 from robots.errors import ModelError
 from robots.model import ArmModel, Vector
-from robots.urdf import find_urdf, read_urdf
+from robots.urdf import Urdf, find_urdf, read_urdf, strip_scheme
 
 _FINGER_FORCE = 20.0  # where the URDF gives none [N]
 _EMPTY = 0.007  # a mesh without triangles has 4 mm of margin, up to 6.9 mm when turned [m]
@@ -73,10 +72,11 @@ class ArmUrdf:
         reference = reference or model.urdf
         if not reference:
             raise ModelError(f"no URDF of {model.name} is known: give one as option urdf")
-        self.file = find_urdf(reference)
-        self.names = _arm_joints(self.file, model)
-        self.fingers = _fingers(self.file, self.names[-1])
-        self._collisions = _collision_meshes(self.file)
+        self._urdf = read_urdf(find_urdf(reference))
+        self.file = self._urdf.file
+        self.names = _find_arm_joints(self._urdf, model)
+        self.fingers = _find_fingers(self._urdf, self.names[-1])
+        self._collisions = _find_collision_meshes(self._urdf)
 
     def load_body(
         self, bullet: Any, client: int, xyz: Vector, rotation: Sequence[float], flags: int = 0
@@ -128,69 +128,45 @@ class ArmUrdf:
 
     def list_missing_meshes(self) -> str:
         """Name the meshes that are not there; PyBullet looks in all folders above the file."""
-        names = {
-            str(mesh.get("filename")).removeprefix("package://").removeprefix("file://")
-            for mesh in _read(self.file).iter("mesh")
-        }
-        folders = self.file.parents
-        absent = sorted(n for n in names if not any((f / n).is_file() for f in folders))
+        names = {str(mesh.get("filename")) for mesh in self._urdf.element.iter("mesh")}
+        absent = sorted(strip_scheme(n) for n in names if self._urdf.find_mesh(n) is None)
         return f" Missing beside or above it: {', '.join(absent[:5])}" if absent else ""
 
 
-def _arm_joints(file: Path, model: ArmModel) -> list[str]:
+def _find_arm_joints(urdf: Urdf, model: ArmModel) -> list[str]:
     """Return the URDF's names of the model's joints: the same, or those on the way to its tool."""
-    root = _read(file)
-    known = [str(joint.get("name")) for joint in root.findall("joint")]
-    if set(model.joint_names) <= set(known):
+    if set(model.joint_names) <= set(urdf.joints):
         return list(model.joint_names)
-    absent = next(name for name in model.joint_names if name not in known)
-    tool = model.tool_link or [str(link.get("name")) for link in root.findall("link")][-1]
-    chain = read_urdf(file, tool, accelerations=1.0, jerks=1.0).joint_names
+    absent = next(name for name in model.joint_names if name not in urdf.joints)
+    tool = model.tool_link or list(urdf.links)[-1]
+    chain = read_arm_urdf(urdf.file, tool, accelerations=1.0, jerks=1.0).joint_names
     if len(chain) != len(model.joints):
         raise ModelError(
-            f"{file} is not a URDF of {model.name}: it has no joint '{absent}', and "
+            f"{urdf.file} is not a URDF of {model.name}: it has no joint '{absent}', and "
             f"{len(chain)} moving joints lead to its link '{tool}' ({', '.join(chain)}) where "
             f"{model.name} has {len(model.joints)}. Give another file as option urdf"
         )
     return list(chain)
 
 
-def _fingers(file: Path, last: str) -> list[GripperFinger]:
-    """Return the joints beyond the arm's last."""
-    joints = {str(joint.get("name")): joint for joint in _read(file).findall("joint")}
-    reached, found = {_link(joints[last], "child")}, []
-    for _ in joints:  # as often as the longest chain has links, whatever their order in the file
-        reached |= {_link(j, "child") for j in joints.values() if _link(j, "parent") in reached}
-    for name, joint in joints.items():
-        limit = joint.find("limit")
-        if limit is None or _link(joint, "parent") not in reached:
-            continue
-        try:
-            closed, opened, force = (float(limit.get(n, 0)) for n in ("lower", "upper", "effort"))
-        except ValueError as error:
-            raise ModelError(f"{file}: a limit of joint '{name}' is no number: {error}") from error
-        if joint.get("type") in ("prismatic", "revolute") and closed < opened:
-            found.append(GripperFinger(name, closed, opened, force or _FINGER_FORCE))
-    return found
+def _find_fingers(urdf: Urdf, last: str) -> list[GripperFinger]:
+    """Return the joints beyond the arm's last that turn or slide within limits."""
+    below = urdf.find_links_below(urdf.joints[last].child)
+    fingers = []
+    for joint in urdf.joints.values():
+        closed, opened = joint.limits.get("lower", 0.0), joint.limits.get("upper", 0.0)
+        moves = joint.kind in ("prismatic", "revolute") and closed < opened
+        if moves and joint.parent in below:
+            force = joint.limits.get("effort") or _FINGER_FORCE
+            fingers.append(GripperFinger(joint.name, closed, opened, force))
+    return fingers
 
 
-def _collision_meshes(file: Path) -> dict[str, str]:
+def _find_collision_meshes(urdf: Urdf) -> dict[str, str]:
     """Return the collision mesh of each link that has one."""
     found = {}
-    for link in _read(file).findall("link"):
+    for name, link in urdf.links.items():
         mesh = link.find("collision/geometry/mesh")
         if mesh is not None:
-            found[str(link.get("name"))] = str(mesh.get("filename"))
+            found[name] = str(mesh.get("filename"))
     return found
-
-
-def _read(file: Path) -> ElementTree.Element:
-    try:
-        return ElementTree.parse(file).getroot()  # noqa: S314 - a file of the user's own
-    except (OSError, ElementTree.ParseError) as error:
-        raise ModelError(f"cannot read the URDF {file}: {error}") from error
-
-
-def _link(joint: ElementTree.Element, role: str) -> str:
-    element = joint.find(role)
-    return "" if element is None else str(element.get("link"))

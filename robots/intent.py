@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embodied.types import quaternion_to_matrix
 from robots.errors import RobotError
 
 
@@ -58,12 +59,7 @@ class Command:
 
 def pose_to_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the (4, 4) transform of a pose command's (7,) values; the quaternion is normalised."""
-    x, y, z, w = values[3:] / np.linalg.norm(values[3:])
     made = np.eye(4)
-    made[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    made[:3, :3] = quaternion_to_matrix(values[3:] / np.linalg.norm(values[3:]))
     made[:3, 3] = values[:3]
     return made

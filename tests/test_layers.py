@@ -42,6 +42,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "embodied.perception": (*BASE, "embodied.nn", "maps"),
     "embodied.policies": (*BASE, "embodied.perception", "embodied.nn", "maps"),
     "embodied.simulators": (*BASE, "maps"),
+    "embodied.simulators.scenes.urdf": (
+        *BASE,
+        "embodied.simulators",
+        "robots.errors",
+        "robots.kinematics",
+        "robots.urdf",
+    ),
     "embodied.simulators.bullet": (
         *BASE,
         "embodied.simulators",
@@ -145,6 +152,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
         "embodied.evaluation",
     ),
     "transformers": ("embodied.perception",),
+    "peft": ("embodied.perception.lora",),
     "rerun": ("embodied.viz.rerun",),
     "open3d": ("embodied.simulators.bullet.points",),
     "habitat_sim": ("embodied.simulators.habitat.sim",),

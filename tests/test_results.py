@@ -38,6 +38,21 @@ def test_wilson_contains_the_rate(case: tuple[int, int]) -> None:
     assert 0 <= low <= case[0] / case[1] <= high <= 1
 
 
+def test_published_success_rates_keep_their_intervals() -> None:
+    kept = 0  # the others are bootstrapped, or differences
+    for file in (Path(__file__).parents[1] / "docs" / "results").glob("*.json"):
+        for figure in read_results(file)["metrics"].values():
+            value, trials = figure["value"], figure["n"]
+            if (
+                0 <= value <= 1
+                and trials > 1
+                and abs(value * trials - round(value * trials)) < 1e-6
+            ):
+                interval = compute_wilson_interval(round(value * trials), trials)
+                kept += interval == pytest.approx(figure["ci95"], abs=1e-12)
+    assert kept > 200
+
+
 def test_flags_get_the_wilson_interval() -> None:
     mean, interval = summarize([True] * 9 + [False])
     assert mean == 0.9

@@ -191,7 +191,7 @@ def play_episodes(settings: EvalConfig, policy: NavigationPolicy) -> Episodes:
 def _read_run(folder: str, which: str) -> dict[str, Any]:
     """Return the settings of a trained policy's evaluation as a nested mapping."""
     from embodied.training.checkpoint import open_checkpoint
-    from embodied.training.navigation.trainer import TrainConfig
+    from embodied.training.navigation.config import TrainConfig
 
     checkpoint = open_checkpoint(folder, which)
     source = f"{checkpoint.path}/config.yaml"

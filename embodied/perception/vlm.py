@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from embodied.errors import ConfigError
 from embodied.perception.features import TextFeatures
+from embodied.perception.lora import LoraWeights, add_lora_layers, name_lora_tensors, save_lora
 from embodied.perception.pretrained import (
     WeightsError,
     find_weights,
@@ -69,7 +71,7 @@ class VisionLanguageModel:
                 f"{folder} holds a model of the family '{family}'; as vision-language models are "
                 f"known: {', '.join(MARKS)}"
             )
-        self._family = family
+        self._family, self._folder = family, folder
         self._model = load_model(AutoModel, folder, dtype, "cpu")
         self._language = getattr(self._model, "language_model", None) or self._model.text_model
         self._images = load_component(AutoImageProcessor.from_pretrained, folder, "image processor")
@@ -83,37 +85,55 @@ class VisionLanguageModel:
         self.width = int(self._language.config.hidden_size)
         self.digest = f"{hash_folder(folder)}-{kept}-{dtype}"
         self._tokens: dict[tuple[int, ...], int] = {}
-        self._updates: Mapping[str, nn.Module] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> VisionLanguageModel:
         return self
 
-    def find_linear_layers(self, endings: Sequence[str]) -> dict[str, nn.Linear]:
-        """Return linear layers of the language model whose names end in one of `endings`.
+    def add_adapter(
+        self, endings: Sequence[str], rank: int, alpha: float
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Let `encode` take a LoRA adapter of linear layers of the language model.
+
+        Args:
+            endings: of the names of these layers.
+            rank: of the updates.
+            alpha: their scale times the rank.
+
+        Returns:
+            Fresh weights of the adapter to train: name of a layer -> A, B.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no layer is so named.
+            MissingExtraError: peft is not installed.
         """
-        found = {
-            name: part
+        layers = [
+            name
             for name, part in self._language.named_modules()
             if isinstance(part, nn.Linear) and name.endswith(tuple(endings))
-        }
-        if not found:
+        ]
+        if not layers:
             raise ConfigError(f"no linear layer of '{self._family}' ends in {', '.join(endings)}")
-        return found
+        return add_lora_layers(self._language, layers, rank, alpha)
 
-    def hook_linear_layers(self, endings: Sequence[str]) -> None:
-        """Let `encode` add the outputs of updates to those of the linear layers so named."""
-        for name, layer in self.find_linear_layers(endings).items():
-            layer.register_forward_hook(self._adding(name))
+    def save_adapter(self, folder: str | Path, adapter: LoraWeights, alpha: float) -> Path:
+        """Write an adapter that peft and transformers load beside this model.
+
+        Args:
+            folder: gets adapter_config.json and adapter_model.safetensors.
+            adapter: its weights.
+            alpha: as it was added.
+
+        Raises:
+            UnwritableError: the folder cannot be written to.
+        """
+        return save_lora(folder, self._name_in_model(adapter), alpha, str(self._folder))
 
     def encode(
         self,
         images: Sequence[NDArray[np.uint8]],
         texts: Sequence[str],
         device: torch.device,
-        updates: Mapping[str, nn.Module] | None = None,
+        adapter: LoraWeights | None = None,
     ) -> TextFeatures:
         """Return the states of the last kept layer for B samples.
 
@@ -121,23 +141,25 @@ class VisionLanguageModel:
             images: one array (B, H, W, 3) per camera; all of one size.
             texts: B.
             device: where to compute.
-            updates: name of a watched layer -> module whose output is added to the layer's; with
-                gradients if there are any.
+            adapter: weights of the adapter that was added; with gradients if there are any.
         """
         if next(self._model.parameters()).device != device:
             self._model.to(device)
         nested = [[camera[row] for camera in images] for row in range(len(texts))]
-        with torch.set_grad_enabled(bool(updates) and torch.is_grad_enabled()):
-            inputs = self._inputs(nested, texts, device)
-            self._updates = updates or {}
-            try:
-                states = self._model(**inputs, use_cache=False).last_hidden_state
-            finally:
-                self._updates = {}
+        with torch.set_grad_enabled(bool(adapter) and torch.is_grad_enabled()):
+            inputs = {**self._inputs(nested, texts, device), "use_cache": False}
+            tensors = name_lora_tensors(self._name_in_model(adapter or {}))
+            states = functional_call(self._model, tensors, kwargs=inputs, tie_weights=False)
+        states = states.last_hidden_state
         mask = inputs["attention_mask"].bool()
         weight = mask.to(states.dtype)[..., None]
         pooled = (states * weight).sum(dim=1) / weight.sum(dim=1)
         return TextFeatures(pooled.float(), states.float(), mask)
+
+    def _name_in_model(self, adapter: LoraWeights) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return an adapter of the language model by the layers' names in the whole model."""
+        language = next(n for n, part in self._model.named_modules() if part is self._language)
+        return {f"{language}.{layer}": pair for layer, pair in adapter.items()}
 
     def _inputs(
         self, nested: list[list[NDArray[np.uint8]]], texts: Sequence[str], device: torch.device
@@ -177,10 +199,3 @@ class VisionLanguageModel:
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-
-    def _adding(self, name: str) -> Any:
-        def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            update = self._updates.get(name)
-            return output if update is None else output + update(inputs[0]).to(output.dtype)
-
-        return add

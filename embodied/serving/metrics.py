@@ -1,51 +1,55 @@
-"""Counters of a policy server in the Prometheus text format."""
+"""What a policy server counts, served in Prometheus's text format."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Summary, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 PREFIX = "embodied_serving"
 
 
-@dataclass
 class ServerMetrics:
-    """What a server did so far; written by its event loop alone.
+    """What one server did so far, in a registry of its own: servers of one process do not mix.
+
+    Args:
+        count_connections: returns how many are open now.
 
     Attributes:
-        connections: open now.
         waiting: requests waiting or being answered now.
         requests: finished ones by outcome: "ok", a `protocol.Cause`, or "left" (the client did).
         refused: connections by reason: "key", "full".
-        infer_seconds: spent in the policy [s].
-        inferences: that time covers.
+        infer_seconds: time spent in the policy [s].
     """
 
-    connections: int = 0
-    waiting: int = 0
-    requests: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    infer_seconds: float = 0.0
-    inferences: int = 0
+    def __init__(self, count_connections: Callable[[], int]) -> None:
+        self._registry = registry = CollectorRegistry()
+        Gauge(
+            f"{PREFIX}_connections", "Connections that are open now.", registry=registry
+        ).set_function(count_connections)
+        self.waiting = Gauge(
+            f"{PREFIX}_requests_waiting",
+            "Requests that wait or are being answered now.",
+            registry=registry,
+        )
+        self.requests = Counter(
+            f"{PREFIX}_requests", "Finished requests.", ["outcome"], registry=registry
+        )
+        self.refused = Counter(
+            f"{PREFIX}_refused", "Refused connections.", ["reason"], registry=registry
+        )
+        self.infer_seconds = Summary(
+            f"{PREFIX}_infer_seconds", "Time spent in the policy.", registry=registry
+        )
+
+    def get_value(self, name: str, **labels: str) -> float:
+        """Return a sample by its served name without the prefix, e.g. "refused_total"; 0 if
+        nothing was counted under these labels.
+        """
+        return self._registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0
 
     def render(self) -> str:
         """Return the text that `/metrics` serves."""
-        lines = [
-            *_family("connections", "gauge", {"": self.connections}),
-            *_family("requests_waiting", "gauge", {"": self.waiting}),
-            *_family("requests_total", "counter", _labelled("outcome", self.requests)),
-            *_family("refused_total", "counter", _labelled("reason", self.refused)),
-            f"# TYPE {PREFIX}_infer_seconds summary",
-            f"{PREFIX}_infer_seconds_sum {self.infer_seconds:.6f}",
-            f"{PREFIX}_infer_seconds_count {self.inferences}",
-        ]
-        return "\n".join(lines) + "\n"
-
-
-def _family(name: str, kind: str, samples: dict[str, int]) -> list[str]:
-    lines = [f"{PREFIX}_{name}{labels} {value}" for labels, value in samples.items()]
-    return [f"# TYPE {PREFIX}_{name} {kind}", *lines]
-
-
-def _labelled(label: str, counts: Counter[str]) -> dict[str, int]:
-    return {f'{{{label}="{value}"}}': count for value, count in sorted(counts.items())}
+        return generate_latest(self._registry).decode()

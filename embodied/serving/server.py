@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 
 from embodied.errors import ConfigError, EmbodiedError
 from embodied.serving.config import ServerConfig, is_loopback
-from embodied.serving.metrics import ServerMetrics
+from embodied.serving.metrics import CONTENT_TYPE, ServerMetrics
 from embodied.serving.protocol import (
     OBSERVED_AT,
     REQUEST_ID,
@@ -64,7 +64,8 @@ class PolicyServer:
 
     def __init__(self, policy: ServedPolicy, config: ServerConfig | None = None) -> None:
         self.config = config or ServerConfig()
-        self.metrics = ServerMetrics()
+        self._connections = 0
+        self.metrics = ServerMetrics(lambda: self._connections)
         self._policy = policy
         self._tls = self.config.load_ssl_context()
         try:
@@ -175,7 +176,7 @@ class PolicyServer:
                 super().connection_made(transport)
                 present.add(self)
                 if len(present) > most:
-                    refused["full"] += 1
+                    refused.labels("full").inc()
                     self.transport.abort()
 
             def connection_lost(self, exc: Exception | None) -> None:
@@ -194,17 +195,17 @@ class PolicyServer:
                 )
             return connection.respond(http.HTTPStatus.OK, "ok\n")
         if not self._authorized(request):
-            self.metrics.refused["key"] += 1
+            self.metrics.refused.labels("key").inc()
             return connection.respond(
                 http.HTTPStatus.UNAUTHORIZED, "send the header 'Authorization: Api-Key <key>'\n"
             )
         if request.path == "/metrics":
             response = connection.respond(http.HTTPStatus.OK, self.metrics.render())
             del response.headers["Content-Type"]
-            response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
+            response.headers["Content-Type"] = CONTENT_TYPE
             return response
-        if self.metrics.connections >= self.config.max_connections:
-            self.metrics.refused["full"] += 1
+        if self._connections >= self.config.max_connections:
+            self.metrics.refused.labels("full").inc()
             return connection.respond(
                 http.HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{self.config.max_connections} clients are connected already\n",
@@ -222,7 +223,7 @@ class PolicyServer:
 
     async def _serve(self, connection: ServerConnection) -> None:
         """Talk to one client until it leaves or errs."""
-        self.metrics.connections += 1
+        self._connections += 1
         closed = asyncio.create_task(connection.wait_closed())
         previous: float | None = None
         try:
@@ -233,18 +234,19 @@ class PolicyServer:
                 try:
                     answer = await self._answer(message, closed, previous)
                 except RequestError as error:
-                    self.metrics.requests["left" if closed.done() else error.cause] += 1
+                    outcome = "left" if closed.done() else error.cause
+                    self.metrics.requests.labels(outcome).inc()
                     await connection.send(_one_line(f"{error.cause}: {error}"))
                     await connection.close(INTERNAL_ERROR, error.cause)
                     return
                 await connection.send(answer)
-                self.metrics.requests["ok"] += 1
+                self.metrics.requests.labels("ok").inc()
                 previous = time.monotonic() - start
         except ConnectionClosed:
             pass  # clients may leave at any time
         finally:
             closed.cancel()
-            self.metrics.connections -= 1
+            self._connections -= 1
 
     async def _answer(
         self, message: str | bytes, closed: asyncio.Task[None], previous: float | None
@@ -257,21 +259,20 @@ class PolicyServer:
         observation, stamps = self._read(message)
         future = self._worker.submit(observation)
         either: set[asyncio.Future[Any]] = {future, closed}
-        self.metrics.waiting += 1
-        try:
-            await asyncio.wait(
-                either, timeout=self.config.deadline, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not future.done():
-                raise RequestError(
-                    ErrorCause.DEADLINE, f"no answer within {self.config.deadline:g} s; try again"
+        with self.metrics.waiting.track_inprogress():
+            try:
+                await asyncio.wait(
+                    either, timeout=self.config.deadline, return_when=asyncio.FIRST_COMPLETED
                 )
-            answer = future.result()
-        finally:
-            future.cancel()  # a job that has not begun is skipped
-            self.metrics.waiting -= 1
-        self.metrics.inferences += 1
-        self.metrics.infer_seconds += answer.infer_seconds
+                if not future.done():
+                    raise RequestError(
+                        ErrorCause.DEADLINE,
+                        f"no answer within {self.config.deadline:g} s; try again",
+                    )
+                answer = future.result()
+            finally:
+                future.cancel()  # a job that has not begun is skipped
+        self.metrics.infer_seconds.observe(answer.infer_seconds)
         timing = {"infer_ms": answer.infer_seconds * 1e3, "queue_ms": answer.queue_seconds * 1e3}
         if previous is not None:
             timing["prev_total_ms"] = previous * 1e3

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.viz.video import BACKGROUND, INK, SOFT, Image, draw_text
+from maps.pinhole import compute_focal_length
 
 TILE, STRIP, GAP, HEAD = 320, 44, 8, 56
 PLAN, AIM, DONE = (255, 206, 84), (94, 214, 255), (92, 200, 120)
@@ -58,7 +59,7 @@ def project_points(
     """
     local = (np.asarray(points) - pose[:3, 3]) @ pose[:3, :3]
     depth = np.where(local[..., 2] < -1e-6, -local[..., 2], np.nan)
-    focal = size[0] / 2 / np.tan(np.deg2rad(hfov) / 2)
+    focal = compute_focal_length(size[0], hfov)
     across = size[0] / 2 + focal * local[..., 0] / depth
     down = size[1] / 2 - focal * local[..., 1] / depth
     return np.stack([across, down], axis=-1)

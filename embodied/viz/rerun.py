@@ -12,6 +12,7 @@ from embodied.files import atomic_write
 from embodied.viz.recorder import Recording
 from maps.drawing import draw_map
 from maps.grid.occupancy import OccupancyMap
+from maps.pinhole import compute_focal_length
 
 MAP_EVERY = 5
 
@@ -42,10 +43,9 @@ def show_recording(recording: Recording, save: str | Path | None = None) -> None
 
 def _log(rr: Any, stream: Any, recording: Recording) -> None:
     height, width = recording.depth.shape[1:]
-    focal = width / 2 / np.tan(np.deg2rad(recording.hfov) / 2)
     stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Y_UP, static=True)
     pinhole = rr.Pinhole(
-        focal_length=float(focal),
+        focal_length=compute_focal_length(width, recording.hfov),
         width=width,
         height=height,
         camera_xyz=rr.ViewCoordinates.RUB,  # x right, y up, looking along -z

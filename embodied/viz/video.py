@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from embodied.errors import EmbodiedError
 from embodied.files import atomic_write
+from robots.video import CameraVideoWriter
 
 Image = NDArray[np.uint8]
 
+CODEC = {"crf": "22", "preset": "veryfast"}
 BACKGROUND = (17, 21, 28)
 INK, SOFT = (236, 240, 245), (150, 162, 178)
 PANEL, MARGIN, GAP, HEAD, FOOT = 400, 24, 16, 64, 44
@@ -85,14 +88,12 @@ class VideoWriter:
         self.count = 0
         self._path = path
         self._shape: tuple[int, ...] = ()
+        self._film: CameraVideoWriter | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        import av
-
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_write(self._path))
-            self._container = stack.enter_context(av.open(str(temporary), "w"))
+            self._file = stack.enter_context(atomic_write(self._path))
             stack.push(self._finish)
             self._stack = stack.pop_all()
         return self
@@ -102,27 +103,24 @@ class VideoWriter:
 
     def add_frame(self, frame: Image) -> None:
         """Append one frame (H, W, 3) uint8, H and W even."""
-        import av
-
-        if self.count == 0:
+        if self._film is None:
             if frame.ndim != 3 or frame.shape[0] % 2 or frame.shape[1] % 2:
                 raise EmbodiedError(f"film frames {frame.shape} must be (even, even, 3)")
             self._shape = frame.shape
-            self._stream: Any = self._container.add_stream("libx264", rate=self.fps)
-            self._stream.height, self._stream.width = frame.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.options = {"crf": "22", "preset": "veryfast", "movflags": "+faststart"}
+            height, width = frame.shape[:2]
+            self._film = CameraVideoWriter(
+                self._file, height, width, Fraction(1, self.fps), self.fps, CODEC, {}
+            )
         if frame.shape != self._shape:
             raise EmbodiedError(f"film frames must all be {self._shape}, one is {frame.shape}")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        self._film.add_image(frame, self.count)
         self.count += 1
 
     def _finish(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        if kind is None:
-            if self.count == 0:
-                raise EmbodiedError("a film needs at least one frame")
-            self._container.mux(self._stream.encode())
+        if self._film is not None:
+            self._film.close()
+        elif kind is None:
+            raise EmbodiedError("a film needs at least one frame")
 
 
 def write_video(path: str | Path, frames: Iterable[Image], fps: int = 12) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from maps.grid.kernels import classify_view, integrate_view
+from maps.pinhole import compute_focal_length
 
 BoolGrid = NDArray[np.bool_]
 
@@ -174,7 +175,7 @@ class OccupancyMap:
         if not 0 < hfov < 180:
             raise ValueError(f"hfov {hfov} must lie strictly between 0 and 180 degrees")
         ground = self.floor if floor is None else float(floor)
-        focal = image.shape[1] / (2 * np.tan(np.deg2rad(hfov) / 2))
+        focal = compute_focal_length(image.shape[1], hfov)
         low, high = self.obstacle_height
         kinds, rows, columns, box = classify_view(
             image, transform, focal, ground, low, high, self.max_range, self.cell_size

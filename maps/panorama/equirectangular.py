@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maps.pinhole import compute_focal_length
+
 VIEWS = 4
 HFOV = 90.0
 """Field of view of each view [deg]: four of them close the circle."""
@@ -78,7 +80,7 @@ def _lookup(
     rows: int, columns: int, width: int, height: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Where each pixel of the views lies in the ring image, and the forward share of its ray."""
-    focal = width / (2 * np.tan(np.deg2rad(HFOV) / 2))
+    focal = compute_focal_length(width, HFOV)
     right = (np.arange(width) + 0.5 - width / 2) / focal
     up = (height / 2 - np.arange(height) - 0.5) / focal
     x, y = np.broadcast_arrays(right[None], up[:, None])

@@ -102,29 +102,22 @@ def test_nothing_is_learned_and_copies_are_the_same_object(folders: dict[str, Pa
     assert not model.encode(pictures(), TEXTS, CPU).tokens.requires_grad
 
 
-class Shift(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.by = torch.nn.Parameter(torch.tensor(0.3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.by * torch.ones_like(x)
-
-
-def test_updates_are_added_where_they_are_asked_for(folders: dict[str, Path]) -> None:
+def test_an_adapter_acts_where_it_was_added_and_only_when_given(folders: dict[str, Path]) -> None:
     model = VisionLanguageModel(folders["smolvlm"])
-    model.hook_linear_layers(["q_proj"])
-    names = list(model.find_linear_layers(["q_proj"]))
-    assert len(names) == 3
     base = model.encode(pictures(), TEXTS, CPU).tokens
-    shift = Shift()
-    changed = model.encode(pictures(), TEXTS, CPU, {names[0]: shift}).tokens
-    assert not torch.allclose(base, changed, atol=1e-5)
-    changed.sum().backward()
-    assert shift.by.grad is not None
-    assert torch.equal(base, model.encode(pictures(), TEXTS, CPU).tokens)
     with pytest.raises(ConfigError, match="ends in no_such"):
-        model.find_linear_layers(["no_such"])
+        model.add_adapter(["no_such"], 2, 4.0)
+    fresh = model.add_adapter(["q_proj"], 2, 4.0)
+    assert len(fresh) == 3
+    assert torch.equal(base, model.encode(pictures(), TEXTS, CPU, fresh).tokens)
+    layer, (down, up) = next(iter(fresh.items()))
+    up = torch.ones_like(up).requires_grad_()
+    changed = model.encode(pictures(), TEXTS, CPU, {**fresh, layer: (down, up)}).tokens
+    assert not torch.allclose(base, changed, atol=1e-5)
+    changed.square()[0, 0, 0].backward()
+    assert up.grad is not None
+    assert up.grad.any()
+    assert torch.equal(base, model.encode(pictures(), TEXTS, CPU).tokens)
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

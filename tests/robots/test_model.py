@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from robots.arm_urdf import read_arm_urdf
 from robots.errors import ModelError
 from robots.kinematics import Kinematics
 from robots.model import FOLDER, list_models, load_model
-from robots.urdf import find_urdf, read_urdf
+from robots.urdf import find_urdf
 
 URDF = """<robot name="two">
   <link name="base"/><link name="upper"/><link name="lower"/><link name="tip"/>
@@ -87,7 +88,7 @@ def test_a_joint_without_room_or_limits_is_refused(tmp_path: Path, key: str, val
 
 
 def test_a_urdf_becomes_a_model(tmp_path: Path) -> None:
-    model = read_urdf(written(tmp_path), "tip", accelerations={"a": 5.0, "b": 6.0}, jerks=7.0)
+    model = read_arm_urdf(written(tmp_path), "tip", accelerations={"a": 5.0, "b": 6.0}, jerks=7.0)
     first, second = model.joints
     assert (first.lower, first.upper, first.velocity, first.effort) == (-1, 2, 3, 4)
     assert (first.acceleration, second.acceleration, second.jerk) == (5, 6, 7)
@@ -108,7 +109,7 @@ def test_a_urdf_that_cannot_be_used_says_why(
     tmp_path: Path, kind: str, limit: str, tool: str, message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
-        read_urdf(written(tmp_path, kind, limit), tool, accelerations=1.0, jerks=1.0)
+        read_arm_urdf(written(tmp_path, kind, limit), tool, accelerations=1.0, jerks=1.0)
 
 
 def test_missing_urdfs_say_what_to_install_or_give(tmp_path: Path) -> None:
@@ -119,4 +120,4 @@ def test_missing_urdfs_say_what_to_install_or_give(tmp_path: Path) -> None:
     broken = tmp_path / "broken.urdf"
     broken.write_text("<robot>")
     with pytest.raises(ModelError, match="cannot read the URDF"):
-        read_urdf(broken, "tip", accelerations=1.0, jerks=1.0)
+        read_arm_urdf(broken, "tip", accelerations=1.0, jerks=1.0)

@@ -118,7 +118,7 @@ def test_malformed_messages_never_reach_the_policy(serve: Serve, policy: Echo) -
             connection.recv(timeout=5)
             answer = ask(connection, message)
             assert isinstance(answer, dict) or answer.startswith(("request: ", "policy: "))
-    assert server.metrics.requests["request"] >= len(NASTY) + 3
+    assert server.metrics.get_value("requests_total", outcome="request") >= len(NASTY) + 3
     with dial(server) as connection:
         connection.recv(timeout=5)
         assert "actions" in ask(connection, encode(observation()))
@@ -152,7 +152,7 @@ def test_a_wrong_key_is_refused_before_decoding(
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + b"\x82\x81\0\0\0\0\x80")
         assert connection.recv(100).startswith(b"HTTP/1.1 401")
     assert len(compared) == (1 if key else 0)
-    assert server.metrics.refused["key"] == 1
+    assert server.metrics.get_value("refused_total", reason="key") == 1
 
 
 def test_the_right_key_is_accepted_once(serve: Serve) -> None:
@@ -177,10 +177,10 @@ def test_health_and_metrics(serve: Serve, policy: Echo) -> None:
         ask(connection, encode(observation()))
         status, body = http_get(server.port, "/metrics", AUTHORIZED)
     assert status == 200
-    assert "embodied_serving_connections 1\n" in body
-    assert 'embodied_serving_requests_total{outcome="ok"} 1\n' in body
-    assert 'embodied_serving_refused_total{reason="key"} 1\n' in body
-    assert "embodied_serving_infer_seconds_count 1\n" in body
+    assert "embodied_serving_connections 1.0\n" in body
+    assert 'embodied_serving_requests_total{outcome="ok"} 1.0\n' in body
+    assert 'embodied_serving_refused_total{reason="key"} 1.0\n' in body
+    assert "embodied_serving_infer_seconds_count 1.0\n" in body
     assert "# TYPE embodied_serving_requests_total counter\n" in body
 
 
@@ -212,13 +212,13 @@ def test_a_full_queue_refuses_and_those_who_left_are_skipped(serve: Serve, polic
         policy.gate.set()
         assert "actions" in decode(running.recv(timeout=5))
     assert policy.calls == 1
-    assert server.metrics.requests["left"] == 1
+    assert server.metrics.get_value("requests_total", outcome="left") == 1
 
 
 def until_waiting(server: PolicyServer, count: int) -> None:
     """Ask the server until that many requests wait: each question takes its turn in its loop."""
     for _ in range(2000):
-        if f"requests_waiting {count}\n" in http_get(server.port, "/metrics")[1]:
+        if f"requests_waiting {count}.0\n" in http_get(server.port, "/metrics")[1]:
             return
     pytest.fail(f"never {count} requests at once")
 
@@ -277,7 +277,7 @@ def test_connections_are_capped(serve: Serve) -> None:
             ]
             assert _ended(idle[-1])  # before it has said a word
         assert "actions" in ask(first, encode(observation()))
-        assert server.metrics.refused["full"] == 2
+        assert server.metrics.get_value("refused_total", reason="full") == 2
     with dial(server) as connection:  # and room again
         assert decode(connection.recv(timeout=5))["name"] == "echo"
 
@@ -321,7 +321,7 @@ def test_many_connections_at_once_and_again_leave_nothing_behind(
 def until_connected(server: PolicyServer, count: int) -> None:
     """Wait until the server counts that many connections."""
     for _ in range(2000):
-        if f"embodied_serving_connections {count}\n" in http_get(server.port, "/metrics")[1]:
+        if f"embodied_serving_connections {count}.0\n" in http_get(server.port, "/metrics")[1]:
             return
     pytest.fail(f"never {count} connections")
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from embodied.simulators.bullet.rotations import (
-    from_quaternion,
     from_rotvec,
     to_quaternion,
     to_rotvec,
 )
+from embodied.types import quaternion_to_matrix
 
 pytest.importorskip("pybullet", reason="pybullet is not installed (extra 'bullet')")
 
@@ -28,8 +28,8 @@ def test_rotations_agree_with_scipy(vector: tuple[float, float, float]) -> None:
     turn = Rotation.from_rotvec(vector)
     matrix = turn.as_matrix()
     np.testing.assert_allclose(from_rotvec(np.array(vector)), matrix, atol=1e-9)
-    np.testing.assert_allclose(from_quaternion(turn.as_quat()), matrix, atol=1e-9)
-    np.testing.assert_allclose(from_quaternion(to_quaternion(matrix)), matrix, atol=1e-9)
+    np.testing.assert_allclose(quaternion_to_matrix(turn.as_quat()), matrix, atol=1e-9)
+    np.testing.assert_allclose(quaternion_to_matrix(to_quaternion(matrix)), matrix, atol=1e-9)
     np.testing.assert_allclose(from_rotvec(to_rotvec(matrix)), matrix, atol=1e-7)
     assert to_quaternion(matrix)[3] >= 0
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.base import PolicyTask, act_per_environment, require_observations
 from embodied.policies.mapping.mapper import BodyConfig, Mapper
+from embodied.policies.mapping.stall import StallCounter
 from embodied.types import STOP, DiscreteActions, Observations
 from maps.grid.frontiers import Frontier, FrontierTracker, extract_frontiers
 
@@ -87,8 +88,7 @@ class FrontierExplorer:
         self._spins = int(np.ceil(max(0.0, 360 - body.hfov) / body.turn))
         self._age = 0
         self._face = np.zeros(3)
-        self._stalled = 0
-        self._closest = np.inf
+        self._stall = StallCounter()
         self._given_up: list[tuple[NDArray[np.float64], float]] = []
         self._least = self.config.min_information
         self._closing = False
@@ -194,7 +194,7 @@ class FrontierExplorer:
             if score > best_score:
                 best, best_score, best_spot = frontier, score, spot
         if best is None or kept is None or best.identity != kept.identity:
-            self._stalled, self._closest = 0, np.inf
+            self._stall.reset()
         self.target = best
         if best is None:
             return False
@@ -247,19 +247,15 @@ class FrontierExplorer:
         gap = np.hypot(grid_row + low_row - row, grid_column + low_column - column)
         # as near the frontier as the body gets, cheaply
         merit = np.where(np.isfinite(part), part + 2.0 * gap * self.config.body.cell_size, np.inf)
-        at = np.unravel_index(int(np.argmin(merit)), merit.shape)
-        self.mapper.set_path((int(at[0]) + low_row, int(at[1]) + low_column))
+        self.mapper.set_best_path(merit, (low_row, low_column))
 
     # -- going ---
 
     def _approach(self) -> int | None:
         """Walk to the frontier and face it; None when nothing more can be done there."""
         left = self.mapper.get_remaining_length()
-        if left < self._closest - 0.1:
-            self._closest, self._stalled = left, 0
-        else:
-            self._stalled += 1
-        if self._stalled > self.config.patience:
+        self._stall.update(left)
+        if self._stall.steps > self.config.patience:
             return None
         if left > 0.6 * self.config.body.forward:
             return self.mapper.follow_path()
@@ -273,10 +269,10 @@ class FrontierExplorer:
         gain = abs(known - self._known) * self.config.body.cell_size**2
         self._vain = 0 if gain > 0.1 else min(self._vain + 1, 3)
         self._known = known
-        radius = 0.75 if self._stalled > self.config.patience else 0.4
+        radius = 0.75 if self._stall.steps > self.config.patience else 0.4
         self._given_up.append((self._face, radius * 2**self._vain))
         self.target = None
-        self._stalled, self._closest = 0, np.inf
+        self._stall.reset()
 
 
 class FrontierPolicy:

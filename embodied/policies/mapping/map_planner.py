@@ -88,8 +88,7 @@ class MapPlanner:
         merit = np.where(
             np.isfinite(mapper.travel_costs), 10.0 * away + mapper.travel_costs, np.inf
         )
-        at = np.unravel_index(int(np.argmin(merit)), merit.shape)
-        mapper.set_path((int(at[0]), int(at[1])))
+        mapper.set_best_path(merit)
 
 
 class MapPlannerPolicy:

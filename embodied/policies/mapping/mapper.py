@@ -246,6 +246,19 @@ class Mapper:
         )
         return True
 
+    def set_best_path(self, merit: NDArray[np.floating], corner: tuple[int, int] = (0, 0)) -> bool:
+        """Head for the cell of least merit; False if none is finite or it cannot be reached.
+
+        Args:
+            merit: (h, w) what it costs to end at each cell of a part of the planning window; inf
+                where not to.
+            corner: cell of the window that the part begins at.
+        """
+        row, column = np.unravel_index(int(np.argmin(merit)), merit.shape)
+        if not np.isfinite(merit[row, column]):
+            return False
+        return self.set_path((int(row) + corner[0], int(column) + corner[1]))
+
     # -- moving ---
 
     def get_remaining_length(self) -> float:

@@ -355,10 +355,7 @@ class MobilePickAgent:
         merit = np.where(off <= config.ahead, mapper.travel_costs + 10.0 * off, np.inf)
         for left in self._left:
             merit = np.where(gap(left) < _ELSEWHERE, np.inf, merit)
-        best = np.unravel_index(int(np.argmin(merit)), merit.shape)
-        if not np.isfinite(merit[best]):
-            return False
-        return mapper.set_path((int(best[0]), int(best[1])))
+        return mapper.set_best_path(merit)
 
 
 class MobilePickPolicy:

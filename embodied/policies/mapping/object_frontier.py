@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embodied.policies.base import PolicyTask, act_per_environment, require_observations
 from embodied.policies.mapping.frontier import FrontierConfig, FrontierExplorer
 from embodied.policies.mapping.mapper import compute_camera_pose
+from embodied.policies.mapping.stall import StallCounter
 from embodied.types import STOP, DiscreteActions, Observations
 from maps.grid.occupancy import OccupancyMap
 from maps.semantics import SemanticMap
@@ -57,7 +58,7 @@ class ObjectExplorer:
         self.approaching = False
         self._classes: dict[int, SemanticMap] = {}
         self._age = 0
-        self._closest, self._stalled = np.inf, 0
+        self._stall = StallCounter()
         self._again = True
 
     def observe(
@@ -123,29 +124,26 @@ class ObjectExplorer:
         # walk on until `approach`; the last metre is worth a detour
         merit = mapper.travel_costs + 4.0 * np.maximum(gap - config.approach_distance, 0)
         merit = np.where(reachable, merit, np.inf)
-        row, column = np.unravel_index(int(np.argmin(merit)), merit.shape)
         self.approaching, self._age = True, 0
-        return mapper.set_path((int(row), int(column)))
+        return mapper.set_best_path(merit)
 
     def _approach(self, layer: SemanticMap) -> int | None:
         """Walk to the chosen place, face the object and stop; None when that does not work out."""
         config, mapper = self.config, self.explorer.mapper
         left = mapper.get_remaining_length()
-        if left < self._closest - 0.1:
-            self._closest, self._stalled = left, 0
-        else:
-            self._stalled += 1
+        self._stall.update(left)
         gap, spot = self._nearest_spot(layer)
-        if left > 0.5 * mapper.body.forward and self._stalled <= config.frontier.patience:
+        if left > 0.5 * mapper.body.forward and self._stall.steps <= config.frontier.patience:
             return mapper.follow_path()
         if gap <= config.accept_distance:
             turn = mapper.turn_to(spot)
-            if turn is None or self._stalled > 2 * config.frontier.patience:
+            if turn is None or self._stall.steps > 2 * config.frontier.patience:
                 mapper.clear_last_action()
                 return STOP
             return turn
         layer.clear_class(self.goal, spot, 0.5)
-        self.approaching, self._closest, self._stalled = False, np.inf, 0
+        self.approaching = False
+        self._stall.reset()
         return None
 
     def _nearest_spot(self, layer: SemanticMap) -> tuple[float, NDArray[np.float64]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
+from maps.pinhole import compute_focal_length, unproject_pixels
 
 Array = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class ObjectMemory:
         row, column = np.nonzero(mask & (depth > 0) & (depth <= config.max_range))
         seen: ObjectSighting | None = None
         if len(row) >= config.min_pixels:
-            points = _unproject(row, column, depth, pose, hfov)
+            points = unproject_pixels(row, column, depth, pose, hfov)
             seen = self._place(np.median(points, axis=0), len(row))
         self.sightings = [
             place
@@ -126,7 +127,7 @@ class ObjectMemory:
     ) -> bool:
         """Tell whether a place is to be forgotten after a look that did not show the thing."""
         height, width = depth.shape
-        focal = width / (2 * np.tan(np.deg2rad(hfov) / 2))
+        focal = compute_focal_length(width, hfov)
         x, y, z = (place.position - pose[:3, 3]) @ pose[:3, :3]
         if not 0 < -z < self.config.sure:
             return False
@@ -138,19 +139,3 @@ class ObjectMemory:
             return False
         place.missed += 1
         return place.missed >= self.config.misses
-
-
-def _unproject(
-    row: NDArray[np.integer],
-    column: NDArray[np.integer],
-    depth: NDArray[np.floating],
-    pose: Array,
-    hfov: float,
-) -> Array:
-    """Return the points (N, 3) of some pixels in the world."""
-    height, width = depth.shape
-    focal = width / (2 * np.tan(np.deg2rad(hfov) / 2))
-    ahead = depth[row, column].astype(np.float64)
-    across, up = (column + 0.5 - width / 2) / focal, (height / 2 - row - 0.5) / focal
-    local = ahead[:, None] * np.stack([across, up, -np.ones_like(across)], axis=1)
-    return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])

@@ -23,6 +23,7 @@ from embodied.categories import SOS_CATEGORIES
 from embodied.errors import ConfigError
 from embodied.policies.base import Policy, require_observations
 from embodied.policies.mapping.mapper import BodyConfig
+from embodied.policies.mapping.stall import StallCounter
 from embodied.policies.vln.live_places import LiveGraph, LiveGraphConfig, PanoramaMapper
 from embodied.types import FORWARD, LEFT, RIGHT, STOP, DiscreteActions, Observations, PlaceActions
 from maps.panorama.from_images import MIN_AREA, REACH, build_panorama_from_images
@@ -109,7 +110,7 @@ class PlaceWalker:
         self._begin()
 
     def _begin(self) -> None:
-        self._age, self._stalled, self._closest, self._bumps = 0, 0, np.inf, 0
+        self._age, self._bumps, self._stall = 0, 0, StallCounter()
         self._aside: list[int] = []
 
     def set_target(self, place: int) -> None:
@@ -136,11 +137,8 @@ class PlaceWalker:
             return None
         self._age += 1
         left = mapper.get_remaining_length()
-        if left < self._closest - 0.1:
-            self._closest, self._stalled = left, 0
-        else:
-            self._stalled += 1
-        if self._stalled > config.patience:
+        self._stall.update(left)
+        if self._stall.steps > config.patience:
             self.given_up += 1
             return None
         if left <= 0.5 * config.body.forward:
@@ -165,8 +163,7 @@ class PlaceWalker:
                 continue
             gap = np.hypot(*(np.indices(part.shape).T + low - (row, column)).T)
             merit = np.where(np.isfinite(part), gap, np.inf)
-            at = np.unravel_index(int(np.argmin(merit)), merit.shape)
-            return mapper.set_path((int(at[0]) + low[0], int(at[1]) + low[1]))
+            return mapper.set_best_path(merit, low)
         return False
 
     def _try_out(self) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from embodied.simulators.bullet.errors import SimulationError
 from robots.kinematics import rpy_to_matrix
 from robots.model import ArmModel, Vector
-from robots.urdf import find_urdf
+from robots.urdf import Urdf, find_urdf, read_urdf, strip_scheme
 
 HAND = "pybullet_data:franka_panda/panda.urdf"
 HAND_LINK = "panda_hand"
@@ -39,23 +39,21 @@ def build_urdf_with_hand(arm: Path, flange: str, mount: float) -> str:
         SimulationError: the arm has no such link.
         ModelError: the hand's URDF is not installed.
     """
-    root = _absolute(arm)
-    if all(link.get("name") != flange for link in root.findall("link")):
+    root, source = _read_absolute(arm), _read_absolute(find_urdf(HAND))
+    if flange not in root.links:
         raise SimulationError(f"{arm} has no link '{flange}' to screw a hand to")
-    source = _absolute(find_urdf(HAND))
-    reached, joints = {HAND_LINK}, source.findall("joint")
-    for _ in joints:
-        reached |= {_end(j, "child") for j in joints if _end(j, "parent") in reached}
-    for element in source:
+    hand = source.find_links_below(HAND_LINK)
+    for element in source.element:
+        name = str(element.get("name"))
         belongs = {
-            "link": element.get("name") in reached,
-            "joint": _end(element, "parent") in reached,
+            "link": name in hand,
+            "joint": name in source.joints and source.joints[name].parent in hand,
             "material": True,
         }
         if belongs.get(element.tag):
-            root.append(element)
-    root.append(_joint("hand_mount", "fixed", flange, HAND_LINK, (0.0, 0.0, mount)))
-    return ElementTree.tostring(root, encoding="unicode")
+            root.element.append(element)
+    root.element.append(_joint("hand_mount", "fixed", flange, HAND_LINK, (0.0, 0.0, mount)))
+    return ElementTree.tostring(root.element, encoding="unicode")
 
 
 def build_urdf_from_joints(model: ArmModel, radius: float) -> str:
@@ -91,14 +89,13 @@ def _before(model: ArmModel, length: float) -> Vector:
     return x, y, z
 
 
-def _absolute(file: Path) -> ElementTree.Element:
-    """Read a URDF and make the names of its meshes whole paths, found as PyBullet finds them."""
-    root = ElementTree.parse(file).getroot()  # noqa: S314 - a file of the user's own
-    for mesh in root.iter("mesh"):
-        name = str(mesh.get("filename")).removeprefix("package://").removeprefix("file://")
-        found = [folder / name for folder in file.parents if (folder / name).is_file()]
-        mesh.set("filename", str(found[0] if found else name))
-    return root
+def _read_absolute(file: Path) -> Urdf:
+    """Read a URDF and make the names of its meshes whole paths."""
+    urdf = read_urdf(file)
+    for mesh in urdf.element.iter("mesh"):
+        name = str(mesh.get("filename"))
+        mesh.set("filename", str(urdf.find_mesh(name) or strip_scheme(name)))
+    return urdf
 
 
 def _rod(name: str, end: Vector, radius: float) -> ElementTree.Element:
@@ -167,11 +164,6 @@ def _limit(
 ) -> None:
     values = {"lower": lower, "upper": upper, "effort": effort, "velocity": velocity}
     ElementTree.SubElement(joint, "limit", {key: str(v) for key, v in values.items()})
-
-
-def _end(joint: ElementTree.Element, role: str) -> str:
-    element = joint.find(role)
-    return "" if element is None else str(element.get("link"))
 
 
 def _text(values: Sequence[float]) -> str:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from embodied.simulators.base import Material, Scene, SceneObject
 from embodied.simulators.bullet.errors import SimulationError
-from embodied.simulators.bullet.rotations import from_quaternion
 from embodied.simulators.bullet.world import BulletWorld
 from embodied.simulators.scenes.builder import MeshPart, SceneBuilder
 from embodied.simulators.scenes.mesh import read_parts
+from embodied.types import quaternion_to_matrix
 
 Array = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def build_visual_scene(
                 numbers[link] = builder.add_object(name, f"{name} {link}")
                 anchors.append((name, link))
             local = np.eye(4)
-            local[:3, 3], local[:3, :3] = shape[5], from_quaternion(np.array(shape[6]))
+            local[:3, 3], local[:3, :3] = shape[5], quaternion_to_matrix(np.array(shape[6]))
             for part in _parts(world.bullet, shape):
                 builder.add_part(part, numbers[link], local)
     scene = builder.build_scene()
@@ -92,7 +92,7 @@ class LinkPoses:
                 self._bases.append((body, row))
                 facts = world.bullet.getDynamicsInfo(body, -1, physicsClientId=world.client)
                 offset = np.eye(4)
-                offset[:3, 3], offset[:3, :3] = facts[3], from_quaternion(np.array(facts[4]))
+                offset[:3, 3], offset[:3, :3] = facts[3], quaternion_to_matrix(np.array(facts[4]))
                 self._inertial[row] = np.linalg.inv(offset)
 
     def read_poses(self) -> Array:
@@ -112,7 +112,10 @@ class LinkPoses:
     def compute_frames(self, poses: Array) -> Array:
         """Return the frames (..., A, 4, 4) that drawn shapes hang on, from poses as read."""
         frames = np.zeros((*poses.shape[:-1], 4, 4))
-        frames[..., :3, :3], frames[..., :3, 3] = from_quaternion(poses[..., 3:]), poses[..., :3]
+        frames[..., :3, :3], frames[..., :3, 3] = (
+            quaternion_to_matrix(poses[..., 3:]),
+            poses[..., :3],
+        )
         frames[..., 3, 3] = 1.0
         return np.asarray(frames @ self._inertial)
 

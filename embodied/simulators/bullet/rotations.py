@@ -52,15 +52,3 @@ def from_rotvec(vectors: Array) -> Array:
     straight = np.where(angle > 1e-12, np.sin(angle) / safe, 1.0)
     curved = np.where(angle > 1e-6, (1 - np.cos(angle)) / (safe * safe), 0.5)
     return np.asarray(np.eye(3) + straight * cross + curved * (cross @ cross))
-
-
-def from_quaternion(quaternions: Array) -> Array:
-    """Return rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
-    q = np.asarray(quaternions, np.float64)
-    x, y, z, w = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

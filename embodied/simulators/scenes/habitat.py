@@ -27,7 +27,7 @@ from embodied.simulators.scenes.habitat_dataset import (
 from embodied.simulators.scenes.labels import to_mpcat40
 from embodied.simulators.scenes.mesh import MESH_EXTENSIONS, read_parts, read_up_axis
 from embodied.simulators.scenes.semantics import add_labelled_parts
-from embodied.simulators.scenes.urdf import read_urdf
+from embodied.simulators.scenes.urdf import read_articulated_object
 
 CONFIG_EXTENSIONS = (
     ".stage_config.json",
@@ -100,7 +100,7 @@ def _load_instance(
         joints = entry.get("initial_joint_pose")
         frame = _instance_pose(entry, path) @ _instance_scale(entry)
         owner = builder.add_object(labels.get(urdf.stem) or to_mpcat40(urdf.stem), urdf.stem)
-        for part in read_urdf(urdf, joints if isinstance(joints, dict) else None):
+        for part in read_articulated_object(urdf, joints if isinstance(joints, dict) else None):
             builder.add_part(part, owner, frame)
     descriptor = dataset.find_semantics(config.get("semantic_scene_instance"), path)
     if descriptor is not None:

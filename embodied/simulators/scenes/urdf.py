@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from embodied.errors import SceneError
 from embodied.simulators.scenes.builder import MeshPart
 from embodied.simulators.scenes.mesh import read_parts
+from robots.errors import ModelError
+from robots.kinematics import build_transform
+from robots.urdf import Urdf, read_origin, read_urdf, strip_scheme
 
 
-def read_urdf(path: Path, joints: Mapping[str, float] | None = None) -> list[MeshPart]:
+def read_articulated_object(
+    path: Path, joints: Mapping[str, float] | None = None
+) -> list[MeshPart]:
     """Read a URDF's visuals in the frame of its base link.
 
     Args:
@@ -24,46 +27,29 @@ def read_urdf(path: Path, joints: Mapping[str, float] | None = None) -> list[Mes
         joints: joint name -> angle [rad] or travel [m]; others are at zero.
 
     Raises:
-        SceneError: damaged XML, a mesh that is not there, or links in a circle.
+        SceneError: damaged, a tree that does not hold together, or a mesh that is not there.
     """
     try:
-        root = ElementTree.parse(path).getroot()  # noqa: S314 (no entities are resolved; local data)
-    except (ElementTree.ParseError, OSError) as cause:
-        raise SceneError(f"{path}: cannot be read as URDF ({cause}). Download it again.") from cause
-    parents: dict[str, tuple[str, NDArray[np.float64]]] = {}
-    for joint in root.findall("joint"):
-        parent, child = joint.find("parent"), joint.find("child")
-        if parent is None or child is None:
-            raise SceneError(f"{path}: joint '{joint.get('name')}' does not name two links")
-        pose = _origin(joint) @ _motion(joint, (joints or {}).get(joint.get("name", ""), 0.0))
-        parents[child.get("link", "")] = (parent.get("link", ""), pose)
+        urdf = read_urdf(path)
+    except ModelError as cause:
+        raise SceneError(f"{cause}. Correct the file, or download it again.") from cause
+    poses = urdf.compute_link_poses(joints)
     parts = []
-    for link in root.findall("link"):
-        pose = _link_pose(link.get("name", ""), parents, path)
+    for name, link in urdf.links.items():
         for visual in link.findall("visual"):
             geometry = visual.find("geometry")
             if geometry is not None:
-                at = pose @ _origin(visual)
-                parts += [part.get_transformed(at) for part in _geometry(geometry, path)]
+                origin = read_origin(visual.find("origin"), f"link '{name}'")
+                at = poses[name] @ build_transform(*origin)
+                parts += [part.get_transformed(at) for part in _read_geometry(geometry, urdf)]
     return parts
 
 
-def _link_pose(
-    name: str, parents: Mapping[str, tuple[str, NDArray[np.float64]]], path: Path
-) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    for _ in range(len(parents) + 1):
-        if name not in parents:
-            return pose
-        name, step = parents[name]
-        pose = step @ pose
-    raise SceneError(f"{path}: its links hang in a circle; correct the file")
-
-
-def _geometry(geometry: ElementTree.Element, path: Path) -> list[MeshPart]:
+def _read_geometry(geometry: ElementTree.Element, urdf: Urdf) -> list[MeshPart]:
     for shape in geometry:
         if shape.tag == "mesh":
-            file = path.parent / shape.get("filename", "").removeprefix("package://")
+            name = shape.get("filename", "")
+            file = urdf.find_mesh(name) or urdf.file.parent / strip_scheme(name)
             scale = [float(v) for v in shape.get("scale", "1 1 1").split()]
             return [p.get_transformed(np.diag([*scale, 1.0])) for p in read_parts(file)]
         if shape.tag == "box":
@@ -77,25 +63,3 @@ def _geometry(geometry: ElementTree.Element, path: Path) -> list[MeshPart]:
             continue
         return [MeshPart(np.asarray(solid.vertices), np.asarray(solid.faces))]
     return []
-
-
-def _origin(element: ElementTree.Element) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    origin = element.find("origin")
-    if origin is not None:
-        angles = [float(v) for v in origin.get("rpy", "0 0 0").split()]
-        pose[:3, :3] = Rotation.from_euler("xyz", angles).as_matrix()
-        pose[:3, 3] = [float(v) for v in origin.get("xyz", "0 0 0").split()]
-    return pose
-
-
-def _motion(joint: ElementTree.Element, value: float) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    axis_tag = joint.find("axis")
-    text = "1 0 0" if axis_tag is None else axis_tag.get("xyz", "1 0 0")
-    axis = np.array([float(v) for v in text.split()])
-    if joint.get("type") == "prismatic":
-        pose[:3, 3] = axis * value
-    elif joint.get("type") in ("revolute", "continuous"):
-        pose[:3, :3] = Rotation.from_rotvec(axis * value).as_matrix()
-    return pose

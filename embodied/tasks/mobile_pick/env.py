@@ -29,7 +29,7 @@ Reward: metres of geodesic progress while driving, the change of `Pick`'s dense 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -37,10 +37,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.categories import MPCAT40
-from embodied.errors import ConfigError, NavigationError, suggest_nearest
+from embodied.errors import NavigationError
 from embodied.simulators.bullet import SimulationError
 from embodied.simulators.embedded import apply_actions
 from embodied.simulators.raycast import apply_noise, compute_camera_poses
+from embodied.tasks.env_base import override_config
 from embodied.tasks.mobile_pick.config import (
     STAND_HEIGHT,
     MobilePickConfig,
@@ -77,21 +78,6 @@ REACH_TOLERANCE = (0.12, 0.18)
 where cubes lie at a table [m]."""
 
 
-def override_config(
-    config: MobilePickConfig | None, overrides: Mapping[str, Any]
-) -> MobilePickConfig:
-    """Lay keyword settings over a configuration.
-
-    Raises:
-        ConfigError: an unknown setting; names the nearest one.
-    """
-    known = [f.name for f in fields(MobilePickConfig)]
-    for name in overrides:
-        if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
-    return replace(config or MobilePickConfig(), **overrides)
-
-
 class MobilePickEnv(gymnasium.Env):
     """One base with one arm in one house; see the module.
 
@@ -120,7 +106,7 @@ class MobilePickEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = override_config(config, overrides)
+        self.config = override_config(config or MobilePickConfig(), overrides)
         self.render_mode = render_mode
         self.batch = MobileBatch(self.config.arm, 1)
         self._cell: MobileCell = self.batch.cells[0]

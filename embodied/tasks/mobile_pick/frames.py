@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embodied.simulators.bullet.rotations import from_quaternion, to_quaternion
+from embodied.simulators.bullet.rotations import to_quaternion
+from embodied.types import quaternion_to_matrix
 
 Array = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ def upright_pose(position: ArrayLike, yaw: float) -> Array:
 def pose_to_matrix(pose: Array) -> Array:
     """Return the (4, 4) matrix of a pose (7,): position, quaternion xyzw."""
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = from_quaternion(pose[3:]), pose[:3]
+    matrix[:3, :3], matrix[:3, 3] = quaternion_to_matrix(pose[3:]), pose[:3]
     return matrix
 
 

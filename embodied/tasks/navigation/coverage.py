@@ -15,6 +15,7 @@ from embodied.errors import NavigationError
 from embodied.simulators.base import CameraSpec
 from embodied.simulators.embedded import World
 from maps.compiled import cached_njit
+from maps.pinhole import compute_focal_length
 
 CELL = 0.1
 RANGE = 10.0
@@ -81,7 +82,7 @@ class CoverageGrid:
         Returns:
             How many cells are new.
         """
-        focal = camera.width / 2 / np.tan(np.deg2rad(camera.hfov) / 2)
+        focal = compute_focal_length(camera.width, camera.hfov)
         inverse = np.ascontiguousarray(pose[:3, :3].T)
         return int(
             _look(

@@ -10,16 +10,14 @@ positive), ObjectNav a class id, ImageNav an image, Explore none. `info` carries
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, suggest_nearest
 from embodied.simulators.raycast import compute_camera_poses
+from embodied.tasks.env_base import BatchEnv, override_config
 from embodied.tasks.navigation.batch import NavigationBatch
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
 
@@ -31,26 +29,10 @@ __all__ = [
     "ObjectNavEnv",
     "PointNavEnv",
     "SceneSource",
-    "override_config",
 ]
 
 
-def override_config(
-    config: NavigationConfig | None, overrides: Mapping[str, Any]
-) -> NavigationConfig:
-    """Lay keyword settings over a configuration.
-
-    Raises:
-        ConfigError: an unknown setting; names the nearest one.
-    """
-    known = [f.name for f in fields(NavigationConfig)]
-    for name in overrides:
-        if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
-    return replace(config or NavigationConfig(), **overrides)
-
-
-class NavigationEnv(gymnasium.Env):
+class NavigationEnv(BatchEnv):
     """One agent in one scene at a time: the view of a batch of one.
 
     Args:
@@ -62,6 +44,7 @@ class NavigationEnv(gymnasium.Env):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    batch: NavigationBatch
     task: ClassVar[str] = "pointnav"
 
     def __init__(
@@ -71,11 +54,9 @@ class NavigationEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = override_config(config, {**overrides, "task": self.task})
-        self.render_mode = render_mode
-        self.batch = NavigationBatch(self.config, 1)
-        self.observation_space = self.batch.observation_space
-        self.action_space = self.batch.action_space
+        settings = {**overrides, "task": self.task}
+        self.config = override_config(config or NavigationConfig(), settings)
+        super().__init__(NavigationBatch(self.config, 1), render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -86,17 +67,14 @@ class NavigationEnv(gymnasium.Env):
             start = seed if seed is not None else int(self.np_random.integers(2**31))
             self.batch.restart_streams([start])
         self.batch.begin_episodes([0])
-        observation, _ = self.batch.observe()
-        return self._single(observation), self._info()
+        return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Apply one action; see `gymnasium.Env.step`."""
         reward, terminated, truncated = self.batch.step(np.array([action]))
-        observation, gain = self.batch.observe()
-        total = float(reward[0] + gain[0])
-        return (
-            self._single(observation), total, bool(terminated[0]), bool(truncated[0]), self._info()
-        )  # fmt: skip
+        observation = self._observe()
+        total = float(reward[0] + self._gain)
+        return observation, total, bool(terminated[0]), bool(truncated[0]), self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return what the agent's camera sees, (H, W, 3) uint8, in mode "rgb_array"."""
@@ -111,8 +89,10 @@ class NavigationEnv(gymnasium.Env):
         """Stop the background thread."""
         self.batch.close()
 
-    @staticmethod
-    def _single(observation: dict[str, NDArray]) -> dict[str, Any]:
+    def _observe(self) -> dict[str, Any]:
+        # What a look is worth, as in exploration, is known only after it.
+        observation, gain = self.batch.observe()
+        self._gain = gain[0]
         return {name: values[0] for name, values in observation.items()}
 
     def _info(self) -> dict[str, Any]:

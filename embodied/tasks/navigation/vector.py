@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from embodied.tasks.env_base import BatchVectorEnv, add_masks, override_config
 from embodied.tasks.navigation.batch import NavigationBatch
 from embodied.tasks.navigation.config import NavigationConfig
-from embodied.tasks.navigation.envs import override_config
 
 Observation = dict[str, NDArray]
 
 
-class NavigationVectorEnv(VectorEnv):
+class NavigationVectorEnv(BatchVectorEnv):
     """N navigation environments in one process: one render call, batched motion, shared scenes.
 
     Environment i behaves exactly like the single environment reset with seed `seed + i`. Autoreset
@@ -33,18 +31,13 @@ class NavigationVectorEnv(VectorEnv):
         ConfigError: an unknown or unusable setting.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+    batch: NavigationBatch
 
     def __init__(
         self, num_envs: int = 1, config: NavigationConfig | None = None, **overrides: Any
     ) -> None:
-        self.config = override_config(config, overrides)
-        self.batch = NavigationBatch(self.config, num_envs)
-        self.num_envs = num_envs
-        self.single_observation_space = self.batch.observation_space
-        self.single_action_space = self.batch.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.config = override_config(config or NavigationConfig(), overrides)
+        super().__init__(NavigationBatch(self.config, num_envs), num_envs)
 
     def reset(
         self,
@@ -89,21 +82,14 @@ class NavigationVectorEnv(VectorEnv):
         self, done: NDArray[np.integer], observation: Observation, infos: dict[str, Any]
     ) -> dict[str, Any]:
         """Keep the last observations and metrics of ended episodes and start the next ones."""
-        mask = np.zeros(self.num_envs, bool)
-        mask[done] = True
-        last = np.full(self.num_envs, None, dtype=object)
-        for i in done:
-            last[i] = {name: values[i].copy() for name, values in observation.items()}
-        final = {k: v for k, v in infos.items() if not k.startswith("_")}
-        final.update({f"_{k}": mask for k in list(final)})
+        last = {name: values[done] for name, values in observation.items()}  # a copy
+        info = {k: v for k, v in infos.items() if not k.startswith("_")}
+        final = self._final(done, last, add_masks(info, self._mask(done)))
         self.batch.begin_episodes([int(i) for i in done])
         fresh, _ = self.batch.observe(done)
         for name, values in fresh.items():
             observation[name][done] = values
-        return {"final_obs": last, "_final_obs": mask, "final_info": final, "_final_info": mask}
+        return final
 
     def _infos(self) -> dict[str, Any]:
-        infos: dict[str, Any] = dict(self.batch.collect_info())
-        everyone = np.ones(self.num_envs, bool)
-        infos.update({f"_{k}": everyone for k in list(infos)})
-        return infos
+        return add_masks(self.batch.collect_info(), np.ones(self.num_envs, bool))

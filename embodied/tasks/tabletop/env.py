@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from embodied.tasks.env_base import BatchEnv, override_config
 from embodied.tasks.tabletop.batch import TabletopBatch
 from embodied.tasks.tabletop.config import RATE, TabletopConfig
-from embodied.tasks.tabletop.vector import override_config
 from embodied.tasks.tabletop.workcell import WorkcellSnapshot
 
 
-class TabletopEnv(gymnasium.Env):
+class TabletopEnv(BatchEnv):
     """One arm at one table: the view of a batch of one.
 
     Args:
@@ -40,6 +39,7 @@ class TabletopEnv(gymnasium.Env):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RATE}  # noqa: RUF012
+    batch: TabletopBatch
 
     def __init__(
         self,
@@ -48,11 +48,8 @@ class TabletopEnv(gymnasium.Env):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = override_config(config, overrides)
-        self.render_mode = render_mode
-        self.batch = TabletopBatch(self.config, 1)
-        self.observation_space = self.batch.observation_space
-        self.action_space = self.batch.action_space
+        self.config = override_config(config or TabletopConfig(), overrides)
+        super().__init__(TabletopBatch(self.config, 1), render_mode)
         self._next: int | None = None
 
     def reset(
@@ -64,20 +61,7 @@ class TabletopEnv(gymnasium.Env):
             self._next = seed if seed is not None else int(self.np_random.integers(2**31))
         self.batch.begin_episodes([0], [self._next])
         self._next += 1
-        return self._observation(), _single(self.batch.collect_info())
-
-    def step(
-        self, action: NDArray[np.floating]
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Apply one action; see `gymnasium.Env.step`."""
-        reward, terminated, truncated = self.batch.step(np.asarray(action)[None])
-        return (
-            self._observation(),
-            float(reward[0]),
-            bool(terminated[0]),
-            bool(truncated[0]),
-            _single(self.batch.collect_info()),
-        )
+        return self._observe(), self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return what the front camera sees, (H, W, 3) uint8, in mode "rgb_array"."""
@@ -102,8 +86,8 @@ class TabletopEnv(gymnasium.Env):
         """Close the world."""
         self.batch.close()
 
-    def _observation(self) -> dict[str, Any]:
-        return {name: values[0] for name, values in self.batch.observe().items()}
+    def _info(self) -> dict[str, Any]:
+        return _single(self.batch.collect_info())
 
 
 def _single(info: dict[str, Any]) -> dict[str, Any]:

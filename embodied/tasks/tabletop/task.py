@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.simulators.bullet import BulletWorld, Rig, TableArm
-from embodied.simulators.bullet.rotations import from_quaternion
 from embodied.tasks.tabletop.randomisation import Layout, LayoutSampler
+from embodied.types import quaternion_to_matrix
 
 Array = NDArray[np.float64]
 
@@ -162,7 +162,7 @@ def yaw_of(pose: Array) -> float:
 
 def axes_of(pose: Array) -> Array:
     """Return the rotation matrix (3, 3) of a pose (7,)."""
-    return from_quaternion(pose[3:])
+    return quaternion_to_matrix(pose[3:])
 
 
 def to_local(frame: Array, point: Array) -> Array:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from embodied.errors import ConfigError, suggest_nearest
+from embodied.tasks.env_base import BatchVectorEnv, add_masks, override_config
 from embodied.tasks.tabletop.batch import TabletopBatch
 from embodied.tasks.tabletop.config import TabletopConfig
 from embodied.tasks.tabletop.workcell import WorkcellSnapshot
@@ -19,20 +16,7 @@ from embodied.tasks.tabletop.workcell import WorkcellSnapshot
 Observation = dict[str, Any]
 
 
-def override_config(config: TabletopConfig | None, overrides: dict[str, Any]) -> TabletopConfig:
-    """Lay keyword settings over a configuration.
-
-    Raises:
-        ConfigError: an unknown setting; names the nearest one.
-    """
-    known = [f.name for f in fields(TabletopConfig)]
-    for name in overrides:
-        if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
-    return replace(config or TabletopConfig(), **overrides)
-
-
-class TabletopVectorEnv(VectorEnv):
+class TabletopVectorEnv(BatchVectorEnv):
     """N tabletop environments in one process.
 
     Episodes are numbered: reset with seed s plays the episodes s, s + 1, ... whatever N is, each
@@ -57,21 +41,17 @@ class TabletopVectorEnv(VectorEnv):
     """
 
     metadata = {  # noqa: RUF012
-        "autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": [], "render_fps": 20
+        **BatchVectorEnv.metadata, "render_fps": 20
     }  # fmt: skip
+    batch: TabletopBatch
 
     def __init__(
         self, num_envs: int = 1, config: TabletopConfig | None = None, lazy: bool = False,
         **overrides: Any,
     ) -> None:  # fmt: skip
-        self.config = override_config(config, overrides)
+        self.config = override_config(config or TabletopConfig(), overrides)
         self.lazy = lazy
-        self.batch = TabletopBatch(self.config, num_envs)
-        self.num_envs = num_envs
-        self.single_observation_space = self.batch.observation_space
-        self.single_action_space = self.batch.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        super().__init__(TabletopBatch(self.config, num_envs), num_envs)
         self._next: list[int] = []
 
     def reset(
@@ -101,21 +81,12 @@ class TabletopVectorEnv(VectorEnv):
         observation, infos = self.batch.observe(self.lazy), self._infos()
         done = np.flatnonzero(terminated | truncated).tolist()
         if done:
-            ended = np.isin(np.arange(self.num_envs), done)
-            last = np.full(self.num_envs, None, dtype=object)
-            for row in done:
-                last[row] = {name: values[row] for name, values in observation.items()}
-            final = {k: v for k, v in infos.items() if not k.startswith("_")}
-            final.update({f"_{name}": ended for name in list(final)})
+            last = {name: [values[row] for row in done] for name, values in observation.items()}
+            info = {k: v for k, v in infos.items() if not k.startswith("_")}
+            final = self._final(done, last, add_masks(info, self._mask(done)))
             self._begin(done)
             observation = self.batch.observe(self.lazy)
-            infos = {
-                **self._infos(),
-                "final_obs": last,
-                "_final_obs": ended,
-                "final_info": final,
-                "_final_info": ended,
-            }
+            infos = {**self._infos(), **final}
         return observation, reward, terminated, truncated, infos
 
     def save_state(self, row: int) -> WorkcellSnapshot:
@@ -140,6 +111,4 @@ class TabletopVectorEnv(VectorEnv):
             self._next[row] += self.num_envs
 
     def _infos(self) -> dict[str, Any]:
-        infos: dict[str, Any] = self.batch.collect_info()
-        everyone = np.ones(self.num_envs, bool)
-        return {**infos, **{f"_{name}": everyone for name in infos}}
+        return add_masks(self.batch.collect_info(), np.ones(self.num_envs, bool))

@@ -8,33 +8,35 @@ See `embodied.tasks.vln.batch.VLNBatch` for observations and actions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 
-from embodied.errors import ConfigError, suggest_nearest
+from embodied.tasks.env_base import BatchEnv, override_config
 from embodied.tasks.vln.batch import VLNBatch
 from embodied.tasks.vln.config import VLNConfig
 from embodied.tasks.vln.source import VLNSource
 
 
-def override_config(config: VLNConfig | None, overrides: Mapping[str, Any]) -> VLNConfig:
-    """Lay keyword settings over a configuration.
+class ListedEpisodesEnv(BatchEnv):
+    """A batch of one that plays the episodes of a list, in random order or one by its number."""
 
-    Raises:
-        ConfigError: an unknown setting; names the nearest one.
-    """
-    known = [f.name for f in fields(VLNConfig)]
-    for name in overrides:
-        if name not in known:
-            raise ConfigError(f"unknown setting '{name}': {suggest_nearest(name, known)}")
-    return replace(config or VLNConfig(), **overrides)
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start the next episode, or the one of `options["episode"]`."""
+        super().reset(seed=seed)
+        number = (options or {}).get("episode")
+        if number is None:
+            number = int(self.np_random.integers(len(self.batch.episodes)))
+        self.batch.begin_episodes([0], [int(number)])
+        return self._observe(), self._info()
+
+    def _info(self) -> dict[str, Any]:
+        return {**self.batch.compute_metrics(0), "episode": int(self.batch.current[0])}
 
 
-class VLNEnv(gymnasium.Env):
+class VLNEnv(ListedEpisodesEnv):
     """One agent following one instruction at a time: the view of a batch of one.
 
     Episodes come in random order. `reset(options={"episode": 3})` plays a chosen one. `info` holds
@@ -49,39 +51,19 @@ class VLNEnv(gymnasium.Env):
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+    batch: VLNBatch
     dataset: ClassVar[str] = "reverie"
 
     def __init__(
         self, config: VLNConfig | None = None, *, source: VLNSource | None = None, **overrides: Any
     ) -> None:
-        self.config = override_config(config, {**overrides, "dataset": self.dataset})
-        self.render_mode = None
-        self.batch = VLNBatch(self.config, 1, source)
-        self.observation_space = self.batch.observation_space
-        self.action_space = self.batch.action_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start the next episode."""
-        super().reset(seed=seed)
-        number = (options or {}).get("episode")
-        if number is None:
-            number = int(self.np_random.integers(len(self.batch.episodes)))
-        self.batch.begin_episodes([0], [int(number)])
-        return self._observe(), self._info()
-
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Apply one action; see `gymnasium.Env.step`."""
-        reward, ended, cut = self.batch.step(np.asarray(action)[None])
-        return self._observe(), float(reward[0]), bool(ended[0]), bool(cut[0]), self._info()
+        settings = {**overrides, "dataset": self.dataset}
+        self.config = override_config(config or VLNConfig(), settings)
+        super().__init__(VLNBatch(self.config, 1, source))
 
     def _observe(self) -> dict[str, Any]:
         seen = self.batch.observe()
         return {n: np.asarray(v[0]) if isinstance(v, np.ndarray) else v[0] for n, v in seen.items()}
-
-    def _info(self) -> dict[str, Any]:
-        return {**self.batch.compute_metrics(0), "episode": int(self.batch.current[0])}
 
 
 class R2REnv(VLNEnv):

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from embodied.tasks.env_base import BatchVectorEnv, add_masks, override_config
 from embodied.tasks.vln.batch import Observation, VLNBatch
 from embodied.tasks.vln.config import VLNConfig
-from embodied.tasks.vln.env import override_config
 from embodied.tasks.vln.source import VLNSource
 
 
-class VLNVectorEnv(VectorEnv):
+class VLNVectorEnv(BatchVectorEnv):
     """N environments in one process over shared worlds.
 
     Autoreset is SAME_STEP: when episode i ends, the returned observation is already the first of
@@ -37,7 +35,7 @@ class VLNVectorEnv(VectorEnv):
         ConfigError: an unknown or unusable setting.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+    batch: VLNBatch
 
     def __init__(
         self,
@@ -47,13 +45,12 @@ class VLNVectorEnv(VectorEnv):
         source: VLNSource | None = None,
         **overrides: Any,
     ) -> None:
-        self.config = override_config(config, overrides)
-        self.batch = VLNBatch(self.config, num_envs, source)
-        self.num_envs, self.sequential = num_envs, sequential
-        self.single_observation_space = self.batch.observation_space
-        self.single_action_space = self.batch.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.config = override_config(config or VLNConfig(), overrides)
+        self._list_episodes(VLNBatch(self.config, num_envs, source), num_envs, sequential)
+
+    def _list_episodes(self, batch: Any, num_envs: int, sequential: bool) -> None:
+        super().__init__(batch, num_envs)
+        self.sequential = sequential
         self._played = np.zeros(num_envs, np.int64)
         self._chance: list[np.random.Generator] = []
 
@@ -87,7 +84,7 @@ class VLNVectorEnv(VectorEnv):
         done = np.flatnonzero(terminated | truncated)
         if len(done):
             last = self.batch.observe(done)
-            infos |= self._final(done, last)
+            infos |= self._final(done, last, self._final_info(done))
             self._begin(done)
             infos["episode"][done] = self.batch.current[done]
         return self.batch.observe(), reward, terminated, truncated, infos
@@ -101,29 +98,24 @@ class VLNVectorEnv(VectorEnv):
         self._played[rows] += 1
         self.batch.begin_episodes(rows, chosen)
 
-    def _final(self, done: NDArray[np.integer], last: Observation) -> dict[str, Any]:
-        """Collect the last observations and metrics of ended episodes."""
-        mask = np.zeros(self.num_envs, bool)
-        mask[done] = True
-        observations = np.full(self.num_envs, None, dtype=object)
-        final: dict[str, NDArray] = {
-            "episode": self.batch.current.copy(),
-            "_episode": mask,
-        }
-        for name in ("walk", "answer"):  # as objects: they are no metrics
-            final[name], final[f"_{name}"] = np.full(self.num_envs, None, dtype=object), mask
-        for k, row in enumerate(done):
-            final["walk"][row] = tuple(self.batch.walks[row])
-            final["answer"][row] = int(self.batch.answers[row])
-            observations[row] = {name: values[k] for name, values in last.items()}
+    def _final_info(self, done: NDArray[np.integer]) -> dict[str, Any]:
+        """Return how ended episodes stood, with the masks (N,) of what counts for which of them."""
+        walks, answers = (np.full(self.num_envs, None, dtype=object) for _ in range(2))
+        for row in done:  # as objects: they are no metrics
+            walks[row] = tuple(self.batch.walks[row])
+            answers[row] = int(self.batch.answers[row])
+        ended = add_masks({"walk": walks, "answer": answers}, self._mask(done))
+        return {**self._collect_metrics(done), **ended}
+
+    def _collect_metrics(self, done: NDArray[np.integer]) -> dict[str, Any]:
+        info = add_masks({"episode": self.batch.current.copy()}, self._mask(done))
+        for row in done:
             for name, value in self.batch.compute_metrics(int(row)).items():
-                if name not in final:
-                    final[name] = np.full(self.num_envs, np.nan)
-                    final[f"_{name}"] = np.zeros(self.num_envs, bool)
-                final[name][row], final[f"_{name}"][row] = value, True
-        return {
-            "final_obs": observations, "_final_obs": mask, "final_info": final, "_final_info": mask
-        }  # fmt: skip
+                if name not in info:
+                    info[name] = np.full(self.num_envs, np.nan)
+                    info[f"_{name}"] = np.zeros(self.num_envs, bool)
+                info[name][row], info[f"_{name}"][row] = value, True
+        return info
 
     def _infos(self) -> dict[str, Any]:
         infos: dict[str, Any] = {
@@ -131,5 +123,4 @@ class VLNVectorEnv(VectorEnv):
             "path_length": self.batch.travelled.copy(),
             "episode": self.batch.current.copy(),
         }
-        everyone = np.ones(self.num_envs, bool)
-        return infos | {f"_{name}": everyone for name in infos}
+        return add_masks(infos, np.ones(self.num_envs, bool))

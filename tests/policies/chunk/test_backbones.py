@@ -6,12 +6,16 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from reach_toy import CHUNK, INPUTS, STATISTICS, WORDS, fit, toy_batch
 from safetensors.torch import load_file
+from transformers import AutoModel
 
-from embodied.errors import CheckpointError, EmbodiedError
+from embodied.errors import CheckpointError, ConfigError, EmbodiedError
+from embodied.perception.vlm import VisionLanguageModel
 from embodied.policies.chunk.backbones import BackboneConfig, make_backbone
 from embodied.policies.chunk.backbones.base import TinyConfig, VlmConfig
 from embodied.policies.chunk.backbones.tiny import TinyBackbone, spatial_softmax
@@ -92,6 +96,27 @@ def test_low_rank_updates_learn_and_the_model_stays(tmp_path: Path, family: str)
     assert not torch.allclose(
         policy.encode_observations(toy_batch(2, 0))[0].tokens, context.tokens, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_adapter_is_one_that_peft_loads(tmp_path: Path, family: str) -> None:
+    folder = save_vlm(family, tmp_path / family)
+    backbone = make_policy(INPUTS, settings(folder, lora_rank=4)).network.backbone
+    for part in backbone.updates.parameters():
+        torch.nn.init.normal_(part, std=0.3)
+    model = backbone._held[0]
+    seen = [np.asarray(image) for image in images(toy_batch(2, 0)).values()]
+    ours = model.encode(seen, ["go", "stop"], torch.device("cpu"), backbone._adapter()).tokens
+    plain = model.encode(seen, ["go", "stop"], torch.device("cpu")).tokens
+    saved = backbone.save_adapter(tmp_path / "adapter")
+    fresh = VisionLanguageModel(folder, 2)
+    fresh._model = PeftModel.from_pretrained(fresh._model, saved).base_model.model
+    theirs = fresh.encode(seen, ["go", "stop"], torch.device("cpu")).tokens
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert not torch.allclose(ours, plain, atol=1e-2)
+    AutoModel.from_pretrained(folder).load_adapter(str(saved))  # transformers' own way in
+    with pytest.raises(ConfigError, match="no adapter"):
+        make_policy(INPUTS, settings(folder)).network.backbone.save_adapter(tmp_path / "none")
 
 
 def test_copies_have_updates_of_their_own_on_one_model(tmp_path: Path) -> None:
