@@ -22,7 +22,7 @@ class Furnisher:
     """One room while it is being furnished.
 
     Args:
-        style: materials of the house.
+        look: materials of the house.
         plan: the house.
         index: the room.
         base: height of its floor [m].

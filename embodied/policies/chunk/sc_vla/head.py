@@ -28,7 +28,7 @@ class FlowHead(nn.Module):
         config: sizes.
         state: size F of the state's features.
         action: size A of an action.
-        chunk: H actions.
+        chunk_size: H actions.
         context: width of the backbone's tokens.
     """
 
