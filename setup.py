@@ -55,6 +55,7 @@ REQUIREMENTS = [
     "embreex>=4.4",
     "gymnasium>=1.0",
     "jinja2>=3.1",
+    "mcap>=1.2",
     "msgpack>=1.0.8",
     "numba>=0.60",
     "numpy>=1.26",
