@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from embodied.config_aliases import rename_old_keys
+from embodied.config_aliases import SYNONYMS, rename_old_keys
 from embodied.errors import ConfigError
 from embodied.files import write_text
 
@@ -271,7 +271,14 @@ def _first_leaf(name: str, value: Any) -> str:
 
 
 def _nearest_name(name: str, allowed: Sequence[str]) -> str:
-    """Ask whether the closest allowed name was meant, by its whole spelling or its last part."""
+    """Ask whether a key that the field calls like this was meant, else the closest one, by its
+    whole spelling or its last part.
+    """
+    ours = SYNONYMS.get(_last(name).lower(), ())
+    found = [key for word in ours for key in allowed if _last(key) == word]
+    beside = [key for key in found if key.rpartition(".")[0] == name.rpartition(".")[0]]
+    if found:
+        return f"Did you mean {' or '.join(repr(key) for key in beside or found)}? "
 
     def likeness(candidate: str) -> float:
         whole = difflib.SequenceMatcher(None, name, candidate).ratio()

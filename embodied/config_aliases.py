@@ -1,7 +1,7 @@
 """Keys of configurations that were renamed: the old ones work for one more version, with a warning.
 
-This is the only place that knows them. A row is the name of a configuration class, and which of its
-present keys each old one stands for. Recipes, overrides and the files of old runs all pass here.
+Only `ALIASES` knows them. A row is the name of a configuration class, and which of its present keys
+each old one stands for. Recipes, overrides and the files of old runs all pass here.
 """
 
 from __future__ import annotations
@@ -100,6 +100,58 @@ ALIASES: dict[str, dict[str, str]] = {
     "VisuomotorConfig": {"chunk": "chunk_size", "execute": "n_action_steps"},
     "VlmConfig": {"lora": "lora_rank", "alpha": "lora_alpha", "targets": "target_modules"},
 }
+
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "action_horizon": ("n_action_steps",),
+    "bs": ("batch_size",),
+    "buffer_capacity": ("buffer_size",),
+    "clip": ("clip_range", "max_grad_norm"),
+    "clip_coef": ("clip_range",),
+    "clip_eps": ("clip_range",),
+    "clip_param": ("clip_range",),
+    "discount": ("gamma",),
+    "discount_factor": ("gamma",),
+    "ema": ("ema_decay",),
+    "ensemble_size": ("num_critics",),
+    "ent_coef": ("entropy_weight", "target_entropy"),
+    "entropy_coef": ("entropy_weight", "target_entropy"),
+    "eval_freq": ("validate_every", "every"),
+    "gae": ("gae_lambda",),
+    "grad_clip": ("max_grad_norm",),
+    "gradient_steps": ("utd_ratio",),
+    "hidden_dim": ("hidden_size", "width"),
+    "horizon": ("chunk_size", "ppo_rollout", "imagination_horizon"),
+    "kl": ("target_kl",),
+    "lam": ("gae_lambda",),
+    "lambda": ("gae_lambda",),
+    "lr": ("learning_rate", "actor_lr", "critic_lr"),
+    "n_critics": ("num_critics",),
+    "n_envs": ("envs",),
+    "n_epochs": ("epochs",),
+    "n_minibatches": ("minibatches",),
+    "n_steps": ("ppo_rollout", "rollout"),
+    "num_envs": ("envs",),
+    "num_epochs": ("epochs",),
+    "num_minibatches": ("minibatches",),
+    "num_steps": ("ppo_rollout", "rollout", "steps"),
+    "num_threads": ("threads",),
+    "policy_delay": ("actor_update_interval",),
+    "policy_frequency": ("actor_update_interval",),
+    "polyak": ("tau",),
+    "replay_ratio": ("utd_ratio",),
+    "replay_size": ("buffer_size",),
+    "save_freq": ("checkpoint_every", "validate_every"),
+    "temperature": ("alpha",),
+    "timesteps": ("steps",),
+    "total_steps": ("steps",),
+    "total_timesteps": ("steps",),
+    "update_epochs": ("epochs",),
+    "vf_coef": ("value_weight",),
+    "value_coef": ("value_weight",),
+    "warmup": ("warmup_steps", "learning_starts"),
+}
+"""What other libraries call our keys (their last part): a mistyped key is answered with ours."""
 
 
 def rename_old_keys(cls: type, tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -67,7 +67,7 @@ class RolloutStep:
         environment says it.
         """
         ended = self.done[row] and "final_info" in self.infos
-        info: dict[str, Any] = _get_row(self.infos["final_info"] if ended else self.infos, row)
+        info: dict[str, Any] = get_row(self.infos["final_info"] if ended else self.infos, row)
         return info
 
     def get_last_observations(self, rows: NDArray[np.integer]) -> dict[str, Any]:
@@ -306,7 +306,7 @@ class _BatchOfOne:
         self, actions: Any
     ) -> tuple[dict[str, Any], list[float], list[bool], list[bool], dict[str, Any]]:
         """Step with the first row of the actions."""
-        observation, reward, ended, cut, info = self._env.step(_get_row(actions, 0))
+        observation, reward, ended, cut, info = self._env.step(get_row(actions, 0))
         return _add_axis(observation), [float(reward)], [ended], [cut], _add_axis(info)
 
 
@@ -323,11 +323,13 @@ def _add_axis(values: Mapping[str, Any]) -> dict[str, Any]:
     return batched
 
 
-def _get_row(values: Any, row: int) -> Any:
-    """Return what a batch holds for one environment, without masks and what is kept at an end."""
+def get_row(values: Any, row: int) -> Any:
+    """Return what a batch (a mapping of arrays (N, ...), or one) holds for one environment, without
+    masks and what is kept at an end.
+    """
     if isinstance(values, Mapping):
         return {
-            name: _get_row(value, row)
+            name: get_row(value, row)
             for name, value in values.items()
             if not name.startswith("_") and name not in ("final_obs", "final_info")
         }

@@ -131,3 +131,47 @@ def test_every_shipped_recipe_is_yaml_and_named() -> None:
     for name in names:
         assert isinstance(config.read_recipe(name), dict)
         assert yaml.safe_load(config.find_recipe(name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ("train.lr=1e-3", "'imitation.learning_rate' or 'ppo.learning_rate'"),
+        ("ppo.lr=1e-3", "'ppo.learning_rate'"),
+        ("ppo.vf_coef=1", "'ppo.value_weight'"),
+        ("ppo.ent_coef=0", "'ppo.entropy_weight'"),
+        ("ppo.n_epochs=3", "'ppo.epochs'"),
+        ("train.num_envs=3", "'train.envs'"),
+        ("train.total_timesteps=3", "'train.steps'"),
+    ],
+)
+def test_words_of_other_libraries_are_answered_with_ours(given: str, ours: str) -> None:
+    from embodied.training.navigation.config import TrainConfig
+
+    with pytest.raises(ConfigError, match=rf"unknown key .* Did you mean {ours}\?"):
+        config.override(TrainConfig(), [given])
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [("polyak", "tau"), ("policy_delay", "actor_update_interval"), ("replay_size", "buffer_size")],
+)
+def test_words_of_soft_actor_critic_are_known(given: str, ours: str) -> None:
+    from embodied.training.sac import SacConfig
+
+    with pytest.raises(ConfigError, match=f"Did you mean '{ours}'"):
+        config.build(SacConfig, {given: 1})
+
+
+def test_every_synonym_leads_to_a_key_there_is() -> None:
+    from embodied.config_aliases import SYNONYMS
+    from embodied.training.manipulation.config import ManipulationTraining
+    from embodied.training.manipulation.refinement_config import RefinementTraining
+    from embodied.training.navigation.config import TrainConfig
+    from embodied.training.vln.config import VLNTrainConfig
+
+    runs = (TrainConfig, ManipulationTraining, RefinementTraining, VLNTrainConfig)
+    known = {name.rpartition(".")[2] for run in runs for name in config.dotted_names(run)}
+    for word, ours in SYNONYMS.items():
+        assert set(ours) <= known, word
+        assert word not in ours

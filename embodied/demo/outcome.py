@@ -9,8 +9,8 @@ from embodied.demo.language import LanguageConfig, LanguageOutcome
 from embodied.results import Metric
 from embodied.simulators.base import CameraSpec
 from embodied.tasks.navigation.config import NavigationConfig, SceneSource
+from embodied.training.navigation.config import TrainConfig
 from embodied.training.navigation.evaluation_config import EvaluationConfig
-from embodied.training.navigation.trainer import TrainConfig
 from embodied.viz.live import FilmedEpisode
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,28 @@ from numpy.typing import NDArray
 
 from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.sc_vla.labels import compute_imagined_position
+from embodied.rollout import Rollout
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv
 from embodied.tasks.tabletop.views import TableViews
+from embodied.types import ArmActions, Observations
 from embodied.viz.manipulation import TILE, Image, TileScene, draw_grid, draw_tile, project_points
 from embodied.viz.video import write_video
 
 LINGER = RATE
 """Frames that the end of the last episode stays on the screen."""
+
+
+class _Watched:
+    """A policy that shows what it acted on before the environments move."""
+
+    def __init__(self, policy: ChunkPolicy, look: Callable[[Observations], None]) -> None:
+        self._policy, self._look = policy, look
+
+    def act(self, observations: Observations, first: NDArray[np.bool_]) -> ArmActions:
+        """Choose actions (N, A); see `Policy`."""
+        actions = self._policy.act(observations, first)
+        self._look(observations)
+        return actions
 
 
 class FilmedTask:
@@ -35,44 +50,46 @@ class FilmedTask:
         self._policy, self._task, self._count = policy, task, count
         self._env = TabletopVectorEnv(count, task)
         self._seed = seed
+        self._pixels: dict[str, NDArray[Any]] = {}
 
     def render_frames(self) -> list[list[Image]]:
         """Return one list of tiles per episode, as long as it took."""
         env, policy, count = self._env, self._policy, self._count
-        observation, _ = env.reset(seed=self._seed)
-        large = TableViews(replace(self._task, width=TILE, height=TILE), env.batch.rig,
-                           env.batch.cells)  # fmt: skip
-        spec, films = large.camera_spec("front"), [[] for _ in range(count)]  # type: ignore[var-annotated]
-        pixels: dict[str, NDArray[Any]] = {}
-        running, first = np.ones(count, bool), np.ones(count, bool)
+        rollout = Rollout(env, _Watched(policy, self._look))
+        rollout.reset(self._seed)
+        self._views = TableViews(
+            replace(self._task, width=TILE, height=TILE), env.batch.rig, env.batch.cells
+        )
+        films: list[list[Image]] = [[] for _ in range(count)]
+        running = np.ones(count, bool)
         policy.seed(self._seed)
         policy.reset()
-        steps = 0
-        while running.any():
-            states = observation["state"]
-            action = policy.act(observation, first)
-            self._aim(pixels, states, large.camera_poses("front"), spec.hfov)
-            images = large.render_images(("front",))["front"]["rgb"]
-            observation, _, ended, cut, infos = env.step(action)
-            steps, first = steps + 1, np.zeros(count, bool)
-            for row in np.flatnonzero(running):
-                over = bool(ended[row] or cut[row])
-                progress = policy.predictions.get("progress")
+        for number, step in enumerate(rollout.play(), start=1):
+            progress = policy.predictions.get("progress")
+            for row in np.flatnonzero(running).tolist():
                 scene = TileScene(
-                    np.asarray(images[row], np.uint8),
-                    pixels["plan"][row],
-                    pixels["aim"][row] if "aim" in pixels else None,
+                    np.asarray(self._images[row], np.uint8),
+                    self._pixels["plan"][row],
+                    self._pixels["aim"][row] if "aim" in self._pixels else None,
                     progress=None if progress is None else float(progress[row]),
-                    steps=steps,
+                    steps=number,
                 )
                 films[row].append(draw_tile(scene))
-                if over:
-                    success = bool(infos["final_info"]["success"][row])
+                if step.done[row]:
+                    success = bool(step.get_info(row)["success"])
                     films[row].append(draw_tile(replace(scene, success=success, done=True)))
                     running[row] = False
+            if not running.any():
+                break
         env.close()
         policy.reset()
         return films
+
+    def _look(self, observations: Observations) -> None:
+        """See the table as it is when the policy has chosen, and where it means to go."""
+        hfov, poses = self._views.camera_spec("front").hfov, self._views.camera_poses("front")
+        self._aim(self._pixels, observations["state"], poses, hfov)
+        self._images = self._views.render_images(("front",))["front"]["rgb"]
 
     def _aim(
         self,

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embodied.errors import CheckpointError, ConfigError, suggest_nearest
 from embodied.evaluation.navigation import describe_body
 from embodied.policies.base import PolicyTask
@@ -22,6 +19,7 @@ from embodied.policies.mapping.mobile_pick import (
     MobilePickPolicy,
     SearchPolicy,
 )
+from embodied.rollout import get_row, play_episodes
 from embodied.tasks.mobile_pick import MobilePickConfig, MobilePickEnv
 from embodied.tasks.mobile_pick.config import STAND_HEIGHT
 from embodied.training.navigation.evaluation_config import EvaluationConfig
@@ -142,18 +140,8 @@ def _arm(settings: MobilePickEvalConfig, which: str) -> ArmPolicy:
 
 def iter_steps(env: MobilePickEnv, policy: MobilePickPolicy, seed: int) -> Iterator[PickStep]:
     """Play one episode and yield its steps."""
-    observation, info = env.reset(seed=seed)
-    first, over = np.ones(1, bool), False
-    while not over:
-        batch = {name: _row(value) for name, value in observation.items()}
-        action = policy.act(batch, first)
-        chosen = {name: np.asarray(values)[0] for name, values in action.items()}
-        seen = observation
-        observation, _, ended, cut, info = env.step(chosen)
-        first, over = np.zeros(1, bool), ended or cut
-        yield PickStep(env, policy.agents[0], seen, info, over)
-
-
-def _row(value: Any) -> NDArray[Any]:
-    """Return a value as that of a batch of one."""
-    return np.array([value], dtype=object) if isinstance(value, str) else np.asarray(value)[None]
+    for step in play_episodes(env, policy, seed):
+        yield PickStep(
+            env, policy.agents[0], get_row(step.observations, 0), step.get_info(0),
+            bool(step.done[0]),
+        )  # fmt: skip

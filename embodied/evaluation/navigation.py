@@ -147,6 +147,8 @@ def require_inputs(policy: NavigationPolicy, env: VectorEnv, settings: EvalConfi
     Raises:
         CheckpointError: it was trained on others.
     """
+    if settings.policy != "recurrent":
+        return
     from embodied.policies.recurrent import RecurrentPolicy
     from embodied.policies.recurrent_features import PolicyInputs
 
@@ -191,7 +193,7 @@ def play_episodes(settings: EvalConfig, policy: NavigationPolicy) -> Episodes:
 def _read_run(folder: str, which: str) -> dict[str, Any]:
     """Return the settings of a trained policy's evaluation as a nested mapping."""
     from embodied.training.checkpoint import open_checkpoint
-    from embodied.training.navigation.trainer import TrainConfig
+    from embodied.training.navigation.config import TrainConfig
 
     checkpoint = open_checkpoint(folder, which)
     source = f"{checkpoint.path}/config.yaml"

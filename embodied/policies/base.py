@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Obs = TypeVar("Obs", contravariant=True)
 Act = TypeVar("Act", covariant=True)
 
+Arrays = dict[str, NDArray[Any]]
+"""Features by name, (N, ...) each."""
+
 
 @runtime_checkable
 class Policy(Protocol[Obs, Act]):

@@ -19,9 +19,10 @@ from embodied import config as configuration
 from embodied.errors import ConfigError
 from embodied.nn.convolution import ConvEncoder
 from embodied.nn.recurrent import ResetGRU
-from embodied.policies.base import PolicyTask
-from embodied.policies.recurrent_features import Arrays, FeatureConfig, Featurizer, PolicyInputs
-from embodied.types import DiscreteActions, Observations
+from embodied.policies.actor_critic import ActorCriticPolicy
+from embodied.policies.base import Arrays, PolicyTask
+from embodied.policies.recurrent_features import FeatureConfig, Featurizer, PolicyInputs
+from embodied.types import Observations
 from maps.grid.egocentric import compute_window_cells
 
 VECTOR_WIDTH = 128
@@ -156,27 +157,14 @@ class RecurrentNetwork(nn.Module):
         return self.actor(joint), values, state
 
 
-@dataclass(frozen=True)
-class RecurrentStep:
-    """One decision of N agents and what training needs to repeat it.
+class RecurrentPolicy(ActorCriticPolicy):
+    """Acts with a `RecurrentNetwork` on the features of a `Featurizer`.
 
-    Attributes:
-        features: (N, ...) arrays.
-        action: (N,) chosen.
-        log_prob: (N,) of the chosen action.
-        value: (N,) expected return.
-        state: (N, H) recurrent state before the step.
+    Args:
+        inputs: observations and actions it is made for.
+        config: size and senses.
+        seed: of the weights and of the draws.
     """
-
-    features: Arrays
-    action: NDArray[np.int64]
-    log_prob: NDArray[np.float32]
-    value: NDArray[np.float32]
-    state: NDArray[np.float32]
-
-
-class RecurrentPolicy:
-    """Policy protocol around `RecurrentNetwork`; keeps the state of each agent between calls."""
 
     name = "recurrent"
     config_class: ClassVar[type] = RecurrentConfig
@@ -189,10 +177,9 @@ class RecurrentPolicy:
         self.featurizer = Featurizer(inputs, self.config.features)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = RecurrentNetwork(self.featurizer.shapes, inputs.actions, self.config)
-        self.generator = torch.Generator().manual_seed(seed)
-        self._state = torch.zeros(0, self.config.hidden_size)
-        self._previous: NDArray[np.int64] = np.zeros(0, np.int64)
+            network = RecurrentNetwork(self.featurizer.shapes, inputs.actions, self.config)
+        super().__init__(network, self.config.hidden_size, self.config.temperature, seed)
+        self.network: RecurrentNetwork = network
 
     @classmethod
     def from_config(cls, config: RecurrentConfig, task: PolicyTask) -> RecurrentPolicy:
@@ -200,54 +187,34 @@ class RecurrentPolicy:
         inputs = PolicyInputs.from_spaces(task.observation_space, task.action_space)
         return cls(inputs, config, task.seed)
 
-    def act(self, observations: Observations, first: NDArray[np.bool_]) -> DiscreteActions:
-        """Choose actions (N,) for observations (N, ...); `first` (N,) marks new episodes."""
-        return self.step(observations, first, temperature=self.config.temperature).action
-
-    @torch.no_grad()
-    def step(
+    def extract_features(
         self,
-        observations: Mapping[str, NDArray[Any]],
+        observations: Observations,
+        previous: NDArray[np.int64],
         first: NDArray[np.bool_],
-        temperature: float = 1.0,
-    ) -> RecurrentStep:
-        """Choose actions and return everything about the choice."""
-        first = np.asarray(first, bool)
-        if len(self._previous) != len(first):
-            self._state = torch.zeros(len(first), self.config.hidden_size)
-            self._previous = np.full(len(first), -1, np.int64)
-        features = self.featurizer(observations, self._previous, first)
-        state = self._state * torch.from_numpy(~first).unsqueeze(-1)
-        tensors = {key: torch.from_numpy(value).unsqueeze(0) for key, value in features.items()}
-        logits, value, self._state = self.network(tensors, state, torch.from_numpy(first)[None])
-        log_probs = torch.log_softmax(logits[0], dim=-1)
-        if temperature > 0:
-            odds = torch.softmax(logits[0] / temperature, dim=-1)
-            action = torch.multinomial(odds, 1, generator=self.generator).squeeze(-1)
-        else:
-            action = log_probs.argmax(dim=-1)
-        self._previous = action.numpy()
-        chosen = log_probs.gather(1, action[:, None]).squeeze(-1)
-        return RecurrentStep(
-            features, self._previous.copy(), chosen.numpy(), value[0].numpy(), state.numpy()
-        )
+        peek: bool = False,
+    ) -> Arrays:
+        """Return what the network sees; see `ActorCriticPolicy.extract_features`."""
+        if peek:
+            with self.featurizer.preserve_state():
+                return self.featurizer(observations, previous, first)
+        return self.featurizer(observations, previous, first)
 
-    @torch.no_grad()
-    def peek_value(
-        self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Return the values (N,) of observations without taking a step."""
-        with self.featurizer.preserve_state():
-            features = self.featurizer(observations, self._previous, first)
-        tensors = {key: torch.from_numpy(value).unsqueeze(0) for key, value in features.items()}
-        marks = torch.from_numpy(np.asarray(first, bool))[None]
-        return self.network(tensors, self._state, marks)[1][0].numpy()
-
-    def set_executed_actions(self, action: NDArray[np.int64]) -> None:
-        """Tell the policy which actions were really taken, when others than its own were
-        (imitation).
-        """
-        self._previous = np.asarray(action, np.int64).copy()
+    def update_normalization(self, features: Arrays, count: float) -> float:
+        """Fold vector features (M, D) into their mean and deviation (Chan et al. 1979)."""
+        network, vectors = self.network, features["vector"]
+        number = float(len(vectors))
+        old_mean = network.vector_mean.cpu().numpy().astype(np.float64)
+        old_var = network.vector_std.cpu().numpy().astype(np.float64) ** 2
+        mean, var = vectors.mean(0, dtype=np.float64), vectors.var(0, dtype=np.float64)
+        total = count + number
+        new_mean = old_mean + (mean - old_mean) * number / total
+        spread = old_var * count + var * number
+        spread += (mean - old_mean) ** 2 * count * number / total
+        network.vector_mean.copy_(torch.from_numpy(new_mean))
+        # A floor: an input that hardly varies (a rare action) must not be blown up.
+        network.vector_std.copy_(torch.from_numpy(np.sqrt(spread / total).clip(0.05)))
+        return total
 
     @property
     def normalization(self) -> dict[str, Any]:

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
+from embodied.policies.base import Arrays
 from maps.grid.egocentric import EgocentricMaps
 from maps.paths.optimistic import compute_path_ring
-
-Arrays = dict[str, NDArray[Any]]
 
 SKIPPED = ("expert_action", "semantic", "instance")
 

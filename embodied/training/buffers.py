@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embodied.policies.recurrent_features import Arrays
+from embodied.policies.base import Arrays
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,13 @@ def iter_minibatches(
     num_minibatches: int,
     sequence_length: int,
     rng: np.random.Generator,
+    device: torch.device | str = "cpu",
 ) -> Iterator[RolloutBatch]:
     """Yield `num_minibatches` minibatches of pieces of `sequence_length` steps, in random order.
 
     A piece starts from the recurrent state the policy had there when it acted; gradients do not
-    reach further back. A remainder shorter than `sequence_length` is left out.
+    reach further back. A remainder shorter than `sequence_length` is left out. Tensors lie on
+    `device`.
     """
     steps, envs = rollout.episode_start.shape
     sequence_length = min(sequence_length, steps)
@@ -99,12 +101,12 @@ def iter_minibatches(
         env = np.broadcast_to(chosen[:, 1], time.shape)
 
         def take(array: NDArray, time: NDArray = time, env: NDArray = env) -> Tensor:
-            return torch.from_numpy(array[time, env])
+            return torch.from_numpy(array[time, env]).to(device)
 
         expert = rollout.action if rollout.expert_action is None else rollout.expert_action
         yield RolloutBatch(
             features={key: take(value) for key, value in rollout.features.items()},
-            state=torch.from_numpy(rollout.states[time[0], env[0]]),
+            state=torch.from_numpy(rollout.states[time[0], env[0]]).to(device),
             episode_start=take(rollout.episode_start),
             valid=take(rollout.valid),
             action=take(rollout.action),

@@ -17,8 +17,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -68,18 +69,21 @@ class StorablePolicy(Protocol):
     normalization: dict[str, Any]
 
 
-class Stateful(Protocol):
-    """What a run needs beside the policy's weights to go on: an optimiser, or what behaves like
-    one. Its state holds, under "state", tensors by name in numbered groups.
-    """
+@runtime_checkable
+class Checkpointable(Protocol):
+    """What a run needs beside the policy's weights to go on, as tensors in named groups."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
+    def get_tensor_groups(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors by group and name; a checkpoint calls them "group.name"."""
         ...
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state."""
+    def load_tensor_groups(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `get_tensor_groups` returned; a group without tensors may be absent."""
         ...
+
+
+Stateful = Checkpointable | torch.optim.Optimizer
+"""What `CheckpointStore.save` keeps beside the policy."""
 
 
 @dataclass(frozen=True)
@@ -317,21 +321,42 @@ def _weights(policy: StorablePolicy) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in policy.network.state_dict().items()}
 
 
-def _flatten(optimizer: Stateful) -> dict[str, Tensor]:
+def get_optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimiser by "number of the parameter.name"."""
     return {
-        f"{index}.{name}": value.contiguous()
+        f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
 
 
-def _unflatten(optimizer: Stateful, tensors: Mapping[str, Tensor]) -> None:
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `get_optimizer_tensors` returned for an optimiser of the same parameters."""
     tree = optimizer.state_dict()
     tree["state"] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
         tree["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(tree)
+
+
+def _flatten(optimizer: Stateful) -> dict[str, Tensor]:
+    if isinstance(optimizer, torch.optim.Optimizer):
+        tensors = get_optimizer_tensors(optimizer)
+    else:
+        groups = optimizer.get_tensor_groups()
+        tensors = {f"{group}.{n}": value for group, t in groups.items() for n, value in t.items()}
+    return {name: value.contiguous() for name, value in tensors.items()}
+
+
+def _unflatten(optimizer: Stateful, tensors: Mapping[str, Tensor]) -> None:
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return load_optimizer_tensors(optimizer, tensors)
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        group, _, name = key.partition(".")
+        groups.setdefault(group, {})[name] = value
+    return optimizer.load_tensor_groups(groups)
 
 
 def _score(folder: Path) -> float:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.policies.recurrent import RecurrentPolicy
 from embodied.training.buffers import (
     RolloutBatch,
     RolloutBuffer,
     compute_advantages,
     iter_minibatches,
 )
+from embodied.training.learner import ActorCritic
 from embodied.training.ppo import step_optimizer
 
 
@@ -29,18 +29,18 @@ class ImitationConfig:
     """Settings of the imitation phase.
 
     Attributes:
-        learning_rate: at the start of the phase.
-        final_learning_rate: at its end; linear in between.
-        expert_share: of environments the expert drives at the start.
+        learning_rate: learning rate of Adam at the start of the phase.
+        final_learning_rate: learning rate at its end; linear in between.
+        expert_share: share of environments that the expert drives at the start.
         expert_until: share of the phase after which the student drives everywhere; linear until
             then.
-        epochs: passes over a rollout.
-        minibatches: per pass.
-        sequence_length: steps of backpropagation through time.
+        epochs: number of passes over a rollout.
+        minibatches: number of minibatches per pass.
+        sequence_length: number of steps that gradients reach back through time.
         stop_weight: weight of the steps where the expert stops, which are rare and decide success.
-        value_weight: of the value loss; it trains the value head only.
-        gamma, gae_lambda: of the value targets.
-        max_grad_norm: norm the gradient is cut to.
+        value_weight: weight of the value loss, which trains the value head alone.
+        gamma, gae_lambda: discount factor and lambda of the value targets; see `PPOConfig`.
+        max_grad_norm: largest norm of the gradient; a longer one is scaled down to it.
     """
 
     learning_rate: float = 1e-3
@@ -75,7 +75,7 @@ class ImitationConfig:
 
 
 def imitation_update(
-    policy: RecurrentPolicy,
+    policy: ActorCritic,
     optimizer: torch.optim.Optimizer,
     rollout: RolloutBuffer,
     config: ImitationConfig,
@@ -99,8 +99,9 @@ def imitation_update(
     logs = []
     for _ in range(config.epochs):
         for batch in iter_minibatches(
-            rollout, advantage, target, config.minibatches, config.sequence_length, rng
-        ):
+            rollout, advantage, target, config.minibatches, config.sequence_length, rng,
+            policy.device,
+        ):  # fmt: skip
             loss, log = imitation_loss(policy, batch, config)
             step_optimizer(policy, optimizer, loss, config.max_grad_norm)
             logs.append(log)
@@ -109,20 +110,19 @@ def imitation_update(
 
 
 def imitation_loss(
-    policy: RecurrentPolicy, batch: RolloutBatch, config: ImitationConfig
+    policy: ActorCritic, batch: RolloutBatch, config: ImitationConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a minibatch and its parts."""
-    logits, values, _ = policy.network(
+    distribution, values = policy.evaluate_sequences(
         batch.features, batch.state, batch.episode_start, detach_critic=True
     )
     mask = batch.valid.float()
     weight = mask * torch.where(batch.expert_action == 0, config.stop_weight, 1.0)
     total = mask.sum().clamp(min=1.0)
-    log_probs = torch.log_softmax(logits, dim=-1)
-    cross_entropy = -log_probs.gather(-1, batch.expert_action[..., None]).squeeze(-1)
+    cross_entropy = -distribution.log_prob(batch.expert_action)
     imitation = (cross_entropy * weight).sum() / weight.sum().clamp(min=1.0)
     value_loss = 0.5 * ((values - batch.value_target) ** 2 * mask).sum() / total
-    agree = (logits.argmax(-1) == batch.expert_action).float()
+    agree = (distribution.mode() == batch.expert_action).float()
     return imitation + config.value_weight * value_loss, {
         "imitation_loss": imitation.item(),
         "agreement": ((agree * mask).sum() / total).item(),

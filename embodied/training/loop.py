@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from embodied import config as configuration
-from embodied.errors import CheckpointError
+from embodied.errors import CheckpointError, ConfigError, suggest_nearest
 from embodied.files import require_writable
+from embodied.rollout import EpisodeMetrics
 from embodied.training.checkpoint import (
     Checkpoint,
     CheckpointStore,
@@ -119,7 +120,7 @@ class ResumableRun(ABC):
         if self.resumed:
             checkpoint = open_checkpoint(self.run_dir)
             meta = checkpoint.meta
-            if meta["config_digest"] != configuration.digest(self.config):
+            if not self._was_started_with(checkpoint):
                 raise CheckpointError(
                     f"{self.run_dir} was started with another configuration (digest "
                     f"{meta['config_digest']}). Resume with the one in "
@@ -162,6 +163,22 @@ class ResumableRun(ABC):
                         self.reset_transient_state()
         return self.row | {"checkpoint": str(checkpoint or find_checkpoint(self.store.folder))}
 
+    def seed_draws(self) -> np.random.Generator:
+        """Fix what torch draws in the next update, whatever came before it; return numpy's."""
+        seed = derive_seed(self.config.seed, self.update)
+        torch.manual_seed(seed)
+        return np.random.default_rng(seed)
+
+    def _was_started_with(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint's configuration is this run's, under older names of its keys, too;
+        the run may have moved to another device.
+        """
+        if checkpoint.meta["config_digest"] == configuration.digest(self.config):
+            return True
+        source = f"{checkpoint.path}/config.yaml"
+        stored = configuration.build(type(self.config), checkpoint.load_config(), source=source)
+        return _without_device(stored) == _without_device(self.config)
+
     def _save(self) -> Path:
         progress = {"row": self.row} | self.get_progress()
         return self.store.save(
@@ -169,9 +186,41 @@ class ResumableRun(ABC):
         )
 
 
+def average_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+def get_metric(episode: EpisodeMetrics, name: str, key: str) -> float:
+    """Return a metric of an episode.
+
+    Args:
+        episode: its metrics.
+        name: of the metric.
+        key: the setting that names it, for the message.
+
+    Raises:
+        ConfigError: the task has no such metric.
+    """
+    if name not in episode:
+        raise ConfigError(
+            f"{key} = '{name}' is no metric of this task: {suggest_nearest(name, episode)}"
+        )
+    return episode[name]
+
+
 def derive_seed(seed: int, update: int) -> int:
     """Return a 31-bit seed that depends on both numbers."""
     return int(np.random.SeedSequence([seed, update]).generate_state(1)[0] >> 1)
+
+
+def _without_device(config: Any) -> dict[str, Any]:
+    tree: dict[str, Any] = configuration.to_dict(config)
+    for part in tree.values():
+        if isinstance(part, dict):
+            part.pop("device", None)
+    return tree
 
 
 @contextmanager

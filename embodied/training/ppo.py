@@ -1,5 +1,5 @@
-"""Proximal policy optimisation (Schulman et al. 2017) for recurrent policies: the whole learning
-step.
+"""Proximal policy optimisation (Schulman et al. 2017) for policies with discrete actions: the
+whole learning step.
 
 ratio = exp(log pi(a) - log pi_old(a))
 policy loss = -mean(min(ratio * A, clip(ratio, 1 - c, 1 + c) * A))            (their eq. 7)
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError
-from embodied.policies.recurrent import RecurrentPolicy
 from embodied.training.buffers import (
     RolloutBatch,
     RolloutBuffer,
     compute_advantages,
     iter_minibatches,
 )
+from embodied.training.learner import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,22 @@ class PPOConfig:
     """Settings of one PPO update.
 
     Attributes:
-        learning_rate: at the start of the PPO phase.
-        final_learning_rate: at its end; linear in between.
-        gamma: gamma.
-        gae_lambda: lambda of the generalised advantage estimate.
-        clip_range: c, how far the probability ratio may help.
-        clip_range_vf: the same for values, in units of the return; 0 switches it off.
-        value_weight: of the value loss.
-        entropy_weight: of the entropy bonus.
-        epochs: passes over a rollout.
-        minibatches: per pass.
-        sequence_length: steps of backpropagation through time.
-        max_grad_norm: norm the gradient is cut to.
-        target_kl: stop the epochs of an update when the mean KL(old || new) exceeds this;
-            0 = never.
-        critic_updates: first updates of the phase that train only the value head, so that a
+        learning_rate: learning rate of Adam at the start of the PPO phase.
+        final_learning_rate: learning rate at its end; linear in between.
+        gamma: discount factor of rewards per step.
+        gae_lambda: lambda of generalised advantage estimation: 0 trusts the critic, 1 the returns.
+        clip_range: distance of the probability ratio from 1 beyond which it earns nothing more.
+        clip_range_vf: distance from its old value beyond which a value is not pulled further, in
+            units of the return; 0 switches this off.
+        value_weight: weight of the value loss.
+        entropy_weight: weight of the entropy bonus.
+        epochs: number of passes over a rollout.
+        minibatches: number of minibatches per pass.
+        sequence_length: number of steps that gradients reach back through time.
+        max_grad_norm: largest norm of the gradient; a longer one is scaled down to it.
+        target_kl: mean divergence KL(old || new) beyond which the epochs of an update stop; 0:
+            never.
+        critic_updates: number of first updates that train the value head alone, so that a
             warm-started policy is not pushed around by an untrained critic.
     """
 
@@ -76,7 +77,7 @@ class PPOConfig:
 
 
 def ppo_update(
-    policy: RecurrentPolicy,
+    policy: ActorCritic,
     optimizer: torch.optim.Optimizer,
     rollout: RolloutBuffer,
     config: PPOConfig,
@@ -105,8 +106,9 @@ def ppo_update(
     stop = False
     for _ in range(config.epochs):
         for batch in iter_minibatches(
-            rollout, normalised, target, config.minibatches, config.sequence_length, rng
-        ):
+            rollout, normalised, target, config.minibatches, config.sequence_length, rng,
+            policy.device,
+        ):  # fmt: skip
             loss, log = ppo_loss(policy, batch, config, critic_only)
             if config.target_kl and log["divergence"] > config.target_kl:
                 stop = True
@@ -126,10 +128,10 @@ def ppo_update(
 
 
 def ppo_loss(
-    policy: RecurrentPolicy, batch: RolloutBatch, config: PPOConfig, critic_only: bool = False
+    policy: ActorCritic, batch: RolloutBatch, config: PPOConfig, critic_only: bool = False
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a minibatch and its parts."""
-    logits, values, _ = policy.network(
+    distribution, values = policy.evaluate_sequences(
         batch.features, batch.state, batch.episode_start, detach_critic=critic_only
     )
     mask = batch.valid.float()
@@ -138,8 +140,7 @@ def ppo_loss(
     def mean(x: Tensor) -> Tensor:
         return (x * mask).sum() / total
 
-    log_probs = torch.log_softmax(logits, dim=-1)
-    difference = log_probs.gather(-1, batch.action[..., None]).squeeze(-1) - batch.log_prob
+    difference = distribution.log_prob(batch.action) - batch.log_prob
     ratio = difference.exp()
     clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
     policy_loss = -mean(torch.minimum(ratio * batch.advantage, clipped * batch.advantage))
@@ -150,7 +151,7 @@ def ppo_loss(
         )
         error = torch.maximum(error, (near - batch.value_target) ** 2)
     value_loss = 0.5 * mean(error)
-    entropy = mean(-(log_probs.exp() * log_probs).sum(-1))
+    entropy = mean(distribution.entropy())
     loss = config.value_weight * value_loss
     if not critic_only:
         loss = loss + policy_loss - config.entropy_weight * entropy
@@ -165,7 +166,7 @@ def ppo_loss(
 
 
 def step_optimizer(
-    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
+    policy: ActorCritic, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
 ) -> None:
     """Take one optimiser step on a loss."""
     optimizer.zero_grad(set_to_none=True)

@@ -11,9 +11,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError
-from embodied.policies.recurrent import RecurrentPolicy, RecurrentStep
+from embodied.policies.actor_critic import ActionSample
 from embodied.rollout import EpisodeMeter, EpisodeMetrics, Rollout
 from embodied.training.buffers import RolloutBuffer
+from embodied.training.learner import ActorCritic
 
 
 class RolloutCollector:
@@ -30,9 +31,7 @@ class RolloutCollector:
         ConfigError: other observations, or an environment that does not reset itself.
     """
 
-    def __init__(
-        self, env: VectorEnv, policy: RecurrentPolicy, stop_action: int | None = 0
-    ) -> None:
+    def __init__(self, env: VectorEnv, policy: ActorCritic, stop_action: int | None = 0) -> None:
         if not isinstance(env.single_observation_space, gym.spaces.Dict):
             raise ConfigError(
                 "training needs Dict observations, the environment gives "
@@ -49,7 +48,7 @@ class RolloutCollector:
         self._rollout.reset(seed)
         self._meter = EpisodeMeter(self._rollout.num_envs)
         self._rng = np.random.default_rng([seed, 1])
-        self.policy.generator.manual_seed(seed)
+        self.policy.seed(seed)
 
     def collect_rollout(
         self, steps: int, expert_share: float | None = None
@@ -89,7 +88,7 @@ class RolloutCollector:
                 features.setdefault(key, []).append(value)
         stacked = {key: np.stack(values) for key, values in rows.items()}
         terminated = stacked.pop("terminated")
-        last = self.policy.peek_value(rollout.observations, rollout.first)
+        last = self.policy.predict_values(rollout.observations, rollout.first)
         following = np.concatenate([stacked["value"][1:], last[None]])
         if not self._next_step:
             # The observation after a truncation belongs to the next episode: the last estimate
@@ -112,9 +111,9 @@ class _Driver:
         expert_action: (N,) the expert's for the same observation, None without one.
     """
 
-    sample: RecurrentStep
+    sample: ActionSample
 
-    def __init__(self, policy: RecurrentPolicy, stop_action: int | None) -> None:
+    def __init__(self, policy: ActorCritic, stop_action: int | None) -> None:
         self._policy, self._stop_action = policy, stop_action
         self.driven: NDArray[np.bool_] | None = None
         self.expert_action: NDArray[np.int64] | None = None
@@ -122,7 +121,7 @@ class _Driver:
     def act(
         self, observations: Mapping[str, NDArray[Any]], first: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        self.sample = self._policy.step(observations, first)
+        self.sample = self._policy.sample_actions(observations, first)
         action, expert = self.sample.action, observations.get("expert_action")
         self.expert_action = None if expert is None else np.asarray(expert, np.int64)
         if self.expert_action is None or self.driven is None:

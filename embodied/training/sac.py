@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.errors import ConfigError
-from embodied.policies.chunk.gaussian import SquashedGaussian
+from embodied.training.checkpoint import get_optimizer_tensors, load_optimizer_tensors
+from embodied.training.learner import StochasticActor
 from embodied.training.replay import ReplayBuffer
+
+OPTIMIZER_GROUPS = ("0", "1", "2")
+"""Of the optimisers of actor, critics and alpha. Checkpoints call the groups by numbers, and what
+came next "following", since the first of them; they go on doing so."""
+WEIGHTS_GROUP, REPLAY_GROUP = "3", "4"
+NEXT_ON_DISK = "following"
 
 Effect = Callable[[Tensor, Tensor], Tensor]
 """(observations, what the actor says) -> the actions that are executed, which critics judge."""
@@ -39,19 +45,20 @@ class SacConfig:
     """Settings of soft actor-critic.
 
     Attributes:
-        gamma: gamma.
-        tau: share by which the targets move towards the critics per update (tau).
-        batch_size: transitions per update.
-        utd_ratio: of the critics per transition collected.
-        actor_update_interval: updates of the critics per update of actor and temperature.
-        critic_lr, actor_lr, alpha_lr: learning rates.
-        num_critics: how many; the lowest judgement counts.
-        width: of the critics' hidden layers.
-        layers: how many of them.
-        max_grad_norm: largest norm of a gradient.
-        alpha: alpha at the beginning.
-        target_entropy: wanted of each number that the actor says (H).
-        buffer_size: transitions kept.
+        gamma: discount factor of rewards per step.
+        tau: share of the way that target critics move towards the critics per update.
+        batch_size: number of transitions per update.
+        utd_ratio: number of updates of the critics per transition collected.
+        actor_update_interval: number of updates of the critics per update of actor and alpha
+            (policy delay).
+        critic_lr, actor_lr, alpha_lr: learning rates of Adam for the critics, the actor and alpha.
+        num_critics: number of critics; the minimum of their values is used.
+        width: number of units in each hidden layer of a critic.
+        layers: number of hidden layers of a critic.
+        max_grad_norm: largest norm of the gradient; a longer one is scaled down to it.
+        alpha: weight of entropy (the temperature) at the beginning; it is learned.
+        target_entropy: entropy per number of an action that alpha is steered to [nat].
+        buffer_size: number of transitions kept in the replay buffer.
     """
 
     gamma: float = 0.97
@@ -118,9 +125,9 @@ class Critics(nn.Module):
 class Sac:
     """An actor, its critics, and what they learn from.
 
-    Transitions are "observation" (D), "action" (A, as executed), "reward" (1), "following" (D),
-    "terminated" (1): whether nothing follows, and `extra`. An episode that was only cut off is not
-    terminated.
+    Transitions are "observation" (D), "action" (A, as executed), "reward" (1), "next_observation"
+    (D), "terminated" (1): whether nothing follows, and `extra`. An episode that was only cut off is
+    not terminated.
 
     Args:
         actor: sees the first numbers of an observation, as many as it takes; changed in place.
@@ -135,30 +142,33 @@ class Sac:
     Attributes:
         replay: what they learn from.
         critics: judge.
+        owed: updates that are due for transitions collected, less than one.
+        device: where all of them are: the actor's.
     """
 
     def __init__(
-        self, actor: SquashedGaussian, observation: int, action: int, config: SacConfig,
+        self, actor: StochasticActor, observation: int, action: int, config: SacConfig,
         effect: Effect | None = None, extra: Sequence[str] = (), reward: Reward | None = None,
         seed: int = 0,
     ) -> None:  # fmt: skip
         self.actor, self.config = actor, config
         self.effect = effect or (lambda observation, said: said)
         self.reward = reward or (lambda batch: batch["reward"])
-        first = next(actor.parameters())
-        self._seen = first.shape[1]
-        self._entropy = config.target_entropy * actor.output.out_features / 2
+        self._seen = actor.observation_size
+        self._entropy = config.target_entropy * actor.action_size
+        self.device = next(actor.parameters()).device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.critics = Critics(config.num_critics, observation + action, config.width,
-                                   config.layers)  # fmt: skip
+            critics = Critics(config.num_critics, observation + action, config.width,
+                              config.layers)  # fmt: skip
+        self.critics = critics.to(self.device)
         self._targets = deepcopy(self.critics).requires_grad_(False)
-        self._updates = 0
-        self._log_temperature = nn.Parameter(torch.tensor(math.log(config.alpha)))
+        self._updates, self.owed = 0, 0.0
+        self._log_alpha = nn.Parameter(torch.tensor(math.log(config.alpha), device=self.device))
         self._parts: dict[str, list[nn.Parameter]] = {
             "actor": list(actor.parameters()),
             "critics": list(self.critics.parameters()),
-            "temperature": [self._log_temperature],
+            "temperature": [self._log_alpha],
         }
         rates = {
             "actor": config.actor_lr, "critics": config.critic_lr, "temperature": config.alpha_lr,
@@ -169,8 +179,8 @@ class Sac:
         }
         self.replay = ReplayBuffer(
             config.buffer_size,
-            {"observation": observation, "action": action, "reward": 1, "following": observation,
-             "terminated": 1, **dict.fromkeys(extra, 1)},
+            {"observation": observation, "action": action, "reward": 1,
+             "next_observation": observation, "terminated": 1, **dict.fromkeys(extra, 1)},
         )  # fmt: skip
 
     @property
@@ -180,7 +190,16 @@ class Sac:
 
     @property
     def _alpha(self) -> Tensor:
-        return self._log_temperature.detach().exp()
+        return self._log_alpha.detach().exp()
+
+    def learn_from(self, transitions: int, rng: np.random.Generator) -> list[dict[str, float]]:
+        """Do the updates that are due after so many new transitions; return the figures of each."""
+        self.owed += self.config.utd_ratio * transitions
+        figures = []
+        while self.owed >= 1:
+            self.owed -= 1
+            figures.append(self.update(rng))
+        return figures
 
     def update(self, rng: np.random.Generator) -> dict[str, float]:
         """Let the critics learn from one batch, and the actor from the last of several.
@@ -190,7 +209,8 @@ class Sac:
             learned, too, "actor_loss", "entropy", "temperature" and "said", the mean size of what
             the actor says.
         """
-        batch = self.replay.sample(self.config.batch_size, rng)
+        drawn = self.replay.sample(self.config.batch_size, rng)
+        batch = {name: values.to(self.device) for name, values in drawn.items()}
         judged = self.critics(batch["observation"], batch["action"])
         loss = (judged - self.compute_target(batch, self._alpha)).square().sum(0).mean()
         self._descend("critics", loss)
@@ -212,7 +232,7 @@ class Sac:
         loss = (alpha * density - value).mean()
         self._descend("actor", loss)
         excess = (density.detach() + self._entropy).mean()
-        self._descend("temperature", -self._log_temperature * excess)
+        self._descend("temperature", -self._log_alpha * excess)
         return {
             "actor_loss": loss.item(),
             "entropy": -density.mean().item(),
@@ -223,47 +243,38 @@ class Sac:
     @torch.no_grad()
     def compute_target(self, batch: Mapping[str, Tensor], alpha: Tensor) -> Tensor:
         """Return what the critics should judge, (B,): equation 5."""
-        following = batch["following"]
+        following = batch["next_observation"]
         said, density = self.actor.sample(following[:, : self._seen])
         worth = self._targets(following, self.effect(following, said)).min(0).values
         ahead = self.config.gamma * (1 - batch["terminated"][:, 0])
         return self.reward(batch)[:, 0] + ahead * (worth - alpha * density)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the actor's weights: tensors by name, in numbered groups."""
-        state: dict[int, dict[str, Tensor]] = {
-            number: {
-                f"{index}.{key}": value
-                for index, values in optimizer.state_dict()["state"].items()
-                for key, value in values.items()
-            }
-            for number, optimizer in enumerate(self._optimizers.values())
-        }
+    def get_tensor_groups(self) -> dict[str, dict[str, Tensor]]:
+        """Return everything but the actor's weights."""
         weights = {f"critics.{k}": v for k, v in self.critics.state_dict().items()}
         weights |= {f"targets.{k}": v for k, v in self._targets.state_dict().items()}
-        weights["log_temperature"] = self._log_temperature.data
+        weights["log_temperature"] = self._log_alpha.data
         weights["updates"] = torch.tensor(self._updates)
-        return {"state": {**state, len(state): weights, len(state) + 1: self.replay.state_dict()}}
+        replay = self.replay.state_dict()
+        replay[NEXT_ON_DISK] = replay.pop("next_observation")
+        optimizers = zip(OPTIMIZER_GROUPS, self._optimizers.values(), strict=True)
+        groups = {group: get_optimizer_tensors(optimizer) for group, optimizer in optimizers}
+        return groups | {WEIGHTS_GROUP: weights, REPLAY_GROUP: replay}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        state = state_dict["state"]
-        for number, optimizer in enumerate(self._optimizers.values()):
-            tree = optimizer.state_dict()
-            tree["state"] = {}
-            for name, value in state.get(number, {}).items():
-                index, _, key = name.partition(".")
-                tree["state"].setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict(tree)
-        last = len(self._optimizers)
-        weights = state[last]
+    def load_tensor_groups(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `get_tensor_groups` returned."""
+        for group, optimizer in zip(OPTIMIZER_GROUPS, self._optimizers.values(), strict=True):
+            load_optimizer_tensors(optimizer, groups.get(group, {}))
+        weights = groups[WEIGHTS_GROUP]
         for start, module in (("critics.", self.critics), ("targets.", self._targets)):
             module.load_state_dict(
                 {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
             )
-        self._log_temperature.data.copy_(weights["log_temperature"])
+        self._log_alpha.data.copy_(weights["log_temperature"])
         self._updates = int(weights["updates"])
-        self.replay.load_state_dict(state[last + 1])
+        replay = dict(groups[REPLAY_GROUP])
+        replay["next_observation"] = replay.pop(NEXT_ON_DISK)
+        self.replay.load_state_dict(replay)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         """Take one step for one of the three parts; the others get no gradient."""

@@ -18,6 +18,7 @@ from embodied.perception.segmenter import STRIP, Segmenter, SegmenterConfig, pre
 from embodied.tasks.navigation.config import SPLITS
 from embodied.tasks.panoramas import PanoramaConfig, Panoramas, PanoramaSource
 from embodied.training.checkpoint import Checkpoint, load_weights
+from embodied.training.device import check_device, choose_device
 from embodied.training.loop import ResumableRun, derive_seed
 
 NAMELESS = tuple(MPCAT40.index(name) for name in ("void", "misc", "unlabeled"))
@@ -30,18 +31,21 @@ class SegmenterLoop:
     """Length and bookkeeping of a run.
 
     Attributes:
-        updates: each draws new panoramas and learns from them.
-        houses: different houses per update.
-        places: panoramas in each of them.
-        passes: times each panorama is used, each time turned, mirrored and recoloured anew.
-        batch_size: panoramas per gradient step (our choice: few, because a strip holds 12,000
-            labelled pixels, and more steps from the same panoramas cost nothing).
-        learning_rate: at the start; it falls to 0 along half a cosine.
-        weight_decay: of AdamW.
-        checkpoint_every: updates between checkpoints (and measurements on unseen houses).
-        keep: newest checkpoints kept beside the best.
-        threads: of torch; 0 leaves its default.
-        val_houses, val_places: houses of the split "val" to measure on, panoramas in each.
+        updates: number of updates; each draws new panoramas and learns from them.
+        houses: number of different houses per update.
+        places: number of panoramas in each of them.
+        passes: number of times each panorama is used, each time turned, mirrored and recoloured
+            anew.
+        batch_size: number of panoramas per gradient step (our choice: few, because a strip holds
+            12,000 labelled pixels, and more steps from the same panoramas cost nothing).
+        learning_rate: learning rate of AdamW at the start; it falls to 0 along half a cosine.
+        weight_decay: weight decay of AdamW.
+        checkpoint_every: number of updates between checkpoints (and measurements on unseen houses).
+        keep: number of newest checkpoints kept beside the best.
+        threads: number of CPU threads of PyTorch; 0 leaves its default.
+        device: device of the networks: "cpu", "cuda", or "auto", which is a GPU where there is one.
+        val_houses, val_places: number of houses of the split "val" to measure on, and of panoramas
+            in each.
     """
 
     updates: int = 32
@@ -54,6 +58,7 @@ class SegmenterLoop:
     checkpoint_every: int = 8
     keep: int = 2
     threads: int = 1
+    device: str = "auto"
     val_houses: int = 12
     val_places: int = 8
 
@@ -71,6 +76,7 @@ class SegmenterLoop:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} = {getattr(self, name)} must be at least 1")
+        check_device("train.device", self.device)
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise ConfigError("train.learning_rate must be positive, weight_decay not negative")
 
@@ -80,10 +86,10 @@ class SegmenterTraining:
     """Everything that decides a training run.
 
     Attributes:
-        seed: fixes weights and panoramas.
-        data: where the panoramas come from; the network is measured on the split "val".
-        network: its size.
-        train: length and bookkeeping.
+        seed: seed of weights and panoramas.
+        data: settings of the panoramas; the network is measured on the split "val".
+        network: size of the network.
+        train: length and bookkeeping of the run.
     """
 
     seed: int = 0
@@ -134,7 +140,8 @@ class _Run(ResumableRun):
         self.source = PanoramaSource(config.data)
         scene = replace(config.data.scene, split="val", count=10_000, files=())
         self.unseen = PanoramaSource(replace(config.data, scene=scene))
-        self.policy = Segmenter(config.network, config.seed)
+        device = str(choose_device(loop.device))
+        self.policy = Segmenter(config.network, config.seed, device)
         self.optimizer = torch.optim.AdamW(
             self.policy.network.parameters(), loop.learning_rate, weight_decay=loop.weight_decay
         )
@@ -202,8 +209,10 @@ class _Run(ResumableRun):
         self, rgb: Tensor, depth: Tensor, classes: Tensor, generator: torch.Generator
     ) -> float:
         colour, depth, classes = augment_panoramas(rgb, depth, classes, generator)
-        logits = self.policy.network(prepare_images(colour, depth))
-        loss = functional.cross_entropy(logits, classes, self.weights, ignore_index=IGNORED)
+        device = self.policy.device
+        logits = self.policy.network(prepare_images(colour, depth).to(device))
+        classes, weights = classes.to(device), self.weights.to(device)
+        loss = functional.cross_entropy(logits, classes, weights, ignore_index=IGNORED)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.policy.network.parameters(), 5.0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.policies.base import Policy
+from embodied.rollout import Rollout, get_row
 from embodied.simulators.embedded import World
 from embodied.simulators.raycast import compute_camera_poses
 from embodied.tasks.navigation.envs import NavigationEnv
@@ -77,7 +78,8 @@ def film_episode(
         hold: times the last frame is repeated.
         progress: called with the metrics after each step.
     """
-    observation, info = env.reset(seed=seed)
+    rollout = Rollout(env, policy)
+    info = get_row(rollout.reset(seed)[1], 0)
     batch = env.batch
     world = batch.prepared_episodes[0].world
     camera = replace(
@@ -90,7 +92,7 @@ def film_episode(
     episode = FilmedEpisode(world, final_map=OccupancyMap(floor=float(batch.positions[0, 1])))
     box = _box(world)
     path: list[NDArray[np.float64]] = []
-    first, done, frame = True, False, None
+    done, frame = False, None
     while True:
         position, yaw = batch.positions[0].copy(), float(batch.yaw[0])
         path.append(position)
@@ -103,17 +105,15 @@ def film_episode(
         if (len(path) - 1) % every == 0:
             episode.map_snapshots.append((len(path) - 1, episode.final_map.crop_explored()))
         if recorder is not None:
-            recorder.add_step(rgb, depth, position, yaw, pose[0], title if first else "")
+            recorder.add_step(rgb, depth, position, yaw, pose[0], title if len(path) == 1 else "")
         if film is not None:
             chart = _chart(episode.final_map, box, np.array(path), yaw)
             frame = compose_frame(rgb, depth, chart, title, note(info))
             film.add_frame(frame)
         if done:
             break
-        batched = {name: np.asarray(value)[None] for name, value in observation.items()}
-        action = int(policy.act(batched, np.array([first]))[0])
-        observation, _, ended, cut, info = env.step(action)
-        first, done = False, ended or cut
+        step = rollout.play_step()
+        info, done = step.get_info(0), bool(step.done[0])
         if progress is not None:
             progress(info)
     for _ in range(hold if film is not None and frame is not None else 0):

@@ -56,8 +56,8 @@ def test_agents_of_a_batch_do_not_influence_each_other() -> None:
     for t in range(4):
         observations = observe(3, t)
         first = np.full(3, t == 0)
-        both = together.step(observations, first, temperature=0.0)
-        one = alone.step(rows(observations, slice(1, 2)), first[1:2], temperature=0.0)
+        both = together.sample_actions(observations, first, temperature=0.0)
+        one = alone.sample_actions(rows(observations, slice(1, 2)), first[1:2], temperature=0.0)
         np.testing.assert_allclose(both.value[1:2], one.value, atol=1e-5)
         assert both.action[1] == one.action[0]
 
@@ -65,9 +65,9 @@ def test_agents_of_a_batch_do_not_influence_each_other() -> None:
 def test_a_new_episode_forgets_the_old_one() -> None:
     fresh, used = lively(), lively()
     for t in range(3):
-        used.step(observe(2, t), np.full(2, t == 0), temperature=0.0)
-    a = fresh.step(observe(2, 9), np.ones(2, bool), temperature=0.0)
-    b = used.step(observe(2, 9), np.ones(2, bool), temperature=0.0)
+        used.sample_actions(observe(2, t), np.full(2, t == 0), temperature=0.0)
+    a = fresh.sample_actions(observe(2, 9), np.ones(2, bool), temperature=0.0)
+    b = used.sample_actions(observe(2, 9), np.ones(2, bool), temperature=0.0)
     np.testing.assert_allclose(a.value, b.value, atol=1e-6)
     for key in a.features:
         np.testing.assert_array_equal(a.features[key], b.features[key])
@@ -76,20 +76,20 @@ def test_a_new_episode_forgets_the_old_one() -> None:
 
 def test_what_was_seen_before_matters_within_an_episode() -> None:
     fresh, used = lively(), lively()
-    used.step(observe(2, 0), np.ones(2, bool), temperature=0.0)
-    a = fresh.step(observe(2, 9), np.ones(2, bool), temperature=0.0)
-    b = used.step(observe(2, 9), np.zeros(2, bool), temperature=0.0)
+    used.sample_actions(observe(2, 0), np.ones(2, bool), temperature=0.0)
+    a = fresh.sample_actions(observe(2, 9), np.ones(2, bool), temperature=0.0)
+    b = used.sample_actions(observe(2, 9), np.zeros(2, bool), temperature=0.0)
     assert np.abs(a.value - b.value).max() > 1e-4
 
 
 def test_temperature_decides_between_the_likeliest_and_a_draw() -> None:
     policy = lively()
     observations, first = observe(400, 1), np.ones(400, bool)
-    best = policy.step(observations, first, temperature=0.0)
-    again = policy.step(observations, first, temperature=0.0)
+    best = policy.sample_actions(observations, first, temperature=0.0)
+    again = policy.sample_actions(observations, first, temperature=0.0)
     np.testing.assert_array_equal(best.action, again.action)
     shares = [
-        (policy.step(observations, first, temperature=t).action == best.action).mean()
+        (policy.sample_actions(observations, first, temperature=t).action == best.action).mean()
         for t in (1.0, 0.3)
     ]
     assert shares[0] < shares[1] < 1.0
@@ -99,10 +99,10 @@ def test_temperature_decides_between_the_likeliest_and_a_draw() -> None:
 def test_the_action_really_taken_is_what_it_remembers() -> None:
     a, b = lively(), lively()
     for policy, taken in ((a, 2), (b, 3)):
-        policy.step(observe(1, 0), np.ones(1, bool))
+        policy.sample_actions(observe(1, 0), np.ones(1, bool))
         policy.set_executed_actions(np.array([taken]))
-    left = a.step(observe(1, 1), np.zeros(1, bool)).features["vector"]
-    right = b.step(observe(1, 1), np.zeros(1, bool)).features["vector"]
+    left = a.sample_actions(observe(1, 1), np.zeros(1, bool)).features["vector"]
+    right = b.sample_actions(observe(1, 1), np.zeros(1, bool)).features["vector"]
     np.testing.assert_array_equal(left[0, :5], [0, 0, 1, 0, 0])
     np.testing.assert_array_equal(right[0, :5], [0, 0, 0, 1, 0])
 
@@ -139,7 +139,7 @@ def test_discrete_goals_and_colour_are_understood() -> None:
     assert PolicyInputs.from_json(inputs.to_json()) == inputs
     policy = lively(RecurrentConfig(channels=(4, 8), width=8, hidden_size=8), inputs)
     observations = {"rgb": np.zeros((2, 16, 16, 3), np.uint8), "goal": np.array([0, 3])}
-    step = policy.step(observations, np.ones(2, bool))
+    step = policy.sample_actions(observations, np.ones(2, bool))
     np.testing.assert_array_equal(step.features["vector"][:, 7:], np.eye(5)[[0, 3]])
 
 

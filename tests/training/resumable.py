@@ -11,12 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from toy import planes  # noqa: E402
 
 from embodied.policies.recurrent import RecurrentConfig  # noqa: E402
-from embodied.training.navigation.trainer import (  # noqa: E402
-    LoopConfig,
-    TrainConfig,
-    TrainingInterrupted,
-    train,
-)
+from embodied.training.loop import TrainingInterrupted  # noqa: E402
+from embodied.training.navigation.config import LoopConfig, TrainConfig  # noqa: E402
+from embodied.training.navigation.trainer import train  # noqa: E402
 
 CONFIG = TrainConfig(
     seed=4,

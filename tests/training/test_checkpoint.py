@@ -18,7 +18,7 @@ from embodied.training.checkpoint import (
     load_policy,
     open_checkpoint,
 )
-from embodied.training.navigation.trainer import LoopConfig, TrainConfig
+from embodied.training.navigation.config import LoopConfig, TrainConfig
 
 CONFIG = TrainConfig(policy=RecurrentConfig(width=16, hidden_size=16), train=LoopConfig(envs=3))
 
@@ -48,8 +48,8 @@ def test_a_loaded_policy_acts_like_the_saved_one(policy, saved, tmp_path) -> Non
     observations, _ = env.reset(seed=0)
     first = np.ones(3, bool)
     for _ in range(10):
-        a = policy.step(observations, first, temperature=0.0)
-        b = loaded.step(observations, first, temperature=0.0)
+        a = policy.sample_actions(observations, first, temperature=0.0)
+        b = loaded.sample_actions(observations, first, temperature=0.0)
         np.testing.assert_array_equal(a.action, b.action)
         np.testing.assert_array_equal(a.value, b.value)
         observations, _, ended, cut, _ = env.step(a.action)

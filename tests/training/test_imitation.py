@@ -10,7 +10,8 @@ from embodied.rollout import evaluate_policy
 from embodied.training.checkpoint import load_policy
 from embodied.training.imitation import ImitationConfig
 from embodied.training.log import read_metrics
-from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
+from embodied.training.navigation.config import LoopConfig, TrainConfig
+from embodied.training.navigation.trainer import train
 
 LOOP = LoopConfig(
     steps=8_000, imitation_steps=6_000, envs=8, rollout=32, ppo_rollout=32, checkpoint_every=50

@@ -13,7 +13,8 @@ from embodied.policies.recurrent_features import PolicyInputs
 from embodied.rollout import evaluate_policy
 from embodied.training.buffers import compute_advantages, iter_minibatches
 from embodied.training.checkpoint import load_policy
-from embodied.training.navigation.trainer import LoopConfig, TrainConfig, train
+from embodied.training.navigation.config import LoopConfig, TrainConfig
+from embodied.training.navigation.trainer import train
 from embodied.training.ppo import PPOConfig, ppo_loss, ppo_update
 from embodied.training.rollout import RolloutCollector
 
@@ -85,7 +86,7 @@ def test_divergence_ends_an_update_early(played) -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ConfigError, match="discount"):
+    with pytest.raises(ConfigError, match="gamma"):
         PPOConfig(gamma=1.5)
     with pytest.raises(ConfigError, match="epochs"):
         PPOConfig(epochs=0)

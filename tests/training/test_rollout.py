@@ -9,7 +9,7 @@ from toy import cart_poles, planes
 from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from embodied.policies.recurrent_features import PolicyInputs
 from embodied.rollout import evaluate_policy
-from embodied.training.navigation.trainer import LoopConfig, TrainConfig
+from embodied.training.navigation.config import LoopConfig, TrainConfig
 from embodied.training.rollout import RolloutCollector
 
 SMALL = RecurrentConfig(width=16, hidden_size=16)

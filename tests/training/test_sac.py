@@ -34,7 +34,7 @@ def fill(made: Sac, count: int = 200, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     made.replay.add(
         observation=rng.uniform(-1, 1, (count, 1)), action=rng.uniform(-1, 1, (count, 1)),
-        reward=rng.uniform(-1, 0, count), following=rng.uniform(-1, 1, (count, 1)),
+        reward=rng.uniform(-1, 0, count), next_observation=rng.uniform(-1, 1, (count, 1)),
         terminated=rng.random(count) < 0.2,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_the_target_is_equation_5(terminated: float) -> None:
     for parameter in made._targets.parameters():
         parameter.zero_()
     made._targets.biases[-1].copy_(torch.tensor([[[-3.0]], [[-2.0]]]))  # the lower one counts
-    batch = {"reward": torch.tensor([[0.5]]), "following": torch.zeros(1, 1),
+    batch = {"reward": torch.tensor([[0.5]]), "next_observation": torch.zeros(1, 1),
              "terminated": torch.tensor([[terminated]])}  # fmt: skip
     torch.manual_seed(3)
     _, density = made.actor.sample(torch.zeros(1, 1))
@@ -109,7 +109,7 @@ def test_critics_judge_what_is_executed() -> None:
     for _ in range(5):
         made.update(np.random.default_rng(0))
     before = [p.clone() for p in actor.parameters()]
-    made._log_temperature.data.fill_(-30.0)  # and entropy nothing
+    made._log_alpha.data.fill_(-30.0)  # and entropy nothing
     for optimizer in made._optimizers.values():
         optimizer.state.clear()
     made.update(np.random.default_rng(0))
@@ -118,7 +118,7 @@ def test_critics_judge_what_is_executed() -> None:
 
 
 def test_the_actor_waits_for_the_critics() -> None:
-    made = agent(patience=3)
+    made = agent(actor_update_interval=3)
     fill(made)
     before = made.actor.output.weight.clone()
     found = [made.update(np.random.default_rng(0)) for _ in range(2)]
@@ -129,7 +129,7 @@ def test_the_actor_waits_for_the_critics() -> None:
 
 
 def test_the_temperature_follows_the_entropy() -> None:
-    low, high = agent(entropy=-6.0), agent(entropy=2.0)
+    low, high = agent(target_entropy=-6.0), agent(target_entropy=2.0)
     for made in (low, high):
         fill(made)
         for seed in range(30):
@@ -139,7 +139,7 @@ def test_the_temperature_follows_the_entropy() -> None:
 
 def test_it_brings_a_point_to_the_middle() -> None:
     """A point on a line moves by a fifth of what is said; every step costs its distance to 0."""
-    made = agent(updates=1.0)
+    made = agent(utd_ratio=1.0)
     rng = np.random.default_rng(0)
     place, age = rng.uniform(-1, 1, 16), np.zeros(16)
     for step in range(160):
@@ -148,7 +148,7 @@ def test_it_brings_a_point_to_the_middle() -> None:
             said = made.actor.sample(seen)[0].numpy()
         after = np.clip(place + 0.2 * said[:, 0], -1, 1)
         made.replay.add(observation=seen.numpy(), action=said, reward=-np.abs(after),
-                        following=after[:, None], terminated=np.zeros(16, bool))  # fmt: skip
+                        next_observation=after[:, None], terminated=np.zeros(16, bool))  # fmt: skip
         age += 1
         place = np.where(age >= 20, rng.uniform(-1, 1, 16), after)
         age[age >= 20] = 0
@@ -172,12 +172,12 @@ def test_a_saved_agent_goes_on_as_if_nothing_had_happened() -> None:
     for seed in range(4):
         made.update(np.random.default_rng(seed))
     state = {
-        number: {name: value.clone() for name, value in group.items()}
-        for number, group in made.state_dict()["state"].items()
+        group: {name: value.clone() for name, value in tensors.items()}
+        for group, tensors in made.get_tensor_groups().items()
     }
     again = agent()
     again.actor.load_state_dict(made.actor.state_dict())
-    again.load_state_dict({"state": state})
+    again.load_tensor_groups(state)
     for one in (made, again):
         torch.manual_seed(7)
         for seed in range(10, 13):
@@ -190,7 +190,11 @@ def test_a_saved_agent_goes_on_as_if_nothing_had_happened() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"discount": 1.0}, r"in \[0, 1\)"), ({"batch": 0}, "at least 1"), ({"clip": 0.0}, "above 0")],
+    [
+        ({"gamma": 1.0}, r"in \[0, 1\)"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"max_grad_norm": 0.0}, "above 0"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
             raise RuntimeError("killed")
         return real(run)
 
-    monkeypatch.setattr(training._Run, "learn", die)
+    monkeypatch.setattr(training._Run, "run_update", die)
     with pytest.raises(RuntimeError, match="killed"):
         train(TINY, tmp_path / "cut", quiet=True)
     monkeypatch.undo()
@@ -99,7 +99,7 @@ def test_training_on_the_measured_split_is_refused() -> None:
         replace(TINY, data=PanoramaConfig(scene=SceneSource(split="val")))
     with pytest.raises(ConfigError, match="works on 192"):
         replace(TINY, data=PanoramaConfig(width=96))
-    with pytest.raises(ConfigError, match=r"train\.batch = 0"):
+    with pytest.raises(ConfigError, match=r"train\.batch_size = 0"):
         SegmenterLoop(batch_size=0)
 
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from embodied.training.navigation.trainer import TrainConfig
+from embodied.training.navigation.config import TrainConfig
 
 TURN = np.deg2rad(30.0)
 

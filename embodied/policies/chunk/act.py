@@ -165,7 +165,8 @@ class ActPolicy(ChunkPolicy):
         loss = error + self.config.kl_weight * divergence
         return loss, {"action_loss": error.item(), "style_divergence": divergence.item()}
 
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+        """Decode actions for the mean style."""
         style = state.new_zeros(len(state), self.config.latent_dim)
         return {"action": self.head(context, state, style)}
 

@@ -85,7 +85,7 @@ class ChunkPolicy(ABC):
         """Return the loss of a training batch and its parts."""
 
     @abstractmethod
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
         """Return "action" (B, H, A), scaled, and what else the head says of B observations.
 
         Args:
@@ -109,6 +109,10 @@ class ChunkPolicy(ABC):
 
     @normalization.setter
     def normalization(self, statistics: Mapping[str, Any]) -> None:
+        self.set_normalization(statistics)
+
+    def set_normalization(self, statistics: Mapping[str, Any]) -> None:
+        """Take the statistics of the data; what assigning `normalization` does."""
         self._normalization = dict(statistics)
         self._scaling = Scaling(statistics, self.inputs) if statistics else None
 
@@ -146,7 +150,7 @@ class ChunkPolicy(ABC):
     @torch.no_grad()
     def predict_outputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return "action" (B, H, A) in the units of the environment, and what else is predicted."""
-        found = self._predict(*self.encode_observations(batch))
+        found = self.predict_scaled(*self.encode_observations(batch))
         return found | {"action": self.scaling.unscale_action(found["action"])}
 
     def predict_action_chunk(self, batch: Batch) -> Tensor:

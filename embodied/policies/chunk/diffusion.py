@@ -156,7 +156,8 @@ class DiffusionPolicy(ChunkPolicy):
         loss = masked_mean((found.float() - target).square(), padded)
         return loss, {"action_loss": loss.item()}
 
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+        """Denoise actions, step by step."""
         count = self.config.num_train_timesteps
         levels = (
             torch.linspace(count - 1, 0, self.config.num_inference_steps).round().long().tolist()

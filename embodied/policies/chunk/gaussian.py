@@ -29,10 +29,15 @@ class SquashedGaussian(nn.Module):
         actions: numbers it says.
         width: of the hidden layers.
         layers: how many of them.
+
+    Attributes:
+        observation_size: as `inputs`.
+        action_size: as `actions`.
     """
 
     def __init__(self, inputs: int, actions: int, width: int, layers: int) -> None:
         super().__init__()
+        self.observation_size, self.action_size = inputs, actions
         sizes = [inputs, *[width] * layers]
         parts: list[nn.Module] = []
         for before, after in pairwise(sizes):

@@ -41,12 +41,13 @@ class ResidualConfig:
     """The actor, and how far it may go.
 
     Attributes:
-        position_scale: most that it adds to each direction of the way, in units of the action (c).
-        rotation_scale: to the turn, likewise.
-        gripper_scale: to the gripper, likewise.
-        imagination: let it see what the base imagines, where it does.
-        width: of its hidden layers.
-        layers: how many of them.
+        position_scale: most that the actor adds to each direction of the way, in units of the
+            action (c).
+        rotation_scale: most that it adds to the turn, likewise.
+        gripper_scale: most that it adds to the gripper, likewise.
+        imagination: whether it sees what the base imagines, where that does.
+        width: number of units in each of its hidden layers.
+        layers: number of its hidden layers.
     """
 
     position_scale: float = 0.3
@@ -149,15 +150,10 @@ class ResidualPolicy(ChunkPolicy):
     def amplitude(self, share: float) -> None:
         self.network.amplitude.fill_(share)
 
-    @property
-    def normalization(self) -> dict[str, Any]:
-        """Statistics of the data the base has learned from."""
-        return self._normalization
-
-    @normalization.setter
-    def normalization(self, statistics: Mapping[str, Any]) -> None:
-        ChunkPolicy.normalization.fset(self, statistics)  # type: ignore[attr-defined]
-        self.base.normalization = dict(statistics)
+    def set_normalization(self, statistics: Mapping[str, Any]) -> None:
+        """Take the statistics of the data that the base has learned from."""
+        super().set_normalization(statistics)
+        self.base.set_normalization(statistics)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return what is trained: the actor's weights alone."""
@@ -190,7 +186,9 @@ class ResidualPolicy(ChunkPolicy):
             base: actions of the base (B, A).
             residual: answers of the actor (B, R).
         """
-        return (base + self.network.amplitude * (residual @ self.action_scale)).clamp(-1.0, 1.0)
+        return (
+            base + self.network.amplitude * (residual @ self.action_scale.to(residual.device))
+        ).clamp(-1.0, 1.0)
 
     def build_actor_features(
         self, state: NDArray[np.float32], rows: NDArray[np.int64] | None = None
@@ -258,8 +256,9 @@ class ResidualPolicy(ChunkPolicy):
         parts += [2 * age[:, None] / self.n_action_steps - 1, base]
         return torch.from_numpy(np.concatenate(parts, axis=1, dtype=np.float32)).to(self.device)
 
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
-        return self.base._predict(context, state)
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+        """Return what the base predicts."""
+        return self.base.predict_scaled(context, state)
 
 
 def restore_policy(

@@ -49,7 +49,8 @@ class ModeSelector(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (N,) of inputs (N, states + SUMMARY)."""
+        """Return logits (N,) of inputs (N, states + SUMMARY), from any device."""
+        inputs = inputs.to(self.mean.device)
         return self.layers((inputs - self.mean) / self.scale).squeeze(-1)
 
     @torch.no_grad()

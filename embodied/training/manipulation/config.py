@@ -9,6 +9,7 @@ from typing import Any
 from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.tasks.tabletop.config import TASKS, TabletopConfig
+from embodied.training.device import check_device
 
 DEMONSTRATIONS_FROM, VALIDATION_FROM = 1_000_000, 500_000
 """First episodes of demonstrations and of validation; tests begin at 0, so none is met twice."""
@@ -19,19 +20,19 @@ class DemonstrationConfig:
     """Demonstrations, recorded where they are not there yet.
 
     Attributes:
-        folder: one data set per task is read from here, or recorded here; "" takes
+        folder: folder where one data set per task is read from, or recorded; "" takes
             "demonstrations" in the run's folder.
         sets: folders of further LeRobot data sets to learn from, of the same cameras and robot.
-        episodes: successful ones per task.
-        envs: recorded as one batch.
+        episodes: number of successful episodes per task.
+        envs: number of environments recorded as one batch.
         noise: standard deviation of what is added to the expert's actions, in their units, in the
             most disturbed episodes, none in the least; it comes and goes over a quarter of a
-            second, and pauses about half of the time. The data hold
-            what the expert would have done: how it recovers is what a policy needs to know, for it
-            will stray, too (Laskey et al. 2017).
-        push: chance per step that the arm is pushed away for `push_steps` steps.
-        push_steps: how long.
-        attempts: episodes tried at most, times `episodes`.
+            second, and pauses about half of the time. The data hold what the expert would have
+            done: how it recovers is what a policy needs to know, for it will stray, too (Laskey et
+            al. 2017).
+        push: chance per step that the arm is pushed away.
+        push_steps: number of steps that a push lasts.
+        attempts: number of episodes tried at most, as a multiple of `episodes`.
     """
 
     folder: str = ""
@@ -53,26 +54,30 @@ class ManipulationLoop:
     """Length and bookkeeping of a run.
 
     Attributes:
-        steps: gradient steps.
-        batch_size: frames in each.
-        learning_rate: its highest value; after the warm-up it falls along half a cosine.
-        final_lr_ratio: share of it left at the end.
-        warmup_steps: steps until it is reached.
-        weight_decay: of AdamW.
-        betas: of its moments.
-        max_grad_norm: largest norm of the gradient.
-        ema_decay: of the weights that act: the share of the old average kept per step.
-        shift: images are moved by up to so many pixels in each direction.
-        light: brightness and contrast of images vary by up to this share.
-        precision: "bfloat16" (half the time on CPUs that can) or "float32".
+        steps: number of gradient steps.
+        batch_size: number of frames in each.
+        learning_rate: highest learning rate of AdamW; after the warm-up it falls along half a
+            cosine.
+        final_lr_ratio: share of the learning rate left at the end.
+        warmup_steps: number of steps until the learning rate is reached.
+        weight_decay: weight decay of AdamW.
+        betas: decay rates of AdamW's moments.
+        max_grad_norm: largest norm of the gradient; a longer one is scaled down to it.
+        ema_decay: share of the old average that the weights which act keep per step (exponential
+            moving average of the weights that learn).
+        shift: number of pixels that images are moved by at most, in each direction.
+        light: share that brightness and contrast of images vary by at most.
+        precision: number format of the forward pass: "bfloat16" (half the time on CPUs that can) or
+            "float32".
         held_out: share of the demonstrations that is not learned from but measures imagination.
-        log_every: steps that make one row of metrics.jsonl.
-        validate_every: steps between validations in the simulator; each writes a checkpoint.
-        validate_episodes: episodes of each.
-        validate_envs: played as one batch.
-        keep: newest checkpoints kept beside the best.
-        threads: of torch; 0 leaves its default.
-        device: of torch.
+        log_every: number of steps that make one row of metrics.jsonl.
+        validate_every: number of steps between validations in the simulator; each writes a
+            checkpoint.
+        validate_episodes: number of episodes of a validation.
+        validate_envs: number of environments a validation plays as one batch.
+        keep: number of newest checkpoints kept beside the best.
+        threads: number of CPU threads of PyTorch; 0 leaves its default.
+        device: device of the networks: "cpu", "cuda", or "auto", which is a GPU where there is one.
     """
 
     steps: int = 5000
@@ -94,9 +99,10 @@ class ManipulationLoop:
     validate_envs: int = 10
     keep: int = 1
     threads: int = 1
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_device("train.device", self.device)
         require_minimums(
             "train",
             self,
@@ -152,10 +158,10 @@ class ManipulationEvaluation:
     """How `embodied eval` judges the result.
 
     Attributes:
-        episodes: of each task.
-        envs: played as one batch.
+        episodes: number of episodes of each task.
+        envs: number of environments played as one batch.
         seed: number of the first episode.
-        level: of randomisation; -1 takes that of the training.
+        level: level of randomisation; -1 takes that of the training.
     """
 
     episodes: int = 100
@@ -203,16 +209,16 @@ class ManipulationTraining(TabletopTraining):
     """A whole training run.
 
     Attributes:
-        trainer: "manipulation"; kept in config.yaml, where `embodied eval` reads it.
-        seed: of weights and draws.
-        tasks: what one policy learns, told apart by its instruction. None: it learns from
-            `demonstrations.sets` alone, recorded on a robot that is not simulated here, and is
-            judged by held-out frames.
-        task: settings of all of them.
-        demonstrations: what is imitated.
-        policy: what learns.
-        train: length and bookkeeping.
-        evaluation: how `embodied eval` judges the result.
+        trainer: the word "manipulation"; kept in config.yaml, where `embodied eval` reads it.
+        seed: seed of weights and draws.
+        tasks: names of the tasks that one policy learns, told apart by its instruction. None: it
+            learns from `demonstrations.sets` alone, recorded on a robot that is not simulated here,
+            and is judged by held-out frames.
+        task: settings that all of them share.
+        demonstrations: settings of what is imitated.
+        policy: settings of the policy that learns.
+        train: length and bookkeeping of the run.
+        evaluation: settings of `embodied eval` for the result.
         key: start of the published names; "" takes the task's name, or "multitask".
     """
 

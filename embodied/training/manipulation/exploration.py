@@ -97,15 +97,15 @@ class RefinementCollector:
             following[cut] = beyond
         replay.add(
             observation=seen.numpy(), action=step.actions, reward=step.reward - 1.0 - price,
-            following=following.numpy(), terminated=step.terminated, guidance=guidance,
+            next_observation=following.numpy(), terminated=step.terminated, guidance=guidance,
         )  # fmt: skip
         return self._meter.add_step(step)
 
     def act(self, observations: Mapping[str, Any], first: NDArray[np.bool_]) -> Array:
         """Correct the base's actions by draws of the actor."""
-        policy, seen = self.policy, self._seen
+        policy, seen = self.policy, self._seen.to(self.policy.device)
         said, _ = policy.actor.sample(seen[:, : policy.features_size])
-        actions: Array = policy.combine_actions(seen[:, policy.base_columns], said).numpy()
+        actions: Array = policy.combine_actions(seen[:, policy.base_columns], said).cpu().numpy()
         policy.pop_actions()
         return actions
 

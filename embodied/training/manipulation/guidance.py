@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.policies.base import Observations
 from embodied.rollout import Rollout
 from embodied.tasks.tabletop import TabletopConfig, TabletopEnv, TabletopVectorEnv, make_expert
+from embodied.types import Observations
 
 Array = NDArray[np.floating]
 

@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from embodied.errors import EmbodiedError
 from embodied.files import atomic_write, ensure_folder, write_text
-from embodied.policies.base import Observations
 from embodied.policies.chunk.robot_inputs import IMAGES
 from embodied.rollout import Rollout
 from embodied.tasks.datasets.lerobot import INFO, LeRobotEpisode, write_dataset
 from embodied.tasks.tabletop import RATE, TabletopConfig, TabletopVectorEnv, make_expert
 from embodied.tasks.tabletop.views import CAMERAS
 from embodied.training.manipulation.config import DEMONSTRATIONS_FROM, DemonstrationConfig
+from embodied.types import Observations
 
 Array = NDArray[np.float32]
 

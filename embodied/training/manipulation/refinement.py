@@ -27,7 +27,8 @@ from embodied.policies.chunk.factory import VisuomotorConfig, apply_acting_setti
 from embodied.policies.chunk.residual import ResidualPolicy, restore_policy
 from embodied.rollout import EpisodeMetrics
 from embodied.training.checkpoint import Checkpoint, load_policy, load_weights, open_checkpoint
-from embodied.training.loop import derive_seed
+from embodied.training.device import choose_device
+from embodied.training.loop import average_metrics, derive_seed
 from embodied.training.manipulation.config import VALIDATION_FROM
 from embodied.training.manipulation.exploration import RefinementCollector
 from embodied.training.manipulation.refinement_config import RefinementTraining
@@ -106,6 +107,7 @@ class _Run(ValidatedRun):
         super().__init__(config, run_dir, resume, loop)
         self.task = config.get_task_config(config.tasks[0])
         self.policy = self._policy()
+        self.policy.network.to(choose_device(loop.device))
         require_fit(self.policy, self.task)
         self.explorer = RefinementCollector(
             self.policy, self.task, loop, config.policy.sc_vla.imagination_horizon
@@ -120,12 +122,12 @@ class _Run(ValidatedRun):
             self._reward,
             config.seed,
         )
-        self._owed, self._weight = 0.0, 0.0
+        self._weight = 0.0
         self.restore_or_start()
 
     def run_update(self) -> dict[str, Any]:
         """Play and learn for one row of figures; validate when that is due."""
-        loop, rng = self.settings.refinement, self._seeded()
+        loop, rng = self.settings.refinement, self.seed_draws()
         of_base: dict[str, float] = {}
         if not self.update:
             of_base = self._validate()
@@ -141,10 +143,7 @@ class _Run(ValidatedRun):
                 episode for _, episode in self.explorer.collect_step(self.optimizer.replay)
             ]
             if step >= loop.learning_starts:
-                self._owed += self.settings.sac.utd_ratio * loop.envs
-            while self._owed >= 1:
-                self._owed -= 1
-                figures.append(self.optimizer.update(rng))
+                figures += self.optimizer.learn_from(loop.envs, rng)
         self.update += 1
         row: dict[str, Any] = {
             "phase": "refinement" if figures else "base",
@@ -154,22 +153,18 @@ class _Run(ValidatedRun):
             "guidance": float(np.mean(self.explorer.guidance_means)),
         }
         self.explorer.guidance_means.clear()
-        row |= {f"base_{name}": value for name, value in of_base.items()} | summarise_episodes(
-            episodes
-        )
-        if figures:
-            names = sorted({name for f in figures for name in f})
-            row |= {n: float(np.mean([f[n] for f in figures if n in f])) for n in names}
+        row |= {f"base_{name}": value for name, value in of_base.items()}
+        row |= summarise_episodes(episodes) | average_metrics(figures)
         return self._closed(row, begun, "val_")
 
     def get_progress(self) -> dict[str, Any]:
         """Return the updates that are still owed."""
-        return {"owed": self._owed}
+        return {"owed": self.optimizer.owed}
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load all weights and the replay."""
         load_weights(checkpoint, self.policy, self.optimizer)
-        self._owed = float(checkpoint.meta["progress"]["owed"])
+        self.optimizer.owed = float(checkpoint.meta["progress"]["owed"])
 
     def reset_transient_state(self) -> None:
         """Begin new episodes everywhere."""

@@ -9,6 +9,7 @@ from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.chunk.factory import VisuomotorConfig
 from embodied.policies.chunk.residual import ResidualConfig
 from embodied.tasks.tabletop.config import TabletopConfig
+from embodied.training.device import check_device
 from embodied.training.manipulation.config import (
     ManipulationEvaluation,
     TabletopTraining,
@@ -23,22 +24,24 @@ class RefinementLoop:
     """What is rewarded, and how long a run is.
 
     Attributes:
-        guidance: one of `GUIDANCES`.
-        guidance_weight: of the guidance at first, w.
-        guidance_decay_steps: steps after the warm-up in which that falls to 0; 0: it stays.
-        violation_penalty: price of a control step in which a safety limit is violated.
-        reward: of the task, "dense" or "sparse"; one is taken from it in every step.
-        privileged: critics see the true poses of the objects; the actor never does.
-        steps: control steps of all environments together.
-        envs: stepped as one batch.
-        learning_starts: steps of the base alone before anything is learned.
-        ramp_steps: steps over which the actor may go further and further after that.
-        log_every: steps that make one row of metrics.jsonl.
-        validate_every: steps between validations; each writes a checkpoint.
-        validate_episodes: episodes of each.
-        validate_envs: played as one batch.
-        keep: newest checkpoints kept beside the best.
-        threads: of torch; 0 leaves its default.
+        guidance: source of the guidance, one of `GUIDANCES`.
+        guidance_weight: weight of the guidance at first, w.
+        guidance_decay_steps: number of steps after `learning_starts` in which that falls to 0; 0:
+            it stays.
+        violation_penalty: penalty of a control step in which a safety limit is violated.
+        reward: kind of the task's reward, "dense" or "sparse"; one is taken from it in every step.
+        privileged: whether critics see the true poses of the objects; the actor never does.
+        steps: number of control steps of all environments together.
+        envs: number of environments stepped as one batch.
+        learning_starts: number of steps of the base alone before anything is learned.
+        ramp_steps: number of steps over which the actor may go further and further after that.
+        log_every: number of steps that make one row of metrics.jsonl.
+        validate_every: number of steps between validations; each writes a checkpoint.
+        validate_episodes: number of episodes of a validation.
+        validate_envs: number of environments a validation plays as one batch.
+        keep: number of newest checkpoints kept beside the best.
+        threads: number of CPU threads of PyTorch; 0 leaves its default.
+        device: device of the networks: "cpu", "cuda", or "auto", which is a GPU where there is one.
     """
 
     guidance: str = "imagined"
@@ -57,8 +60,10 @@ class RefinementLoop:
     validate_envs: int = 20
     keep: int = 1
     threads: int = 1
+    device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_device("refinement.device", self.device)
         require_minimums(
             "refinement",
             self,
@@ -109,7 +114,7 @@ class RefinementEvaluation(ManipulationEvaluation):
     """How `embodied eval` judges the result.
 
     Attributes:
-        base: play the base, too, on the same initial states.
+        base: whether the base is played, too, on the same initial states.
     """
 
     base: bool = True
@@ -120,17 +125,17 @@ class RefinementTraining(TabletopTraining):
     """A whole run.
 
     Attributes:
-        trainer: "refinement"; kept in config.yaml, where `embodied eval` reads it.
-        seed: of weights and draws.
+        trainer: the word "refinement"; kept in config.yaml, where `embodied eval` reads it.
+        seed: seed of weights and draws.
         base: folder of the run whose policy is refined.
-        which: of its checkpoints, "latest" or "best".
-        tasks: the one task; the base's own unless that has several.
-        task: its settings; taken over from the base's run where nothing is said.
-        policy: the base; taken over from its run.
-        residual: the actor, and how far it may go.
-        sac: how it learns.
-        refinement: what is rewarded, and how long a run is.
-        evaluation: how `embodied eval` judges the result.
+        which: checkpoint of it, "latest" or "best".
+        tasks: name of the one task; the base's own unless that has several.
+        task: settings of the task; taken over from the base's run where nothing is said.
+        policy: settings of the base; taken over from its run.
+        residual: settings of the actor: its size, and how far it may go.
+        sac: settings of soft actor-critic.
+        refinement: rewards, length and bookkeeping of the run.
+        evaluation: settings of `embodied eval` for the result.
         key: start of the published names; "" takes the task's name.
     """
 

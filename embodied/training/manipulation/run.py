@@ -7,10 +7,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from embodied.training.loop import ResumableRun, derive_seed
+from embodied.training.loop import ResumableRun
 
 
 class ValidatedRun(ResumableRun):
@@ -44,12 +41,6 @@ class ValidatedRun(ResumableRun):
     def get_score(self) -> float | None:
         """Return the score of the weights if they were just validated."""
         return self._score
-
-    def _seeded(self) -> np.random.Generator:
-        """Fix the draws of the next row, whatever came before it; return numpy's."""
-        seed = derive_seed(self.settings.seed, self.update)
-        torch.manual_seed(seed)
-        return np.random.default_rng(seed)
 
     def _closed(self, row: dict[str, Any], begun: float, start: str = "") -> dict[str, Any]:
         """Validate if that is due; return the row with those figures and what both parts took.

@@ -24,6 +24,7 @@ from embodied.policies.chunk.backbones import require_backbone
 from embodied.policies.chunk.base import ChunkPolicy
 from embodied.policies.chunk.factory import make_policy
 from embodied.training.checkpoint import Checkpoint, load_weights
+from embodied.training.device import choose_device
 from embodied.training.manipulation.augmentation import augment_batch
 from embodied.training.manipulation.config import VALIDATION_FROM, ManipulationTraining
 from embodied.training.manipulation.demonstrations import Demonstrations, load_demonstrations
@@ -98,7 +99,7 @@ class _Run(ValidatedRun):
         self.policy = make_policy(inputs, config.policy, config.seed)
         for name in config.tasks:  # before the training, not after it
             require_fit(self.policy, config.get_task_config(name))
-        self.policy.network.to(loop.device).eval()
+        self.policy.network.to(choose_device(loop.device)).eval()
         self.policy.normalization = self.data.compute_statistics()
         self.learner = deepcopy(self.policy)
         self.learner.network.train()
@@ -111,7 +112,7 @@ class _Run(ValidatedRun):
 
     def run_update(self) -> dict[str, Any]:
         """Do the steps of one row of figures; validate when that is due."""
-        loop, rng = self.settings.train, self._seeded()
+        loop, rng = self.settings.train, self.seed_draws()
         begun, figures = time.monotonic(), []
         for step in range(self.update * loop.log_every, (self.update + 1) * loop.log_every):
             figures.append(self._step(step, rng))
@@ -143,7 +144,7 @@ class _Run(ValidatedRun):
         batch = augment_batch(
             self.data.make_batch(rows, self.settings.policy, rng), loop.shift, loop.light, rng
         )
-        device = torch.device(loop.device)
+        device = self.policy.device
         batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         half = torch.autocast(device.type, torch.bfloat16, enabled=loop.precision == "bfloat16")
         with sdpa_kernel(SDPBackend.MATH if device.type == "cpu" else list(KERNELS)):

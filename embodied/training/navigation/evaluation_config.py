@@ -13,10 +13,10 @@ class EvaluationConfig:
     """How a trained policy is evaluated.
 
     Attributes:
-        split: houses of "val" or "test".
-        episodes: how many; each in another house while the split's houses last.
-        envs: environments stepped as one batch.
-        seed: of the environments.
+        split: split whose houses are played in, "val" or "test".
+        episodes: number of episodes; each in another house while the split's houses last.
+        envs: number of environments stepped as one batch.
+        seed: seed of the environments.
     """
 
     split: str = "val"

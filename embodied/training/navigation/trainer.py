@@ -1,5 +1,5 @@
-"""Train the recurrent policy: imitation warm start, then PPO; one loop, resumable to the same
-curve.
+"""Train a policy with discrete actions: imitation warm start, then PPO; one loop, resumable to the
+same curve.
 
 The run is a sequence of updates: play a rollout, learn from it, write a row. After every
 `checkpoint_every` updates a checkpoint is written and everything that a checkpoint does not hold
@@ -10,10 +10,8 @@ exactly.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,118 +19,18 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from embodied.errors import ConfigError, suggest_nearest
-from embodied.policies.recurrent import RecurrentConfig, RecurrentPolicy
-from embodied.policies.recurrent_features import PolicyInputs
-from embodied.rollout import EpisodeMetrics
-from embodied.tasks.navigation.config import NavigationConfig
 from embodied.training.checkpoint import Checkpoint, load_weights
-from embodied.training.imitation import ImitationConfig, imitation_update
-from embodied.training.loop import ResumableRun, TrainingInterrupted, derive_seed
-from embodied.training.navigation.evaluation_config import EvaluationConfig
-from embodied.training.ppo import PPOConfig, ppo_update
+from embodied.training.device import choose_device
+from embodied.training.imitation import imitation_update
+from embodied.training.learner import ActorCritic
+from embodied.training.loop import ResumableRun, average_metrics, derive_seed, get_metric
+from embodied.training.navigation.builders import make_navigation_env, make_recurrent_policy
+from embodied.training.navigation.config import TrainConfig, resolve_config
+from embodied.training.ppo import ppo_update
 from embodied.training.rollout import RolloutCollector
 
-__all__ = ["LoopConfig", "TrainConfig", "TrainingInterrupted", "derive_seed", "train"]
-
-MakeEnv = Callable[["TrainConfig", bool], VectorEnv]
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Length and bookkeeping of a run.
-
-    Attributes:
-        steps: environment steps of the whole run.
-        imitation_steps: the first of them imitate the expert; 0 trains with PPO alone.
-        envs: environments stepped as one batch.
-        rollout: steps of each environment per update.
-        ppo_rollout: the same in the PPO phase.
-        checkpoint_every: updates between checkpoints.
-        keep: newest checkpoints kept beside the best.
-        normalization_updates: first updates that still adapt the input statistics.
-        threads: of torch; 0 leaves its default.
-        score: metric that decides which checkpoint is the best.
-    """
-
-    steps: int = 1_000_000
-    imitation_steps: int = 700_000
-    envs: int = 32
-    rollout: int = 64
-    ppo_rollout: int = 128
-    checkpoint_every: int = 25
-    keep: int = 2
-    normalization_updates: int = 10
-    threads: int = 1
-    score: str = "success"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "envs", "rollout", "ppo_rollout", "checkpoint_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} = {getattr(self, name)} must be at least 1")
-        if self.imitation_steps < 0:
-            raise ConfigError(f"train.imitation_steps = {self.imitation_steps} must be at least 0")
-
-    @property
-    def imitation_updates(self) -> int:
-        """Updates of the imitation phase."""
-        return -(-min(self.imitation_steps, self.steps) // (self.envs * self.rollout))
-
-    @property
-    def ppo_updates(self) -> int:
-        """Updates of the PPO phase."""
-        return -(-max(0, self.steps - self.imitation_steps) // (self.envs * self.ppo_rollout))
-
-    def step_at(self, update: int) -> int:
-        """Environment steps taken after `update` updates."""
-        warm = min(update, self.imitation_updates)
-        return self.envs * (warm * self.rollout + (update - warm) * self.ppo_rollout)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run.
-
-    Attributes:
-        seed: fixes weights, episodes and actions.
-        task: the environment; its houses come from the split it names.
-        policy: senses and size of the policy.
-        train: length and bookkeeping.
-        imitation, ppo: the two phases.
-        evaluation: how `embodied eval` judges the result.
-    """
-
-    seed: int = 0
-    task: NavigationConfig = field(default_factory=NavigationConfig)
-    policy: RecurrentConfig = field(default_factory=RecurrentConfig)
-    train: LoopConfig = field(default_factory=LoopConfig)
-    imitation: ImitationConfig = field(default_factory=ImitationConfig)
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed} must not be negative")
-
-
-def make_navigation_env(config: TrainConfig, expert: bool) -> VectorEnv:
-    """Build the training environments of a recipe, with or without the expert's labels."""
-    from embodied.tasks.navigation.vector import NavigationVectorEnv
-
-    return NavigationVectorEnv(config.train.envs, dataclasses.replace(config.task, expert=expert))
-
-
-def resolve_config(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the map's camera set to the task's."""
-    camera = config.task.camera
-    features = dataclasses.replace(
-        config.policy.features,
-        hfov=camera.hfov,
-        camera_height=camera.position[1],
-        camera_pitch=camera.pitch,
-    )
-    policy = dataclasses.replace(config.policy, features=features)
-    return dataclasses.replace(config, policy=policy)
+MakeEnv = Callable[[TrainConfig, bool], VectorEnv]
+MakePolicy = Callable[[TrainConfig, VectorEnv], ActorCritic]
 
 
 def train(
@@ -140,6 +38,7 @@ def train(
     run_dir: str | Path,
     resume: bool = False,
     make_env: MakeEnv = make_navigation_env,
+    make_policy: MakePolicy = make_recurrent_policy,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a policy and leave checkpoints, metrics.jsonl, config.yaml and TensorBoard events in
@@ -151,6 +50,7 @@ def train(
         resume: go on from the newest checkpoint; without one, start.
         make_env: builds the vector environment from the configuration; its second argument asks for
             expert labels.
+        make_policy: builds the policy, with fresh weights, from configuration and environment.
         quiet: no progress on the screen.
 
     Returns:
@@ -160,7 +60,7 @@ def train(
         CheckpointError: `run_dir` holds a run already, or one of another configuration.
         TrainingInterrupted: after Ctrl-C or SIGTERM, with the progress saved.
     """
-    run = _Run(resolve_config(config), Path(run_dir), resume, make_env)
+    run = _Run(resolve_config(config), Path(run_dir), resume, make_env, make_policy)
     try:
         return run.run_updates(quiet)
     finally:
@@ -170,7 +70,16 @@ def train(
 class _Run(ResumableRun):
     """State of one training process."""
 
-    def __init__(self, config: TrainConfig, run_dir: Path, resume: bool, make_env: MakeEnv) -> None:
+    policy: ActorCritic
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        resume: bool,
+        make_env: MakeEnv,
+        make_policy: MakePolicy,
+    ) -> None:
         loop = config.train
         total = loop.imitation_updates + loop.ppo_updates
         super().__init__(config, run_dir, resume, total, loop.keep, loop.threads)
@@ -178,10 +87,8 @@ class _Run(ResumableRun):
         self._scores: list[float] = []
         self._labelled = self.imitating
         self._env = make_env(config, self._labelled)
-        inputs = PolicyInputs.from_spaces(
-            self._env.single_observation_space, self._env.single_action_space
-        )
-        self.policy = RecurrentPolicy(inputs, config.policy, config.seed)
+        self.policy = make_policy(config, self._env)
+        self.policy.network.to(choose_device(loop.device))
         self.optimizer = torch.optim.Adam(self.policy.network.parameters(), lr=1e-3, eps=1e-5)
         self._counted = 0.0
         self.restore_or_start()
@@ -242,33 +149,17 @@ class _Run(ResumableRun):
             )
             row = {"phase": "ppo"}
         if self.update < loop.normalization_updates:
-            self._adapt(rollout.features["vector"][rollout.valid])
+            features = {name: rows[rollout.valid] for name, rows in rollout.features.items()}
+            self._counted = self.policy.update_normalization(features, self._counted)
         self.update += 1
         if row["phase"] == "ppo":  # with the expert at hand success says little
-            self._scores += [_score_of(e, loop.score) for e in episodes]
+            self._scores += [get_metric(e, loop.score, "train.score") for e in episodes]
         row |= {"step": loop.step_at(self.update)}
-        row |= {"episodes": len(episodes)} | _means(episodes) | losses
+        row |= {"episodes": len(episodes)} | average_metrics(episodes) | losses
         return row | {
             "play_seconds": played - begun,
             "learn_seconds": time.monotonic() - played,
         }
-
-    def _adapt(self, vectors: np.ndarray) -> None:
-        """Fold the rollout's vector features into the input mean and deviation (Chan et al.
-        1979).
-        """
-        net, count = self.policy.network, float(len(vectors))
-        old_mean = net.vector_mean.numpy().astype(np.float64)
-        old_var = net.vector_std.numpy().astype(np.float64) ** 2
-        mean, var = vectors.mean(0, dtype=np.float64), vectors.var(0, dtype=np.float64)
-        total = self._counted + count
-        new_mean = old_mean + (mean - old_mean) * count / total
-        spread = old_var * self._counted + var * count
-        spread += (mean - old_mean) ** 2 * self._counted * count / total
-        net.vector_mean.copy_(torch.from_numpy(new_mean))
-        # A floor: an input that hardly varies (a rare action) must not be blown up.
-        net.vector_std.copy_(torch.from_numpy(np.sqrt(spread / total).clip(0.05)))
-        self._counted = total
 
     def get_progress(self) -> dict[str, Any]:
         """Return what the input statistics rest on."""
@@ -282,16 +173,3 @@ class _Run(ResumableRun):
         """Load weights, optimiser state and progress."""
         load_weights(checkpoint, self.policy, self.optimizer)
         self._counted = float(checkpoint.meta["progress"]["counted"])
-
-
-def _score_of(episode: EpisodeMetrics, name: str) -> float:
-    if name not in episode:
-        raise ConfigError(
-            f"train.score = '{name}' is no metric of this task: {suggest_nearest(name, episode)}"
-        )
-    return episode[name]
-
-
-def _means(episodes: list[EpisodeMetrics]) -> dict[str, float]:
-    keys = episodes[0].keys() if episodes else ()
-    return {key: float(np.mean([e[key] for e in episodes])) for key in keys}

@@ -9,6 +9,7 @@ from embodied.errors import ConfigError, suggest_nearest
 from embodied.policies.vln.dual_scale import DualScaleConfig
 from embodied.policies.vln.meta_explore.config import MetaExploreConfig
 from embodied.tasks.vln.config import VLNConfig
+from embodied.training.device import check_device
 from embodied.training.vln.mode_config import ModeConfig
 
 TASKS = ("mlm", "mrc", "sap", "og")
@@ -19,12 +20,12 @@ class AdamConfig:
     """AdamW with linear warm-up and linear decay.
 
     Attributes:
-        learning_rate: its highest value.
-        warmup_steps: updates until it is reached.
+        learning_rate: highest learning rate.
+        warmup_steps: number of updates until it is reached.
         final_lr_ratio: share of it left at the last update.
-        weight_decay: of matrices; biases, norms and embeddings have none.
-        betas: of the moments.
-        max_grad_norm: largest norm of the gradient.
+        weight_decay: weight decay of matrices; biases, norms and embeddings have none.
+        betas: decay rates of the moments.
+        max_grad_norm: largest norm of the gradient; a longer one is scaled down to it.
     """
 
     learning_rate: float = 5e-4
@@ -58,15 +59,15 @@ class PretrainConfig:
     """Learning from replayed paths before the agent walks itself (DUET, section 3.5).
 
     Attributes:
-        steps: updates.
-        batch_size: paths per update.
-        tasks: one is drawn per update, all equally likely: "mlm" masked language modelling, "mrc"
-            masked region classification, "sap" single-step action prediction, "og" object
-            grounding. Name one twice to draw it twice as often.
-        ends: how a path for "sap" ends: odds of a goal, of a place on the annotated path, and of
-            any other place (the paper's 20, 40 and 40 %).
+        steps: number of updates.
+        batch_size: number of paths per update.
+        tasks: names of the objectives; one is drawn per update, all equally likely: "mlm" masked
+            language modelling, "mrc" masked region classification, "sap" single-step action
+            prediction, "og" object grounding. Name one twice to draw it twice as often.
+        ends: odds of how a path for "sap" ends: at a goal, at a place on the annotated path, at any
+            other place (the paper's 20, 40 and 40 %).
         mask_ratio: share of words or views that is masked.
-        optimizer: its settings.
+        optimizer: settings of AdamW.
     """
 
     steps: int = 0
@@ -97,20 +98,20 @@ class FinetuneConfig:
     pseudo-interactive demonstrator; Ross et al. 2011: DAgger).
 
     Attributes:
-        steps: updates.
-        batch_size: episodes per update.
-        teacher_weight: of the rollout in which the expert walks.
-        sample_weight: of the rollout in which the agent walks by its own drawn decisions.
-        fused_weight: of the loss over all unvisited places.
-        explore_weight: of the loss over the neighbours, for one-step exploration and Meta-Explore.
-        object_weight: of the loss over objects, where the target is visible.
-        walk: whose logits the sampled rollout draws from: "fused" (jumps on the map), "explore"
+        steps: number of updates.
+        batch_size: number of episodes per update.
+        teacher_weight: weight of the rollout in which the expert walks.
+        sample_weight: weight of the rollout in which the agent walks by its own drawn decisions.
+        fused_weight: weight of the loss over all unvisited places.
+        explore_weight: weight of the loss over the neighbours, for one-step exploration and
+            Meta-Explore.
+        object_weight: weight of the loss over objects, where the target is visible.
+        walk: logits that the sampled rollout draws from: "fused" (jumps on the map), "explore"
             (single steps), or "mixed" (half of the episodes each).
-        endpoints: where the expert leads to: "nearest" of the goals (what success is measured
-            by; our choice), one "drawn" among them (the paper's, for REVERIE), or the "annotated"
-            one.
-        max_decisions: longest walk; after it an episode that has not arrived is given up.
-        optimizer: its settings.
+        endpoints: goal that the expert leads to: the "nearest" (what success is measured by; our
+            choice), one "drawn" among them (the paper's, for REVERIE), or the "annotated" one.
+        max_decisions: number of decisions after which an episode that has not arrived is given up.
+        optimizer: settings of AdamW.
     """
 
     steps: int = 1000
@@ -148,11 +149,12 @@ class ValidationConfig:
     Never on val_seen or val_unseen: choosing on what is reported flatters the result.
 
     Attributes:
-        worlds: how many, the last by name; 0 does without, and the newest weights are kept.
-        episodes: how many, evenly over theirs; 0: all.
-        every: updates between validations.
+        worlds: number of worlds held out, the last by name; 0 does without, and the newest weights
+            are kept.
+        episodes: number of episodes, evenly over theirs; 0: all.
+        every: number of updates between validations.
         score: metric that decides.
-        envs: episodes played as one batch.
+        envs: number of episodes played as one batch.
     """
 
     worlds: int = 6
@@ -170,21 +172,22 @@ class VLNLoopConfig:
     """Order and bookkeeping of a run.
 
     Attributes:
-        phases: what is done in which order, rows of the registry's table "vln_phase".
-        checkpoint_every: updates between checkpoints.
-        keep: newest checkpoints kept beside the best.
-        threads: of torch; 0 leaves its default.
-        device: torch device the network lives on, "cpu" or "cuda".
+        phases: names of the phases in their order, rows of the registry's table "vln_phase".
+        checkpoint_every: number of updates between checkpoints.
+        keep: number of newest checkpoints kept beside the best.
+        threads: number of CPU threads of PyTorch; 0 leaves its default.
+        device: device of the networks: "cpu", "cuda", or "auto", which is a GPU where there is one.
     """
 
     phases: tuple[str, ...] = ("pretrain", "finetune")
     checkpoint_every: int = 250
     keep: int = 2
     threads: int = 1
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         require_counts("train", self, checkpoint_every=1, keep=1, threads=0)
+        check_device("train.device", self.device)
         if not self.phases or len(set(self.phases)) != len(self.phases):
             raise ConfigError(f"train.phases = {self.phases} must name each phase once")
 
@@ -194,10 +197,10 @@ class VLNEvaluationConfig:
     """How `embodied eval` judges the result.
 
     Attributes:
-        split: "val_seen", "val_unseen", or "test" (houses).
-        episodes: how many, evenly over the split; 0: all.
-        envs: episodes played as one batch.
-        seed: of the policy's draws, and of the environments.
+        split: split that is played: "val_seen", "val_unseen", or "test" (houses).
+        episodes: number of episodes, evenly over the split; 0: all.
+        envs: number of episodes played as one batch.
+        seed: seed of the policy's draws, and of the environments.
     """
 
     split: str = "val_unseen"
@@ -214,15 +217,15 @@ class VLNTrainConfig:
     """A whole training run.
 
     Attributes:
-        trainer: "vln"; kept in the run's config.yaml, where `embodied eval` reads it.
-        seed: fixes weights, episodes and draws.
-        task: data set and its settings; trained on its split "train".
+        trainer: the word "vln"; kept in the run's config.yaml, where `embodied eval` reads it.
+        seed: seed of weights, episodes and draws.
+        task: data set and its settings; the agent is trained on its split "train".
         policy: size and options of the agent.
-        train: order and bookkeeping.
-        pretrain, finetune, mode: the phases.
-        meta: how the trained agent acts where the phase "mode" was trained.
-        validation: how the best checkpoint is found.
-        evaluation: how `embodied eval` judges the result.
+        train: order and bookkeeping of the phases.
+        pretrain, finetune, mode: settings of the phases.
+        meta: settings of how the trained agent acts where the phase "mode" was trained.
+        validation: settings of how the best checkpoint is found.
+        evaluation: settings of `embodied eval` for the result.
         key: start of the published names; "" takes the data set's name.
     """
 

@@ -90,7 +90,7 @@ class DecisionRecorder(MetaExplorePolicy):
         self.collected = CollectedDecisions()
         self._chance = np.random.default_rng(config.seed)
 
-    def _choose(
+    def choose_record(
         self,
         index: int,
         decision: Decision,
@@ -99,6 +99,7 @@ class DecisionRecorder(MetaExplorePolicy):
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
     ) -> DecisionRecord:
+        """Note what would be right and decide by chance; see `MetaExplorePolicy`."""
         settings, chance = self.settings, self._chance
         outlook = summarize_decision(index, decision, graph, episode, explore, fused, self.config)
         arrived = episode.goal_distances[episode.place] <= 0
@@ -118,7 +119,7 @@ class DecisionRecorder(MetaExplorePolicy):
             if settings.ranker and len(outlook.distant_frontiers) > 1 and not arrived:
                 self._note_choice(index, decision, graph, episode, outlook.distant_frontiers)
         record = DecisionRecord(episode.decisions, episode.moves, episode.place, END, -1)
-        if arrived or self._is_over(episode):
+        if arrived or self.is_last_decision(episode):
             return record
         pays = gain > settings.margin
         near = [decision.find_column(index, place) for place in episode.neighbours]
@@ -238,13 +239,12 @@ class ModeTrainer:
             states, gains = self._held.stack_tensors()
             labels = gains > self.config.margin
             self.network.mode_head.eval()
-            scores = self.network.mode_head(states)
+            scores = self.network.mode_head(states).cpu()
             figures["mode_auc"] = roc_auc_score(labels.numpy(), scores.numpy())
             figures["mode_share"] = float((scores > 0).float().mean())
             figures["mode_label_share"] = float(labels.float().mean())
         right = [
-            int(self.network.ranker(features).argmax()) == best
-            for features, best in self._held.choices
+            int(self._rank(features).argmax()) == best for features, best in self._held.choices
         ]
         if right:
             figures["rank_top1"] = float(np.mean(right))
@@ -256,7 +256,7 @@ class ModeTrainer:
         return np.array_split(rng.permutation(count), -(-count // self.config.batch_size))
 
     def _mode_loss(self, rows: Tensor) -> Tensor:
-        logits = self.network.mode_head(self._states[rows])
+        logits = self.network.mode_head(self._states[rows]).cpu()
         losses = functional.binary_cross_entropy_with_logits(
             logits, self._labels[rows].float(), reduction="none"
         )
@@ -264,12 +264,17 @@ class ModeTrainer:
 
     def _rank_loss(self, choices: Sequence[tuple[Tensor, int]]) -> Tensor:
         sizes = [len(features) for features, _ in choices]
-        flat = self.network.ranker(torch.cat([features for features, _ in choices]))
+        flat = self._rank(torch.cat([features for features, _ in choices]))
         rows = torch.arange(len(choices)).repeat_interleave(torch.tensor(sizes))
         columns = torch.cat([torch.arange(size) for size in sizes])
         scores = torch.full((len(choices), max(sizes)), float("-inf"))
         scores = scores.index_put((rows, columns), flat)
         return functional.cross_entropy(scores, torch.tensor([best for _, best in choices]))
+
+    def _rank(self, features: Tensor) -> Tensor:
+        """Return the ranker's values (F,) of features (F, R), both on the CPU."""
+        values: Tensor = self.network.ranker(features.to(self.network.mode_head.mean.device))
+        return values.cpu()
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)

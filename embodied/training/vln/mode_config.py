@@ -12,18 +12,21 @@ class ModeConfig:
     """How the mode selector is trained.
 
     Attributes:
-        episodes: rollouts.
-        envs: environments stepped as one batch.
-        temperature: of the explorer's draws.
-        margin: metres a correction must save to be labelled right.
-        wrong_stop: metres a stop beside the goal costs, besides the way that is left.
+        episodes: number of rollouts.
+        envs: number of environments stepped as one batch.
+        temperature: temperature of the explorer's draws.
+        margin: length that a correction must save to be labelled right [m].
+        wrong_stop: length that a stop beside the goal costs, besides the way that is left [m].
         astray: share of corrections made where they do not pay, so that their consequences are met.
-        epochs, batch_size, learning_rate, weight_decay: of both heads.
-        ranker: also train the ranker; its rollouts need category canvases and are slower.
+        epochs: number of passes over the decisions.
+        batch_size: number of decisions per gradient step.
+        learning_rate, weight_decay: settings of AdamW, for both heads.
+        ranker: whether the ranker is trained, too; its rollouts need category canvases and are
+            slower.
         thresholds: probabilities of exploring below which a correction might be made; after the
             last epoch the held-out worlds are played with each, and the selector's bias is shifted
             so that the one with the best SPL lies at `meta.threshold`. Empty: no shift.
-        seed: of draws and batches.
+        seed: seed of draws and batches.
     """
 
     episodes: int = 2000

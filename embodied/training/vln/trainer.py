@@ -19,6 +19,7 @@ import torch
 from embodied import registry
 from embodied.policies.vln.dual_scale import DualScaleInputs
 from embodied.training.checkpoint import Checkpoint, load_weights, open_checkpoint
+from embodied.training.device import choose_device
 from embodied.training.loop import ResumableRun, derive_seed
 from embodied.training.vln.agent import AgentInputs, DualScaleAgent
 from embodied.training.vln.config import VLNTrainConfig
@@ -87,7 +88,7 @@ class _Run(ResumableRun):
         widths = DualScaleInputs.from_spaces(self.data.observation_space)
         inputs = AgentInputs(widths, self.data.vocabulary)
         self.policy = DualScaleAgent(inputs, config.policy, config.seed)
-        self.policy.network.to(loop.device)
+        self.policy.network.to(choose_device(loop.device))
         made = [
             (name, registry.resolve("vln_phase", name)(config, self.policy.policy, self.data))
             for name in loop.phases

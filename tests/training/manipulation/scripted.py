@@ -40,7 +40,7 @@ class Scripted(ChunkPolicy):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         raise NotImplementedError
 
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
         action = torch.zeros(len(state), self.chunk_size, 7)
         numbers = self.predictions + torch.arange(len(state))
         self.predictions += len(state)

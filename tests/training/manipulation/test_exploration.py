@@ -22,7 +22,7 @@ from tests.training.manipulation.scripted import Scripted, told  # noqa: E402
 LOOP = RefinementLoop(
     guidance="none", privileged=False, envs=2, steps=2, log_every=2, validate_every=2
 )
-COLUMNS = {"observation": 0, "action": 7, "reward": 1, "following": 0, "terminated": 1,
+COLUMNS = {"observation": 0, "action": 7, "reward": 1, "next_observation": 0, "terminated": 1,
            "guidance": 1}  # fmt: skip
 
 
@@ -31,8 +31,8 @@ def explore(policy, task=TASK, loop=LOOP, steps: int = 14, seed: int = 0):
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     explorer = RefinementCollector(policy, task, loop, 5)
-    replay = ReplayBuffer(steps * loop.envs, COLUMNS | {
-        name: explorer.observation_size for name in ("observation", "following")})  # fmt: skip
+    sizes = dict.fromkeys(("observation", "next_observation"), explorer.observation_size)
+    replay = ReplayBuffer(steps * loop.envs, COLUMNS | sizes)
     explorer.begin_episodes(seed, seed)
     episodes = [episode for _ in range(steps) for episode in explorer.collect_step(replay)]
     explorer.close()
@@ -61,7 +61,7 @@ def test_the_next_action_of_the_base_is_the_one_that_is_played_next(limit: int) 
     for row in range(2):
         played = told(kept["action"][:, row])
         now = told(kept["observation"][:, row, columns])
-        following = told(kept["following"][:, row, columns])
+        following = told(kept["next_observation"][:, row, columns])
         assert now == played  # the amplitude is 0
         for step in range(3 * limit - 1):
             age = step % limit
@@ -83,7 +83,10 @@ def test_what_follows_a_cut_is_the_last_state_and_not_the_next_episode() -> None
     kept, _ = explore(policy, replace(TASK, max_steps=5), steps=10)
     state = slice(0, 3)
     for step in range(9):
-        here, there = kept["following"][step, :, state], kept["observation"][step + 1, :, state]
+        here, there = (
+            kept["next_observation"][step, :, state],
+            kept["observation"][step + 1, :, state],
+        )
         if step == 4:
             assert np.abs(here - kept["observation"][step, :, state]).max() < 1e-3
             assert np.abs(there - kept["observation"][0, :, state]).max() < 1e-6
@@ -99,7 +102,7 @@ def test_success_ends_and_pays() -> None:
     explorer = RefinementCollector(base, replace(TASK, max_steps=0, level=1), loop, 5)
     expert = make_expert("reach")
     replay = ReplayBuffer(
-        200, COLUMNS | dict.fromkeys(("observation", "following"), explorer.observation_size)
+        200, COLUMNS | dict.fromkeys(("observation", "next_observation"), explorer.observation_size)
     )
     explorer.begin_episodes(0, 0)
     episodes = []
@@ -122,7 +125,7 @@ def test_success_ends_and_pays() -> None:
 
 
 def test_the_residual_stays_within_its_bounds_and_moves_the_arm() -> None:
-    policy = residual(amplitude=0.5, position=0.4, rotation=0.2, gripper=0.1)
+    policy = residual(amplitude=0.5, position_scale=0.4, rotation_scale=0.2, gripper_scale=0.1)
     kept, _ = explore(policy, steps=20)
     base = kept["observation"][..., policy.base_columns]
     change = np.abs(kept["action"] - base).max(axis=(0, 1))
@@ -134,7 +137,7 @@ def test_the_residual_stays_within_its_bounds_and_moves_the_arm() -> None:
 
 def test_violations_are_counted_and_cost() -> None:
     task = replace(TASK, max_steps=10, safety=SafetyLimits(margin=1e-3, velocity=0.02))
-    policy = residual(Scripted(), amplitude=1.0, position=2.0)
+    policy = residual(Scripted(), amplitude=1.0, position_scale=2.0)
     kept, episodes = explore(
         policy, task, replace(LOOP, reward="sparse", violation_penalty=0.5), steps=20
     )

@@ -70,13 +70,13 @@ def test_a_recording_that_was_stopped_goes_on(
         keep(self, number, *rest)
         kept.append(number)
 
-    monkeypatch.setattr(Spool, "keep", stop_after_two)
+    monkeypatch.setattr(Spool, "keep_episode", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         record_demonstrations(TASK, DEMONSTRATIONS, tmp_path / "set")
     assert not (tmp_path / "set").exists()
     finished = list((tmp_path / ".set.episodes").glob("0*"))
     assert len(finished) == 2
-    monkeypatch.setattr(Spool, "keep", keep)
+    monkeypatch.setattr(Spool, "keep_episode", keep)
     record_demonstrations(TASK, DEMONSTRATIONS, tmp_path / "set")
     assert same(made, tmp_path / "set")
 
@@ -115,7 +115,7 @@ def test_sets_that_do_not_say_how_they_were_made_are_taken(made: Path, tmp_path:
 def test_what_was_begun_with_other_settings_is_not_mixed(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "write_set", interrupted)
+    monkeypatch.setattr(recording, "write_dataset", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record_demonstrations(TASK, replace(DEMONSTRATIONS, episodes=1), tmp_path / "set")
     monkeypatch.undo()

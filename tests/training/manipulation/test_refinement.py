@@ -140,7 +140,7 @@ def test_it_answers_the_same_in_every_way_it_may_be_asked(run: Path) -> None:
     for ask in ("act", "select_action", "predict_action_chunk", "served"):
         policy = load_policy(run)
         policy.seed(0)
-        batch = policy.inputs.batch(seen, policy.device)
+        batch = policy.inputs.build_batch(seen, policy.device)
         if ask == "act":
             answers.append(policy.act(seen, np.ones(1, bool)))
         elif ask == "served":

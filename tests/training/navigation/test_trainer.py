@@ -17,7 +17,9 @@ from embodied import config as configuration
 from embodied.errors import CheckpointError
 from embodied.training.checkpoint import load_policy, open_checkpoint
 from embodied.training.log import read_metrics
-from embodied.training.navigation.trainer import TrainConfig, derive_seed, train
+from embodied.training.loop import derive_seed
+from embodied.training.navigation.config import TrainConfig
+from embodied.training.navigation.trainer import train
 
 SCRIPT = Path(__file__).parents[1] / "resumable.py"
 CLOCKS = ("cpu_seconds", "seconds", "play_seconds", "learn_seconds")

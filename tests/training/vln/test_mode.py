@@ -114,9 +114,9 @@ def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
     seen: list[tuple[float, float]] = []
 
     class Checked(DecisionRecorder):
-        def _choose(self, index, decision, graph, episode, explore, fused):  # type: ignore[no-untyped-def]
+        def choose_record(self, index, decision, graph, episode, explore, fused):  # type: ignore[no-untyped-def]
             before = len(self.collected.gains)
-            record = super()._choose(index, decision, graph, episode, explore, fused)
+            record = super().choose_record(index, decision, graph, episode, explore, fused)
             if len(self.collected.gains) > before:
                 outlook = summarize_decision(
                     index, decision, graph, episode, explore, fused, self.config
@@ -126,9 +126,9 @@ def test_gains_are_metres_of_the_true_graph(data: TrainingData) -> None:
                 )
                 target = outlook.distant_frontiers[scored.best]
                 own = decision.find_place(index, int(np.argmax(outlook.logits)))
-                here, truth = graph.row(episode.place), episode.goal_distances
+                here, truth = graph.get_row(episode.place), episode.goal_distances
                 ways = {
-                    p: graph.distances[here, graph.row(p)] + truth[p]
+                    p: graph.distances[here, graph.get_row(p)] + truth[p]
                     for p in (target, own)
                     if p >= 0
                 }

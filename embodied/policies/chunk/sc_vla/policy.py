@@ -107,7 +107,8 @@ class ScVlaPolicy(ChunkPolicy):
         found = self.predict_outputs(batch)
         return {name: found[name] for name in ("progress", "delta_state")}
 
-    def _predict(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+    def predict_scaled(self, context: Context, state: Tensor) -> dict[str, Tensor]:
+        """Follow the flow from noise to actions and to what is imagined."""
         count, head = len(state), self.head
         warm = self.config.temperature
         noise = {

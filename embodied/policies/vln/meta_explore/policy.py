@@ -157,13 +157,13 @@ class MetaExplorePolicy:
             episode = self._episodes[row]
             episode.remember_visit(self.config.memory_decay)
             episode.answers[episode.place] = answers[index]
-            record = self._choose(
+            record = self.choose_record(
                 index, decision, state.graphs[row], episode, explore[index], fused[index]
             )
             self._carry_out(state, row, record)
         self.counters.seconds += time.perf_counter() - started
 
-    def _choose(
+    def choose_record(
         self,
         index: int,
         decision: Decision,
@@ -172,7 +172,16 @@ class MetaExplorePolicy:
         explore: NDArray[np.float32],
         fused: NDArray[np.float32],
     ) -> DecisionRecord:
-        """Decide one episode: who decides, and what."""
+        """Decide one episode: who decides, and what. A subclass may decide otherwise.
+
+        Args:
+            index: row of `decision` that is the episode's.
+            decision: what the network says of all that decide now.
+            graph: places known so far.
+            episode: changed in place.
+            explore: logits of the neighbours, `fused` those of all unvisited places.
+            fused: see `explore`.
+        """
         config = self.config
         outlook = summarize_decision(index, decision, graph, episode, explore, fused, config)
         logits, rule, mode = outlook.logits, "explorer", EXPLORE
@@ -202,7 +211,7 @@ class MetaExplorePolicy:
         if config.measure:
             label = should_exploit(graph, episode.place, episode.goal_distances)
             self.counters.record_label(label, p_exploit)
-        if self._is_over(episode):
+        if self.is_last_decision(episode):
             return replace(record, mode=END, chosen=-1)
         likeliest = decision.find_place(index, int(np.argmax(fused)))
         if not self._exploits(graph, episode, p_exploit, likeliest):
@@ -242,7 +251,8 @@ class MetaExplorePolicy:
             return 1 - p_exploit < self.config.threshold
         return mode == "oracle" and should_exploit(graph, episode.place, episode.goal_distances)
 
-    def _is_over(self, episode: MetaExploreEpisode) -> bool:
+    def is_last_decision(self, episode: MetaExploreEpisode) -> bool:
+        """Say whether an episode may not decide again."""
         config = self.config
         last = episode.decisions + 1 >= config.max_decisions
         return last or (config.max_moves > 0 and episode.moves >= config.max_moves)
