@@ -54,7 +54,7 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@# Only torch itself is looked up there; where that address is out of reach, pip's own index serves.
 	@$(PIP) --retries 1 $(INSTALL) --no-deps "torch==$(TORCH_VERSION)" --extra-index-url \
 		$(TORCH_INDEX) 2>$(VENV)/torch.log || { cat $(VENV)/torch.log >&2; exit 1; }
-	@$(PIP) $(INSTALL) -e .
+	@$(PIP) $(INSTALL) -e ".[train]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp

@@ -31,13 +31,7 @@ class CheckpointError(EmbodiedError):
 
 
 class MissingExtraError(EmbodiedError):
-    """An optional dependency is absent."""
-
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'embodied-stack[{extra}]'"
-        )
+    """An optional package is absent; `embodied.extras` says what brings it."""
 
 
 def suggest_nearest(name: str, allowed: Iterable[str]) -> str:

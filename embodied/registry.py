@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from embodied.errors import ConfigError, suggest_nearest
+from embodied.extras import require_extra
 
 # kind -> name -> "module:attribute". A test imports every row.
 TABLE: dict[str, dict[str, str]] = {
@@ -105,7 +106,8 @@ def resolve(kind: str, name: str) -> Any:
         raise ConfigError(f"unknown {kind} '{name}': {suggest_nearest(name, known)}")
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with require_extra(f"The {kind} '{name}'"):
+            return getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
         if target != name:  # a row of our own table: its failure is a bug or a missing dependency
             raise

@@ -4,14 +4,46 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+OURS = ("maps", "embodied", "robots")
+
+
+class _Announcement(event.Listener):
+    """Says once per process that kernels are being compiled, for it takes seconds in silence."""
+
+    said = False
+
+    def on_start(self, event: event.Event) -> None:
+        """Numba compiles a function that its cache on disk does not hold."""
+        module = str(event.data["dispatcher"].py_func.__module__)
+        if not self.said and module.partition(".")[0] in OURS:
+            self.said = True
+            print(
+                f"compiling for this processor, {module} first: up to a minute, and only once, for "
+                "numba keeps it on disk",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing to say."""
+
+
+@cache
+def announce_compiling() -> None:
+    """Have a line on stderr say when numba begins to compile our kernels."""
+    event.register("numba:compile", _Announcement())
 
 
 def cached_njit(**options: Any) -> Callable[[Function], Function]:
@@ -24,6 +56,7 @@ def cached_njit(**options: Any) -> Callable[[Function], Function]:
     Args:
         options: further options of `numba.njit`.
     """
+    announce_compiling()
 
     def decorate(function: Function) -> Function:
         version = hash_sources(Path(function.__code__.co_filename))
@@ -36,7 +69,9 @@ def cached_njit(**options: Any) -> Callable[[Function], Function]:
 
 @cache
 def hash_sources(file: Path) -> str:
-    """Return a short hash of a file and of those beside it that it imports, directly or not."""
+    """Return a short hash of a file and of what its kernels may use: the files it imports, directly
+    or not, that lie beside it or hold kernels themselves.
+    """
     sources: set[Path] = set()
     _collect(file, sources)
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:10]
@@ -46,8 +81,12 @@ def _collect(file: Path, sources: set[Path]) -> None:
     if file in sources or not file.is_file():
         return
     sources.add(file)
+    root = next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.ImportFrom):
-            modules = [(node.module or "").rpartition(".")[2], *(a.name for a in node.names)]
-            for name in modules:
-                _collect(file.with_name(f"{name}.py"), sources)
+            module = node.module or ""
+            for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
+                _collect(file.with_name(f"{name.rpartition('.')[2]}.py"), sources)
+                elsewhere = root.joinpath(*name.split(".")).with_suffix(".py")
+                if elsewhere.is_file() and b"import cached_njit" in elsewhere.read_bytes():
+                    _collect(elsewhere, sources)

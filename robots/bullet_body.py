@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from robots.arm_urdf import read_arm_urdf
 from robots.errors import ModelError
 from robots.model import ArmModel, Vector
@@ -27,10 +27,8 @@ def import_pybullet(purpose: str) -> Any:
     Raises:
         MissingExtraError: it is not installed; `purpose` says what needs it.
     """
-    try:
+    with require_extra(purpose):
         import pybullet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pybullet", "bullet", purpose) from error
     return pybullet
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from robots.errors import RobotError
 from robots.limits import SafetyConfig
 from robots.model import ArmModel
@@ -217,13 +217,11 @@ def _read(
     file: Path,
 ) -> tuple[dict[str, Mapping[str, str]], dict[str, list[dict[str, Any]]], list[str]]:
     """Return metadata by name, messages by kind, and what is missing."""
-    try:
+    with require_extra("Reading a recording"):
         from mcap.exceptions import EndOfFile, McapError, RecordLengthLimitExceeded
         from mcap.records import Channel as Topic
         from mcap.records import Chunk, DataEnd, Metadata
         from mcap.stream_reader import StreamReader
-    except ImportError as error:
-        raise MissingExtraError("mcap", "record", "reading a recording") from error
     metadata: dict[str, Mapping[str, str]] = {}
     topics: dict[int, str] = {}
     # By number, because the block that names the channels may be damaged; the end repeats them.

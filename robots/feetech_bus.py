@@ -5,18 +5,23 @@ Registers and units after Feetech's "SMS/STS series memory table".
 
 from __future__ import annotations
 
-import fcntl
+import importlib.util
 import os
-import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from robots.calibration import Calibration
 from robots.errors import DeviceError
+
+POSIX = importlib.util.find_spec("fcntl") is not None
+if POSIX:  # Windows gives a port to one program alone
+    import fcntl
+    import termios
+LINE_ERRORS = (OSError, termios.error) if POSIX else (OSError,)
 
 STS3215 = 777
 MODEL_NUMBER = 3
@@ -57,11 +62,12 @@ class FeetechBus:
         try:
             # Before the SDK opens it, which sets the line and throws away what was received: it may
             # be answers to another program, which is moving the arm.
-            self._claim = os.open(self.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if POSIX:
+                self._claim = os.open(self.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             line.setBaudRate(self.baudrate)  # opens it, too
             line.ser.timeout, line.ser.write_timeout = 0.005, 0.1
-        except (OSError, termios.error) as error:
+        except LINE_ERRORS as error:
             if line.is_open:
                 line.closePort()
             self.close()
@@ -239,7 +245,7 @@ class FeetechBus:
             self._line.is_using = False  # the SDK forgets to say so after an error
             try:
                 yield self._line
-            except (OSError, termios.error) as error:  # pyserial's errors are OSErrors
+            except LINE_ERRORS as error:  # pyserial's errors are OSErrors
                 self._extra = (self._extra + 1) % 16
                 raise DeviceError(
                     f"{self.port}: the line failed: {error}. Check the USB plug, then connect again"
@@ -247,10 +253,8 @@ class FeetechBus:
 
 
 def _sdk() -> Any:
-    try:
+    with require_extra("An SO-100 or SO-101"):
         import scservo_sdk
-    except ImportError as error:
-        raise MissingExtraError("feetech-servo-sdk", "feetech", "an SO-100 or SO-101") from error
     return scservo_sdk
 
 

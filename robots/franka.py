@@ -29,7 +29,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from embodied.errors import ConfigError, MissingExtraError
+from embodied.errors import ConfigError
+from embodied.extras import require_extra
 from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
 from robots.franka_hand import FrankaHandLine
@@ -218,8 +219,6 @@ class FrankaArm(ArmDriver):
 
 
 def _franky() -> Any:
-    try:
+    with require_extra("The Franka driver"):
         import franky
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("franky-control", "franka", "The Franka driver") from error
     return franky

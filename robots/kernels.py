@@ -14,7 +14,10 @@ import numpy as np
 from numba import boolean, float64, int64, njit, types, void
 from numpy.typing import NDArray
 
+from maps.compiled import announce_compiling
+
 Array = NDArray[np.float64]
+announce_compiling()
 
 # What is wrong with a path, by its number.
 FINE, NOT_FINITE, POSITION, WORKSPACE, TOOL_SPEED, VELOCITY, ACCELERATION, JERK = range(8)

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from embodied.errors import ConfigError, MissingExtraError
+from embodied.errors import ConfigError
+from embodied.extras import require_extra
 from robots.arm import ArmDriver, ArmFeatures, ArmState, Joints, Setpoint, StopCategory
 from robots.errors import DeviceError
 from robots.model import ArmModel
@@ -207,10 +208,8 @@ def _make(options: LeRobotOptions) -> Any:
 
 
 def _lerobot(part: str) -> Any:
-    try:
+    with require_extra("A robot of LeRobot"):
         return importlib.import_module(f"lerobot.{part}")
-    except ImportError as error:
-        raise MissingExtraError("lerobot", "lerobot", "a robot of LeRobot") from error
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import EmbodiedError, MissingExtraError
+from embodied.errors import EmbodiedError
+from embodied.extras import require_extra
 from robots.lerobot_stats import ImageStats, compute_vector_stats
 from robots.video import CameraVideoWriter
 
@@ -50,10 +51,8 @@ def import_parquet(purpose: str) -> Any:
     Raises:
         MissingExtraError: pyarrow is absent.
     """
-    try:
+    with require_extra(purpose):
         import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "lerobot-export", purpose) from error
     return parquet
 
 

@@ -32,7 +32,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from robots.episode import CAMERA, CLOSING, GAP, MCAP, ORIGIN, PART, EpisodeError, RecordingOrigin
 from robots.video import FRAGMENTS, TICKS, CameraVideoWriter, Image
 
@@ -131,10 +131,8 @@ class Recorder:
     def __init__(
         self, folder: str | Path, origin: RecordingOrigin, options: RecorderOptions | None = None
     ) -> None:
-        try:
+        with require_extra("Recording"):
             from mcap.writer import Writer
-        except ImportError as error:
-            raise MissingExtraError("mcap", "record", "recording") from error
         self.options = options or RecorderOptions()
         self._final = Path(folder)
         self._part = self._final.with_name(self._final.name + PART)

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from robots.errors import DeviceError
 
-try:
+with require_extra("An arm behind ROS 2"):
     from cyclonedds.core import (
         DDSException,
         GuardCondition,
@@ -38,8 +38,6 @@ try:
     from cyclonedds.sub import DataReader
     from cyclonedds.topic import Topic
     from cyclonedds.util import duration
-except ImportError as error:
-    raise MissingExtraError("cyclonedds", "ros2", "An arm behind ROS 2") from error
 
 M = TypeVar("M", bound=IdlStruct)
 Receive = Callable[[M | DeviceError], None]  # a message, or why what came cannot be read
@@ -231,10 +229,8 @@ class _ZenohLink:
     """A Zenoh peer that knows the given endpoints only: no scouting, no gossip."""
 
     def __init__(self, connect: tuple[str, ...], listen: tuple[str, ...]) -> None:
-        try:
+        with require_extra("A ROS 2 arm over Zenoh"):
             import zenoh
-        except ImportError as error:
-            raise MissingExtraError("eclipse-zenoh", "ros2", "A ROS 2 arm over Zenoh") from error
         self._zenoh = zenoh
         config = zenoh.Config()
         for key, value in {

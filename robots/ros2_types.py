@@ -9,13 +9,11 @@ little endian), the bytes that every middleware of ROS 2 sends.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 
-try:
+with require_extra("An arm behind ROS 2"):
     from cyclonedds.idl import IdlStruct
     from cyclonedds.idl.types import float64, int32, uint32
-except ImportError as error:
-    raise MissingExtraError("cyclonedds", "ros2", "An arm behind ROS 2") from error
 
 if TYPE_CHECKING:
     sequence = list

@@ -15,22 +15,25 @@ from math import dist
 
 import numpy as np
 from numpy.typing import NDArray
-from ruckig import (
-    ControlInterface,
-    InputParameter,
-    Result,
-    Ruckig,
-    RuckigError,
-    Synchronization,
-    Trajectory,
-)
 
+from embodied.extras import require_extra
 from robots.arm import Joints
 from robots.guard import find_violation
 from robots.intent import CommandKind
 from robots.kernels import plan_braking
 from robots.kinematics import Kinematics
 from robots.limits import ArmLimits
+
+with require_extra("The shaper of an arm's setpoints"):
+    from ruckig import (
+        ControlInterface,
+        InputParameter,
+        Result,
+        Ruckig,
+        RuckigError,
+        Synchronization,
+        Trajectory,
+    )
 
 # Share of the tool's speed that plans aim for, so that they rarely meet the guard.
 AIM = 0.85

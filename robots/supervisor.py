@@ -2,7 +2,8 @@
 
 A process killed by force runs no cleanup. So the work is done in a child: if it dies of anything
 but its own decision, the parent stops the arm through a connection of its own; and if the parent
-dies, the kernel ends the child with SIGTERM, which stops the arm in good order. A child that is
+dies, the kernel (or, outside Linux, a thread) ends the child with SIGTERM, which stops the arm in
+good order. A child that is
 suspended, or hangs, does not die: its loop leaves a sign of life every tick, and if these cease,
 the parent ends the child by force.
 """
@@ -16,6 +17,7 @@ import select
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,8 +71,7 @@ def supervise_process(
     if child == 0:
         _work(lambda: work(pulse), parent)
     with _passed_on(child):
-        _watch(child, pulse, timeout)
-        _, status = os.waitpid(child, 0)
+        status = _watch(child, pulse, timeout)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         rescue()
@@ -80,19 +81,47 @@ def supervise_process(
     return code
 
 
-def _watch(child: int, pulse: Heartbeat, patience: float) -> None:
-    """Wait until a child has ended; end it if its pulse is silent."""
-    ended, looked = os.pidfd_open(child), time.monotonic()
-    try:
-        while not select.select([ended], [], [], patience / 8)[0]:
+def _watch(child: int, pulse: Heartbeat, patience: float) -> int:
+    """Wait until a child has ended and return its status; end it if its pulse is silent."""
+    looked = time.monotonic()
+    with _waiting_for(child) as wait:
+        while (status := wait(patience / 8)) is None:
             before, looked = looked, time.monotonic()
             # Whoever was suspended together with the child has seen nothing of its life.
             if looked - before < patience / 2 and pulse.silent_seconds(looked) > patience:
                 print(f"error: no sign of life for {patience} s", file=sys.stderr, flush=True)
                 os.kill(child, signal.SIGKILL)
-                return
+                return os.waitpid(child, 0)[1]
+    return status
+
+
+@contextmanager
+def _waiting_for(child: int) -> Iterator[Callable[[float], int | None]]:
+    """Give a function that waits so long [s] at most for a child's end and returns its status."""
+    if not hasattr(os, "pidfd_open"):  # not on Linux
+        yield lambda seconds: _poll(child, seconds)
+        return
+    ended = os.pidfd_open(child)
+
+    def wait(seconds: float) -> int | None:
+        return os.waitpid(child, 0)[1] if select.select([ended], [], [], seconds)[0] else None
+
+    try:
+        yield wait
     finally:
         os.close(ended)
+
+
+def _poll(child: int, seconds: float) -> int | None:
+    """Look every 10 ms whether a child has ended; return its status, or None after so long [s]."""
+    deadline = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.01)
 
 
 UNCAUGHT = 70  # EX_SOFTWARE of sysexits.h
@@ -101,7 +130,7 @@ UNCAUGHT = 70  # EX_SOFTWARE of sysexits.h
 def _work(work: Callable[[], int], parent: int) -> NoReturn:
     code = UNCAUGHT
     try:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _end_with(parent)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _terminate)
         if os.getppid() != parent:  # it died before the line above
@@ -117,6 +146,20 @@ def _work(work: Callable[[], int], parent: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process get SIGTERM when its parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        return
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

@@ -20,7 +20,6 @@ Exchange (RTDE) Guide" and "Dashboard Server e-Series" (docs.universal-robots.co
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import socket
@@ -34,7 +33,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from embodied.errors import ConfigError, MissingExtraError
+from embodied.errors import ConfigError
+from embodied.extras import require_package
 from robots.arm import ArmDriver, ArmFeatures, ArmState, Setpoint, StopCategory
 from robots.errors import DeviceError, ModelError
 from robots.model import ArmModel
@@ -124,8 +124,7 @@ class UrArm(ArmDriver):
         options = self._options
         if not options.host:
             raise DeviceError(f"{self._where}: set the option host to the controller's address")
-        if importlib.util.find_spec("rtde_control") is None:
-            raise MissingExtraError("ur-rtde", "ur", "driving a Universal Robots arm")
+        require_package("rtde_control", "The driver of Universal Robots arms")
         self.disconnect()
         self._sdk = _Sdk(
             {

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from embodied.errors import suggest_nearest
+from embodied.extras import OPTIONAL, require_package
 from robots.errors import ModelError
 from robots.kinematics import Matrix, build_transform
 from robots.model import Vector
@@ -143,11 +144,14 @@ def find_urdf(reference: str) -> Path:
 
     Raises:
         ModelError: not there; says what to install or to give.
+        MissingExtraError: it comes with a package of an extra that is not installed.
     """
     package, colon, inside = reference.partition(":")
     if not colon:
         file = Path(reference).expanduser()
     else:
+        if package in OPTIONAL:
+            require_package(package, f"The URDF {reference}")
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Modules without behaviour of their own, which every part of `embodied` may use.
 BASE = (
     "embodied.errors",
+    "embodied.extras",
     "embodied.categories",
     "embodied.types",
     "embodied.files",
@@ -28,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "robots": (
         "embodied.types",
         "embodied.errors",
+        "embodied.extras",
         "embodied.config",
         "embodied.files",
         "embodied.serving.chunks",
@@ -35,7 +37,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "embodied.serving.protocol",
         "embodied.serving.wire",
     ),
-    "embodied": ("embodied.errors", "embodied.types", "embodied.files"),
+    "robots.kernels": ("maps.compiled",),
+    "embodied": ("embodied.errors", "embodied.extras", "embodied.types", "embodied.files"),
     "embodied.config": ("embodied.config_aliases", "embodied.errors", "embodied.files"),
     "embodied.config_docs": ("embodied.config",),
     "embodied.nn": BASE,

@@ -28,6 +28,7 @@ from embodied.cli import (
 )
 from embodied.cli.completion import SHELLS, PrintCompletion
 from embodied.errors import ConfigError, EmbodiedError, suggest_nearest
+from embodied.extras import require_extra
 
 COMMANDS: tuple[ModuleType, ...] = (
     demo, train, evaluate, ablate, compare, serve, deploy, calibrate, bench, view, data,
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         _take_overrides(args, rest)
         args.line = arguments
-        with _own_hooks():
+        with _own_hooks(), require_extra(f"'embodied {args.command}'"):
             return int(args.run_command(args))
     except EmbodiedError as error:
         print(f"error: {error}", file=sys.stderr)

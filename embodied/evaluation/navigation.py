@@ -147,6 +147,8 @@ def require_inputs(policy: NavigationPolicy, env: VectorEnv, settings: EvalConfi
     Raises:
         CheckpointError: it was trained on others.
     """
+    if settings.policy != "recurrent":
+        return
     from embodied.policies.recurrent import RecurrentPolicy
     from embodied.policies.recurrent_features import PolicyInputs
 

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from embodied.files import atomic_directory
 
 LoraWeights = Mapping[str, tuple[Tensor, Tensor]]
@@ -91,8 +91,6 @@ def _make_config(layers: Sequence[str], rank: int, alpha: float) -> Any:
 
 
 def _import_peft() -> Any:
-    try:
+    with require_extra("A LoRA adapter"):
         import peft
-    except ImportError as error:
-        raise MissingExtraError("peft", "lora", "a LoRA adapter") from error
     return peft

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from embodied.files import atomic_write
 from embodied.viz.recorder import Recording
 from maps.drawing import draw_map
@@ -24,10 +24,8 @@ def show_recording(recording: Recording, save: str | Path | None = None) -> None
         MissingExtraError: rerun is not installed.
         UnwritableError: the file's folder cannot be written to.
     """
-    try:
+    with require_extra("The viewer"):
         import rerun as rr
-    except ImportError as error:
-        raise MissingExtraError("rerun-sdk", "viz", "The viewer") from error
     stream = rr.RecordingStream("embodied")
     if save is None:
         stream.spawn()

@@ -10,7 +10,6 @@ enforced limits. It steps in Python at 1 kHz and falls behind the clock on a bus
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import re
 import subprocess
@@ -19,7 +18,7 @@ import tempfile
 import time
 from typing import IO, Self
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_package
 from robots.errors import DeviceError
 
 # Its own command line, in a process that also ends when its parent does: the pipe on its standard
@@ -67,8 +66,7 @@ class FrankaSimulator:
             MissingExtraError: franky-sim is not installed.
             DeviceError: it ended, or did not get ready in time; quotes what it said.
         """
-        if importlib.util.find_spec("franky_sim") is None:
-            raise MissingExtraError("franky-sim", "franka", "The Franka simulator")
+        require_package("franky_sim", "The Franka simulator")
         command = [sys.executable, "-u", "-c", _PROGRAM, "--simulator", "mujoco"]
         if self.host:
             command += ["--hostname", self.host]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,7 @@ import pytest
 
 from maps.compiled import hash_sources
 
+ROOT = Path(__file__).resolve().parents[2]
 CALLER = """
 from maps.compiled import cached_njit
 from {middle} import twice
@@ -63,6 +66,42 @@ def test_unchanged_sources_are_not_compiled_again(load) -> None:
     assert again(5) == 11
     assert sum(again.stats.cache_hits.values()) == 1
     assert not again.stats.cache_misses
+
+
+def test_kernels_in_another_folder_of_the_package_count_too(tmp_path: Path) -> None:
+    caller, helper, other = (tmp_path / "inner" / name for name in ("a/x.py", "b/y.py", "b/z.py"))
+    for file in (caller, helper, other):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "__init__.py").touch()
+    (tmp_path / "inner" / "__init__.py").touch()
+    caller.write_text("from inner.b.y import twice\nfrom inner.b import z\n")
+
+    def hashed(kernel: str, plain: str) -> str:
+        helper.write_text(f"from maps.compiled import cached_njit\n{kernel}\n")
+        other.write_text(f"{plain}\n")
+        hash_sources.cache_clear()
+        return hash_sources(caller)
+
+    assert hashed("A = 1", "B = 1") == hashed("A = 1", "B = 2")
+    assert hashed("A = 1", "B = 1") != hashed("A = 2", "B = 1")
+
+
+def test_one_line_says_that_numba_compiles_and_only_where_it_does(tmp_path: Path) -> None:
+    program = "import robots.kernels; from maps.grid import kernels"
+    command = [sys.executable, "-c", program]
+    said = [
+        subprocess.run(
+            command,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr  # fmt: skip
+        for _ in range(2)
+    ]
+    assert said[0].startswith("compiling for this processor, robots.kernels first")
+    assert said[0].count("\n") == 1
+    assert said[1] == ""
 
 
 def test_the_interpreters_lock_is_released(load) -> None:

@@ -162,7 +162,7 @@ def test_options_are_checked(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.skipif(find_spec("lerobot") is not None, reason="lerobot is installed here")
 def test_without_lerobot_the_error_says_what_to_install() -> None:
-    with pytest.raises(MissingExtraError, match=r"embodied-stack\[lerobot\]"):
+    with pytest.raises(MissingExtraError, match="pip install lerobot"):
         LeRobotArm(SO101)
 
 

@@ -32,6 +32,15 @@ def test_only_the_loop_hurries_and_only_while_it_runs() -> None:
     assert policy() == os.SCHED_OTHER
 
 
+def test_where_the_system_has_no_real_time_it_only_switches_threads_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_setscheduler")
+    with request_realtime(0.01):
+        assert policy() == os.SCHED_OTHER
+        assert sys.getswitchinterval() <= 0.01 / 50
+
+
 def test_it_ends_with_an_error_too() -> None:
     with pytest.raises(KeyError), request_realtime(0.01):
         raise KeyError

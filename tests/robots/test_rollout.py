@@ -73,7 +73,9 @@ def test_the_same_over_the_network_and_a_killed_server_ends_in_hold(cell) -> Non
             server.close()
             thread.join(30)
         assert result
-        assert "policy" in result[0].end_reason or "server" in result[0].end_reason, result[0].end_reason
+        assert "policy" in result[0].end_reason or "server" in result[0].end_reason, result[
+            0
+        ].end_reason
         _until(lambda: bridge.get_status().state is BridgeState.IDLE)
         assert np.abs(bridge.get_status().setpoint.velocities).max() < 1e-3
 

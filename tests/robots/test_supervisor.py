@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+ELSEWHERE = "import os, sys; sys.platform = 'darwin'; del os.pidfd_open"  # as on a Mac
 PROGRAM = """
 import os, sys, time
 from robots.supervisor import supervise_process
@@ -38,13 +39,14 @@ sys.exit(code)
 """
 
 
-@pytest.fixture
-def started(tmp_path: Path):
+@pytest.fixture(params=["", ELSEWHERE], ids=["linux", "elsewhere"])
+def started(request: pytest.FixtureRequest, tmp_path: Path):
     processes = []
 
     def start(body: str) -> tuple[subprocess.Popen, Path]:
         log = tmp_path / "log"
         program = textwrap.dedent(PROGRAM).format(log=str(log), body=body)
+        program = request.param + program
         process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
         processes.append(process)
         return process, log

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_extra
 from embodied.simulators.base import CameraSpec
 
 Array = NDArray[np.float64]
@@ -44,10 +44,8 @@ def build_point_cloud(points: Array, colors: NDArray[np.uint8]) -> Any:
     Raises:
         MissingExtraError: Open3D is not installed.
     """
-    try:
+    with require_extra("A point cloud object"):
         import open3d
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("open3d", "bench", "A point cloud object") from error
     cloud = open3d.geometry.PointCloud()
     cloud.points = open3d.utility.Vector3dVector(points)
     cloud.colors = open3d.utility.Vector3dVector(colors / 255.0)

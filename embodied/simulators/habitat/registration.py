@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from embodied.errors import MissingExtraError
+from embodied.extras import require_package
 
 NAME = "Embodied-v0"
 
@@ -29,8 +29,7 @@ def register_with_habitat(name: str = NAME) -> str:
     Raises:
         MissingExtraError: habitat-lab is not installed.
     """
-    if find_spec("habitat") is None:
-        raise MissingExtraError("habitat-lab", "habitat", "running habitat-lab's tasks")
+    require_package("habitat", "A task of habitat-lab")
     if not has_habitat_sim():
         install_placeholders()
     from embodied.simulators.habitat import actions

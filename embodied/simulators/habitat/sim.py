@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embodied.categories import MPCAT40
-from embodied.errors import EmbodiedError, MissingExtraError, NavigationError, SensorError
+from embodied.errors import MissingExtraError, NavigationError, SensorError
 from embodied.simulators.base import AgentSpec, CameraSpec, Scene
 from embodied.simulators.embedded import Simulator, World
 from embodied.simulators.habitat.convert import load_habitat_scene, matrix_to_xyzw
@@ -28,8 +28,7 @@ class HabitatSimMissingError(MissingExtraError):
     """habitat-sim is absent; pip cannot install it."""
 
     def __init__(self) -> None:
-        EmbodiedError.__init__(
-            self,
+        super().__init__(
             "HabitatSimulator needs the package 'habitat_sim', which is not installed and which "
             "pip does not have. Install it with conda: conda install habitat-sim headless "
             "-c conda-forge -c aihabitat-nightly (Python 3.10 and newer; the channel aihabitat "

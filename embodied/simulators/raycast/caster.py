@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -146,8 +147,21 @@ def choose_backend(name: str) -> str:
     if name not in BACKENDS:
         raise SensorError(f"unknown ray tracer '{name}': {suggest_nearest(name, BACKENDS)}")
     if name == "auto":
-        return "numba" if embree.load_library() is None else "embree"
+        if embree.load_library() is None:
+            _say_that_numba_serves()
+            return "numba"
+        return "embree"
     return name
+
+
+@cache
+def _say_that_numba_serves() -> None:
+    """Say it once per process."""
+    warnings.warn(
+        "Embree (the package embreex, with wheels for x86-64 and macOS) is not installed: numba "
+        "traces the rays, with the same images but more slowly",
+        stacklevel=4,
+    )
 
 
 def render_many(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import SceneError
+from embodied.extras import OPTIONAL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,9 +91,10 @@ def _decode(blob: bytes, path: Path) -> NDArray[np.uint8] | None:
     try:
         import opengl_basisu
     except ImportError:
+        remedy = OPTIONAL["opengl_basisu"].remedy
         warnings.warn(
             f"{path}: its textures are Basis Universal (KTX2) and the package 'opengl-basisu' is "
-            "not installed, so the scene is shown without them. pip install 'embodied-stack[ktx]'",
+            f"not installed, so the scene is shown without them. {remedy}",
             stacklevel=5,
         )
         return None
