@@ -62,6 +62,7 @@ REQUIREMENTS = [
     f"embreex>=4.4; {LINUX_X86_OR_MAC}",  # elsewhere numba traces the rays
     "gymnasium>=1.1",
     "jinja2>=3.1",
+    "mcap>=1.2",
     "msgpack>=1.0.8",
     "numba>=0.60",
     "numpy>=2.0",

@@ -112,7 +112,7 @@ def test_train_lists_settings_and_trains_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "nav/pointnav_ppo", "--settings", "train.steps=7"]) == 0
     out = capsys.readouterr().out
-    assert "train.steps = 7    (default: 1000000)\n    " in out
+    assert "train.steps = 7    (default: 1000000)\n    number of environment steps" in out
     assert main(["train", "manip/refine_pick", "--settings"]) == 0  # without its base
     assert "refinement.steps = " in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
 
 from embodied.errors import EmbodiedError, MissingExtraError
+from embodied.viz import recorder as recorder_module
 from embodied.viz import rerun
 from embodied.viz.recorder import Recording, RecordingWriter, load_recording
 
@@ -76,22 +79,44 @@ def test_an_empty_recording_is_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "header", "format", "length"])
-def test_a_damaged_recording_says_so(tmp_path: Path, damage: str) -> None:
-    folder = recorder().save(tmp_path / "recording")
-    frames, header = folder / "frames.npz", folder / "recording.json"
-    if damage == "missing":
-        frames.unlink()
-    elif damage == "cut":
-        frames.write_bytes(frames.read_bytes()[:200])
-    elif damage == "header":
-        header.write_text("{")
-    else:
-        content = json.loads(header.read_text())
-        content["format" if damage == "format" else "notes"] = ["other"]
-        header.write_text(json.dumps(content))
+@pytest.mark.parametrize("damage", ["cut", "flipped", "format", "length", "empty"])
+def test_a_damaged_recording_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    made = recorder()
+    if damage == "format":
+        monkeypatch.setattr(recorder_module, "FORMAT", "3")
+    elif damage == "length":
+        monkeypatch.setitem(recorder_module._CHANNELS, "/step", ("other", {}))
+        made._steps[-1] = {"position": 0}
+    folder = made.save(tmp_path / "recording")
+    monkeypatch.undo()
+    file = folder / "recording.mcap"
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[len(content) // 3] ^= 0xFF
+        file.write_bytes(content)
+    elif damage == "empty":
+        file.write_bytes(b"")
     with pytest.raises(EmbodiedError, match="recording"):
         load_recording(folder)
+
+
+def test_any_reader_of_mcap_finds_the_images(tmp_path: Path) -> None:
+    with (recorder().save(tmp_path / "recording") / "recording.mcap").open("rb") as stream:
+        found = list(make_reader(stream).iter_messages(["/camera/rgb"]))
+    assert {schema.name for schema, _, _ in found if schema} == {"foxglove.CompressedImage"}
+    assert [message.log_time for _, _, message in found] == [0, 10**8, 2 * 10**8, 3 * 10**8]
+    data = base64.b64decode(json.loads(found[0][2].data)["data"])
+    assert data.startswith(b"\x89PNG")
+
+
+def test_a_recording_of_version_0_1_is_named(tmp_path: Path) -> None:
+    (tmp_path / "frames.npz").touch()
+    with pytest.raises(EmbodiedError, match=r"of version 0\.1.*Record it again"):
+        load_recording(tmp_path)
 
 
 def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
