@@ -13,7 +13,26 @@ ROOT = Path(__file__).resolve().parents[1]
 LEARNING = ("torch", "transformers", "safetensors", "tensorboard")
 """What the extra `train` brings."""
 
-_BLOCK = "import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"  # import then fails
+# None in sys.modules would do for an import, but packages look there to see what is in use.
+_BLOCK = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+for name in {blocked!r}:
+    sys.modules.pop(name, None)
+"""
 COMMAND = "import sys; from embodied.cli.main import main; sys.exit(main(sys.argv[1:]))"
 """A program that runs `embodied` with the words that follow."""
 
