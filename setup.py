@@ -62,7 +62,7 @@ REQUIREMENTS = [
     f"embreex>=4.4; {LINUX_X86_OR_MAC}",  # elsewhere numba traces the rays
     "gymnasium>=1.1",
     "jinja2>=3.1",
-    "mcap>=1.2",
+    "mcap>=1.2.1",
     "msgpack>=1.0.8",
     "numba>=0.60",
     "numpy>=2.0",
@@ -83,7 +83,7 @@ EXTRAS = {
     # Learned policies: to train, evaluate or serve them.
     "train": ["safetensors>=0.8", "tensorboard>=2.16", "torch>=2.7", "transformers>=5.18"],
     "viz": ["rerun-sdk>=0.22"],  # embodied view
-    "lora": ["peft>=0.17"],  # tuning a pretrained backbone
+    "lora": ["peft>=0.21"],  # tuning a pretrained backbone
     "bench": ["open3d>=0.19"],  # the peer that `embodied bench sim` measures against
     # Basis-compressed HM3D textures
     "ktx": [f"opengl-basisu>=0.1.0a1; {LINUX_X86_OR_MAC}"],
