@@ -12,12 +12,12 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from robots.arm import Arm, ArmState, Setpoint, StopCategory
+from robots.bridge_status import BridgeStatus
 from robots.errors import BridgeError, DeviceError, RobotError
 from robots.guard import Verdict, VerdictReason, check_command, refuse_command
 from robots.intent import Command, CommandKind
@@ -35,35 +35,6 @@ class EventLog(Protocol):
     def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
         """Take note of one thing, `kind` "state", "setpoint", "verdict" or "event"."""
         ...
-
-
-@dataclass(frozen=True)
-class BridgeStatus:
-    """A picture of the bridge for people and programs.
-
-    Attributes:
-        state: of the bridge.
-        fault: why it is in `FAULT`; "" otherwise.
-        owner: who is in command; "" for nobody.
-        held: whether somebody pressed hold.
-        arm_state: the newest measurement, or None.
-        setpoint: what was sent last, or None.
-        blocked_reason: what keeps the arm from making for its target; "" if nothing.
-        verdict_counts: commands by outcome and reason.
-        recent_verdicts: newest verdicts other than "allowed", oldest first, with their stamps [s].
-        tick_delay: the newest tick was late by so much [s].
-    """
-
-    state: BridgeState
-    fault: str
-    owner: str
-    held: bool
-    arm_state: ArmState | None
-    setpoint: Setpoint | None
-    blocked_reason: str
-    verdict_counts: dict[str, int]
-    recent_verdicts: tuple[tuple[float, Verdict], ...]
-    tick_delay: float
 
 
 class Bridge:

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "name",
         metavar="NAME",
         help="sim | maps | nav | step | parity | sos | local_goals | serving | robots | "
-        "robot_faults | tabletop",
+        "robot_faults | tabletop | house",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help=JSON_HELP)

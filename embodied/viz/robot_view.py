@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embodied.errors import ConfigError, EmbodiedError
-from robots.bridge import Bridge, BridgeStatus
+from robots.bridge import Bridge
+from robots.bridge_status import BridgeStatus
 from robots.errors import RobotError
 from robots.state_machine import BridgeState
 

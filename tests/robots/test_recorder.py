@@ -119,7 +119,8 @@ while after < 500 and time.monotonic() < deadline:
     numbers = rng.random(50).tolist()
     recorder.record_message("state", time.monotonic(), {"positions": numbers, "number": number})
     if films and number % 10 == 0:
-        recorder.record_frame("wrist", time.monotonic(), rng.integers(0, 255, (64, 64, 3), np.uint8))
+        frame = rng.integers(0, 255, (64, 64, 3), np.uint8)
+        recorder.record_frame("wrist", time.monotonic(), frame)
     number += 1
     after += bool(recorder.problem)
     time.sleep(0.0005)
@@ -182,9 +183,11 @@ from robots.recorder import Recorder
 recorder = Recorder(sys.argv[1], RecordingOrigin("r", "m", ("a",)))
 number = 0
 while True:
-    recorder.record_message("state", time.monotonic(), {"positions": [number / 7], "number": number})
+    numbers = {"positions": [number / 7], "number": number}
+    recorder.record_message("state", time.monotonic(), numbers)
     if number % 4 == 0:
-        recorder.record_frame("wrist", time.monotonic(), np.full((64, 64, 3), number % 256, np.uint8))
+        frame = np.full((64, 64, 3), number % 256, np.uint8)
+        recorder.record_frame("wrist", time.monotonic(), frame)
     number += 1
     time.sleep(0.002)
 """

@@ -11,6 +11,7 @@ from embodied.simulators.houses import siderooms as side
 from embodied.simulators.houses import wetrooms as wet
 from embodied.simulators.houses.detail import tessellate_faces
 from embodied.simulators.houses.furnish import Furnisher
+from embodied.simulators.houses.living_room import furnish_living_room
 from embodied.simulators.houses.mesh_builder import MeshBuilder
 from embodied.simulators.houses.openings import HousePlan
 from embodied.simulators.houses.plan import plan_house
@@ -19,7 +20,7 @@ from embodied.simulators.houses.stairs import STOREY_HEIGHT, Stair, build_stair
 from embodied.simulators.houses.style import HouseStyle
 
 ROOM_FURNISHERS = {
-    "living room": dry.furnish_living_room,
+    "living room": furnish_living_room,
     "kitchen": wet.furnish_kitchen,
     "bedroom": dry.furnish_bedroom,
     "bathroom": wet.furnish_bathroom,
