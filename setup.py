@@ -62,6 +62,7 @@ REQUIREMENTS = [
     f"embreex>=4.4; {LINUX_X86_OR_MAC}",  # elsewhere numba traces the rays
     "gymnasium>=1.1",
     "jinja2>=3.1",
+    "lazy-loader>=0.4",
     "mcap>=1.2.1",
     "msgpack>=1.0.8",
     "numba>=0.60",
@@ -147,10 +148,11 @@ setup(
     packages=[*PACKAGES, "embodied.recipes"],
     package_dir={"embodied.recipes": "configs"},
     package_data={
-        "embodied": ["py.typed", "viz/*.html"],
+        "embodied": ["__init__.pyi", "py.typed", "viz/*.html"],
+        "embodied.policies": ["__init__.pyi"],
         "embodied.recipes": ["*/*.yaml"],
-        "maps": ["py.typed"],
-        "robots": ["py.typed", "models/*.yaml"],
+        "maps": ["__init__.pyi", "py.typed"],
+        "robots": ["__init__.pyi", "py.typed", "models/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,

@@ -53,7 +53,7 @@ def _parse(module: str) -> ast.Module:
 def _is_bare(module: str) -> bool:
     """Tell whether a module holds nothing of its own: a docstring, imports, the list of exports."""
     for node in _parse(module).body:
-        exports = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        exports = isinstance(node, ast.Assign) and "__all__" in ast.unparse(node.targets[0])
         if not exports and not isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom)):
             return False
     return True

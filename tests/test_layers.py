@@ -127,8 +127,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 # Third-party packages of the parts that also run on a robot: nothing else may appear there.
 ONLY_THIRD_PARTY: dict[str, set[str]] = {
-    "maps": {"numpy", "scipy", "cv2", "numba"},
-    "robots": {"numpy", "ruckig", "yaml"},
+    "maps": {"numpy", "scipy", "cv2", "numba", "lazy_loader"},
+    "robots": {"numpy", "ruckig", "yaml", "lazy_loader"},
     "robots.kernels": {"numpy", "numba"},
     # Each driver its one SDK, each file format its one library.
     "robots.bullet": {"numpy"},

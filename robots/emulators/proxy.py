@@ -52,6 +52,7 @@ class FaultProxy:
         delay: how long everything is held back, in both directions [s].
         drop: share of the datagrams that is lost, 0 to 1; UDP.
         duplicate: share of the datagrams that arrives twice, 0 to 1; UDP.
+        lost_datagrams: how many datagrams were lost so far; UDP.
 
     Raises:
         RobotError: an address beyond this machine, or a kind that is not known.
@@ -73,6 +74,7 @@ class FaultProxy:
             raise RobotError(f"proxy on {host}: only loopback addresses, as 127.0.0.1, are allowed")
         self.target, self.kind, self.host, self.port = (target_host, target_port), kind, host, port
         self.delay = self.drop = self.duplicate = 0.0
+        self.lost_datagrams = 0
         self._random = random.Random(seed)  # noqa: S311 - not for secrets
         self._server: asyncio.Server | None = None
         self._cut = False
@@ -112,6 +114,7 @@ class FaultProxy:
     def clear_faults(self) -> None:
         """End every fault; who was cut off must connect again."""
         self.delay = self.drop = self.duplicate = 0.0
+        self.lost_datagrams = 0
         self._do(self._restore())
 
     def close(self) -> None:
@@ -228,13 +231,17 @@ class FaultProxy:
         """Pass a datagram on as often, and as late, as the faults have it."""
 
         def arrive() -> None:
-            if not self._cut and self._open[way].is_set():
-                with contextlib.suppress(OSError):
-                    send(data)
+            if self._cut or not self._open[way].is_set():
+                self.lost_datagrams += 1
+                return
+            with contextlib.suppress(OSError):
+                send(data)
 
-        if self._random.random() >= self.drop:
-            for _ in range(2 if self._random.random() < self.duplicate else 1):
-                self._loop.call_later(self.delay, arrive)
+        if self._random.random() < self.drop:
+            self.lost_datagrams += 1
+            return
+        for _ in range(2 if self._random.random() < self.duplicate else 1):
+            self._loop.call_later(self.delay, arrive)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -40,7 +40,7 @@ class Fog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
 
-    def percept(self, place: int) -> PanoramaObservation:
+    def observe_place(self, place: int) -> PanoramaObservation:
         seen = self._world.observe_place(place)
         if place in self.entered:
             return seen
@@ -73,7 +73,7 @@ def play(policy: Any, task: VLNConfig, source: VLNSource, number: int, foggy: bo
             fog.entered.add(int(seen["candidates"][0, action[0, 0] - 1]))
         _, ended, cut = batch.step(action)
         first, over = np.zeros(1, bool), bool(ended[0] or cut[0])
-    return policy.traces()[0]
+    return policy.get_traces()[0]
 
 
 @lru_cache(maxsize=2)
