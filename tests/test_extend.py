@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "extend"
 
 # Guide -> the most files that its addition may touch.
-MOST_FILES = {"policy": 3, "arm": 4, "dataset": 3}
+MOST_FILES = {"policy": 3, "method": 4, "arm": 4, "dataset": 3}
 PAGE = 160
 """Lines of a page."""
 
@@ -44,6 +44,19 @@ def test_it_works_as_shown(guide: str, tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_installed_command_finds_modules_of_the_folder_it_runs_in(tmp_path: Path) -> None:
+    for name, content in read_files("policy").items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    # -P: like the installed command, Python does not put the folder on its path by itself.
+    command = [sys.executable, "-P", "-m", "embodied", "eval", "bee_line.yaml", "--settings"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "policy_config.stop_distance" in done.stdout
 
 
 @pytest.mark.parametrize("guide", MOST_FILES)

@@ -39,14 +39,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("embodied_stack-*.whl")
     run(*pip, "install", "-c", ROOT / "configs" / "constraints.txt", f"{wheel}[bullet]",
         folder=folder)  # fmt: skip
-    (folder / "bin").symlink_to(folder / "venv" / "bin")
     return folder
 
 
 def test_the_base_runs_without_torch(place: Path) -> None:
-    embodied = place / "bin" / "embodied"
-    run(place / "bin" / "python", "-c", "import embodied, maps, robots", folder=place)
-    listed = run(place / "bin" / "python", "-m", "pip", "list", folder=place)
+    embodied = place / "venv" / "bin" / "embodied"
+    run(place / "venv" / "bin" / "python", "-c", "import embodied, maps, robots", folder=place)
+    listed = run(place / "venv" / "bin" / "python", "-m", "pip", "list", folder=place)
     assert not {"torch", "transformers", "tensorboard"} & set(listed.split())
     for recipe in ("nav/explore", "nav/objectnav_frontier"):
         small = ("evaluation.episodes=1", "evaluation.envs=1", "task.max_steps=20")
@@ -60,10 +59,10 @@ def test_the_base_runs_without_torch(place: Path) -> None:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="PyBullet has wheels up to Python 3.11")
-def test_with_the_extra_a_policy_is_trained_and_refined(place: Path) -> None:
+def test_with_the_extras_a_policy_is_trained_and_refined(place: Path) -> None:
     (wheel,) = place.glob("embodied_stack-*.whl")
-    pip = (place / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
+    pip = (place / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
     pins = ROOT / "configs" / "constraints.txt"
-    run(*pip, "install", "-c", pins, f"{wheel}[bullet,train]", folder=place)
-    run(place / "bin" / "embodied", "demo", "manip", "--quick", folder=place)
+    run(*pip, "install", "-c", pins, f"{wheel}[bullet,lerobot-export,train]", folder=place)
+    run(place / "venv" / "bin" / "embodied", "demo", "manip", "--quick", folder=place)
     assert (place / "runs" / "demo_manip" / "report.html").is_file()

@@ -15,6 +15,7 @@ import numpy as np
 from embodied import config as configuration
 from embodied import registry
 from embodied.errors import ConfigError
+from embodied.evaluation.settings import refuse_untrained
 from embodied.files import write_text
 from embodied.results import Metric, build_metric, paired_metric
 
@@ -125,7 +126,16 @@ def open_evaluator(what: str, overrides: Sequence[str], which: str = "latest") -
         tree = open_checkpoint(what, which).load_config()
     else:
         tree = configuration.read_recipe(what)
-    kind = str(tree.get("evaluator", tree.get("trainer", "ppo")))
+    trainer = str(tree.get("trainer", "ppo"))
+    if ":" in trainer and "evaluator" not in tree:
+        if not Path(what).is_dir():
+            raise refuse_untrained(what)
+        raise ConfigError(
+            f"nothing says which evaluation plays the episodes of {what}, trained by '{trainer}'. "
+            'Give its settings a field, e.g. evaluator: str = "ppo"; there are '
+            f"{', '.join(registry.list_names('evaluator'))}, and module:Class of yours"
+        )
+    kind = str(tree.get("evaluator", trainer))
     if kind == "segmenter":
         raise ConfigError(
             f"{what} is a segmenter, which no episode tests by itself: its training measures it in "

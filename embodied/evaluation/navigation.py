@@ -191,17 +191,23 @@ def play_episodes(settings: EvalConfig, policy: NavigationPolicy) -> Episodes:
 
 
 def _read_run(folder: str, which: str) -> dict[str, Any]:
-    """Return the settings of a trained policy's evaluation as a nested mapping."""
+    """Return the settings of a trained policy's evaluation as a nested mapping.
+
+    Of the run's configuration only the parts "task" and "evaluation" are read: whatever procedure
+    trained the policy has settings of its own beside them.
+    """
     from embodied.training.checkpoint import open_checkpoint
-    from embodied.training.navigation.config import TrainConfig
 
     checkpoint = open_checkpoint(folder, which)
-    source = f"{checkpoint.path}/config.yaml"
-    trained = configuration.build(TrainConfig, checkpoint.load_config(), source=source)
+    source, tree = f"{checkpoint.path}/config.yaml", checkpoint.load_config()
+    task = configuration.build(NavigationConfig, tree.get("task", {}), f"{source}: task")
+    evaluation = configuration.build(
+        EvaluationConfig, tree.get("evaluation", {}), f"{source}: evaluation"
+    )
     return {
-        "policy": "recurrent",
+        "policy": "recurrent",  # any learned one: the checkpoint itself says which it holds
         "checkpoint": folder,
-        "task": configuration.to_dict(trained.task),
-        "evaluation": configuration.to_dict(trained.evaluation),
-        "key": trained.task.task,
+        "task": configuration.to_dict(task),
+        "evaluation": configuration.to_dict(evaluation),
+        "key": task.task,
     }

@@ -44,12 +44,12 @@ class NavigationBatch:
         grids, seen_cells: when exploring, the reachable cells of each scene and which were seen.
     """
 
-    def __init__(self, config: NavigationConfig, count: int) -> None:
-        if count < 1:
-            raise ConfigError(f"number of environments = {count} must be at least 1")
+    def __init__(self, config: NavigationConfig, num_envs: int) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"number of environments = {num_envs} must be at least 1")
         if config.task == "explore" and config.camera.projection != "pinhole":
             raise ConfigError("Explore measures coverage with a pinhole camera; set projection")
-        self.config, self.num_envs = config, count
+        self.config, self.num_envs = config, num_envs
         hidden = ("depth",) if config.task == "explore" else ()
         outputs = tuple(dict.fromkeys((*config.camera.outputs, *hidden)))
         self.camera = replace(config.camera, outputs=outputs)
@@ -60,29 +60,30 @@ class NavigationBatch:
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         index = GoalIndex()
         self._streams = [
-            EpisodeStream(config, self._scenes, index, self._pool, i, count) for i in range(count)
+            EpisodeStream(config, self._scenes, index, self._pool, i, num_envs)
+            for i in range(num_envs)
         ]
         noise = config.camera.noise
         self._noisy = noise.rgb_sigma > 0 or noise.depth != "none"
         self._noise: list[np.random.Generator] = []
         self.prepared_episodes: list[PreparedEpisode] = []
-        self.positions = np.zeros((count, 3))
-        self.yaw, self.pitch = np.zeros(count), np.zeros(count)
-        self._begin = np.zeros((count, 4))
-        self._shortest = np.zeros(count)
-        self.distance = np.zeros(count)
-        self.travelled = np.zeros(count)
-        self.collisions = np.zeros(count, np.int64)
-        self.steps = np.zeros(count, np.int64)
-        self.collided = np.zeros(count, bool)
-        self.stopped = np.zeros(count, bool)
-        self._goal_points = np.zeros((count, 3))
-        self._categories = np.zeros(count, np.int64)
+        self.positions = np.zeros((num_envs, 3))
+        self.yaw, self.pitch = np.zeros(num_envs), np.zeros(num_envs)
+        self._begin = np.zeros((num_envs, 4))
+        self._shortest = np.zeros(num_envs)
+        self.distance = np.zeros(num_envs)
+        self.travelled = np.zeros(num_envs)
+        self.collisions = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)
+        self.collided = np.zeros(num_envs, bool)
+        self.stopped = np.zeros(num_envs, bool)
+        self._goal_points = np.zeros((num_envs, 3))
+        self._categories = np.zeros(num_envs, np.int64)
         self._goal_images: NDArray | None = None
-        self._followers: list[GeodesicFollower | None] = [None] * count
-        self.grids: list[CoverageGrid | None] = [None] * count
-        self.seen_cells: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * count
-        self.coverage = np.zeros(count)
+        self._followers: list[GeodesicFollower | None] = [None] * num_envs
+        self.grids: list[CoverageGrid | None] = [None] * num_envs
+        self.seen_cells: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * num_envs
+        self.coverage = np.zeros(num_envs)
 
     def restart_streams(self, seeds: Sequence[int]) -> None:
         """Begin the episode stream of each environment anew."""

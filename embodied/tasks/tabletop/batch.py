@@ -43,12 +43,12 @@ class TabletopBatch:
         ModelError: no URDF, or not one of this arm.
     """
 
-    def __init__(self, config: TabletopConfig, count: int) -> None:
-        if count < 1:
-            raise ConfigError(f"number of environments = {count} must be at least 1")
-        self.config, self.num_envs = config, count
+    def __init__(self, config: TabletopConfig, num_envs: int) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"number of environments = {num_envs} must be at least 1")
+        self.config, self.num_envs = config, num_envs
         self.rig = Rig(config.robot, config.urdf)
-        self.cells = [self.build_cell() for _ in range(count)]
+        self.cells = [self.build_cell() for _ in range(num_envs)]
         self._views: TableViews | None = None
         self._moment: LazyRender | None = None
         joints = len(self.rig.lower)

@@ -57,29 +57,29 @@ class VLNBatch:
         answers: (N,) object id named at the end, -1 for none.
     """
 
-    def __init__(self, config: VLNConfig, num: int, source: VLNSource | None = None) -> None:
-        if num < 1:
-            raise ConfigError(f"number of environments = {num} must be at least 1")
-        self.config, self.num_envs = config, num
+    def __init__(self, config: VLNConfig, num_envs: int, source: VLNSource | None = None) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"number of environments = {num_envs} must be at least 1")
+        self.config, self.num_envs = config, num_envs
         self.worlds, self.episodes = source or load_source(config)
         if not self.episodes:
             raise ConfigError(f"split '{config.split}' of {config.dataset} holds no episode")
         self.place_table = PlaceTable(config)
         self.observation_space = observation_space(config, self.place_table.view_size)
         self.action_space = action_space(config)
-        self.current = np.full(num, -1, np.int64)
-        self.places = np.zeros(num, np.int64)
-        self.headings = np.zeros(num)
-        self.answers = np.full(num, -1, np.int64)
-        self.moves = np.zeros(num, np.int64)
-        self.refused = np.zeros(num, np.int64)
-        self.travelled = np.zeros(num)
-        self.walks: list[list[int]] = [[] for _ in range(num)]
-        self._named = np.zeros(num, bool)
-        self._starts = np.zeros((num, 3))
+        self.current = np.full(num_envs, -1, np.int64)
+        self.places = np.zeros(num_envs, np.int64)
+        self.headings = np.zeros(num_envs)
+        self.answers = np.full(num_envs, -1, np.int64)
+        self.moves = np.zeros(num_envs, np.int64)
+        self.refused = np.zeros(num_envs, np.int64)
+        self.travelled = np.zeros(num_envs)
+        self.walks: list[list[int]] = [[] for _ in range(num_envs)]
+        self._named = np.zeros(num_envs, bool)
+        self._starts = np.zeros((num_envs, 3))
         self._world: list[GraphWorld] = []
         self._packed: list[PackedPlace] = []
-        self._goal: list[Array] = [np.zeros(0)] * num
+        self._goal: list[Array] = [np.zeros(0)] * num_envs
         self._fields: dict[int, Array] = {}
 
     def begin_episodes(

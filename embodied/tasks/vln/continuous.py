@@ -85,11 +85,11 @@ class ContinuousBatch:
     """
 
     def __init__(
-        self, config: ContinuousTaskConfig, num: int, source: ContinuousSource | None = None
+        self, config: ContinuousTaskConfig, num_envs: int, source: ContinuousSource | None = None
     ) -> None:
-        if num < 1:
-            raise ConfigError(f"number of environments = {num} must be at least 1")
-        self.config, self.num_envs = config, num
+        if num_envs < 1:
+            raise ConfigError(f"number of environments = {num_envs} must be at least 1")
+        self.config, self.num_envs = config, num_envs
         self.source = source or load_continuous_source(config)
         self.episodes = self.source.episodes
         if not self.episodes:
@@ -97,16 +97,16 @@ class ContinuousBatch:
         self._camera = config.panorama.camera
         self._houses: dict[str, ContinuousHouse] = {}
         self._ready: list[_Ready] = []
-        self._follow: list[GeodesicFollower | None] = [None] * num
+        self._follow: list[GeodesicFollower | None] = [None] * num_envs
         self._images: dict[str, NDArray[Any]] = {}
-        self.current = np.full(num, -1, np.int64)
-        self.positions, self.yaw = np.zeros((num, 3)), np.zeros(num)
-        self.moves, self.travelled = np.zeros(num, np.int64), np.zeros(num)
-        self.collisions = np.zeros(num, np.int64)
-        self.stopped, self._sighted = np.zeros(num, bool), np.zeros(num, bool)
-        self._oracle = np.zeros(num, bool)
-        self.distance = np.zeros(num)
-        self.tracks: list[list[Array]] = [[] for _ in range(num)]
+        self.current = np.full(num_envs, -1, np.int64)
+        self.positions, self.yaw = np.zeros((num_envs, 3)), np.zeros(num_envs)
+        self.moves, self.travelled = np.zeros(num_envs, np.int64), np.zeros(num_envs)
+        self.collisions = np.zeros(num_envs, np.int64)
+        self.stopped, self._sighted = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
+        self._oracle = np.zeros(num_envs, bool)
+        self.distance = np.zeros(num_envs)
+        self.tracks: list[list[Array]] = [[] for _ in range(num_envs)]
 
     # -- playing ---
 
