@@ -25,7 +25,7 @@ from robots.rollout import RolloutConfig, run_policy
 
 
 class Lines:
-    """A log of JSON lines in a file; `robots.bridge.Log`."""
+    """A log of JSON lines in a file; `robots.bridge.EventLog`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("a", buffering=1, encoding="utf-8")

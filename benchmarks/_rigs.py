@@ -249,7 +249,7 @@ class Run:
         return time.monotonic() + self.ahead
 
     def record_message(self, kind: str, stamp: float, fields: Mapping[str, Any]) -> None:
-        """Watch for the fault; `robots.bridge.Log`."""
+        """Watch for the fault; `robots.bridge.EventLog`."""
         if fields.get("event") == "fault":
             self.notice(stamp - self.ahead)
         if self._log is not None:

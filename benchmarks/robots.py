@@ -83,7 +83,7 @@ class Checker:
         return found
 
     def worst(self, positions: NDArray[np.float64], period: float) -> dict[str, float]:
-        """Return the largest share of each limit that setpoints used; see `robots.audit.shares`."""
+        """Return the largest share of each limit that was used; see `compute_limit_usage`."""
         return compute_limit_usage(positions, period, self._model, self._safety, self.tools)
 
 

@@ -240,7 +240,7 @@ def _present_names(
     """
     hints = _hints(cls)
     named: Tree = {}
-    for key, value in rename_old_keys(cls, tree, prefix).items():
+    for key, value in rename_old_keys(cls, tree, prefix, source).items():
         name = f"{prefix}{key}"
         if key not in hints:
             wrong = _first_leaf(name, value)

@@ -154,7 +154,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 """What other libraries call our keys (their last part): a mistyped key is answered with ours."""
 
 
-def rename_old_keys(cls: type, tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def rename_old_keys(
+    cls: type, tree: Mapping[str, Any], prefix: str = "", source: str = "configuration"
+) -> dict[str, Any]:
     """Return the mapping of one configuration class with its old keys replaced by the present ones.
 
     Args:
@@ -162,6 +164,7 @@ def rename_old_keys(cls: type, tree: Mapping[str, Any], prefix: str = "") -> dic
         tree: its mapping. Of an old key and the present one the later counts: `merge` puts the keys
             of an upper layer last, so an override wins over a recipe whichever name each uses.
         prefix: dotted name of the mapping with a final dot, for the warning.
+        source: where it was read, likewise.
     """
     table = ALIASES.get(cls.__name__, {})
     renamed: dict[str, Any] = {}
@@ -169,8 +172,8 @@ def rename_old_keys(cls: type, tree: Mapping[str, Any], prefix: str = "") -> dic
         new = table.get(key, key)
         if new != key:
             warnings.warn(
-                f"the setting {prefix}{key} is called {prefix}{new} now; the old name works until "
-                f"version {REMOVED_IN}",
+                f"{source}: the setting {prefix}{key} is called {prefix}{new} now; "
+                f"the old name works until version {REMOVED_IN}",
                 FutureWarning,
                 stacklevel=2,
             )

@@ -238,7 +238,8 @@ def draw_ground_truth(
     """Draw a ground-truth floor plan under fog of war.
 
     Args:
-        navigable: (H, W) walkable cells, rows along z, columns along x (`PathFinder.topdown`).
+        navigable: (H, W) walkable cells, rows along z, columns along x
+            (`PathFinder.get_topdown_view`).
         origin: (x, z) of the low corner of cell (0, 0) [m].
         cell_size: [m].
         seen: (H, W) cells the agent has seen; the others are darkened. None: all seen.

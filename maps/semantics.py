@@ -43,7 +43,8 @@ class SemanticMap:
 
         Args:
             labels: (H, W) class ids.
-            depth: (H, W) along the optical axis [m]; invalid pixels as in `OccupancyMap.integrate`.
+            depth: (H, W) along the optical axis [m]; invalid pixels as in
+                `OccupancyMap.integrate_depth`.
             pose: (4, 4) camera-to-world.
             hfov: horizontal field of view [deg].
             classes: the ids to keep; the others are ignored.

@@ -154,7 +154,7 @@ class FeetechArm(ArmDriver):
         """Measure, in one exchange with all servos.
 
         Raises:
-            DeviceError: see `FeetechBus.read`.
+            DeviceError: see `FeetechBus.sync_read`.
         """
         rows, errors, stamp = self.bus.sync_read(PRESENT_POSITION, 4)
         positions, velocities, gripper = [], [], None

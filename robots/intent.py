@@ -24,7 +24,8 @@ class CommandKind(StrEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """One request of a policy. Nothing about it is trusted: `robots.guard.judge` looks at it.
+    """One request of a policy. Nothing about it is trusted: `robots.guard.check_command` looks at
+    it.
 
     Attributes:
         kind: of `values`.

@@ -44,7 +44,7 @@ class Kinematics:
         model: its joints, base to tool.
 
     Attributes:
-        chain: (J, 3, 3, 4), see `robots.kernels.carry`.
+        chain: (J, 3, 3, 4), see `robots.kernels.transform_point`.
         point: (3,) the tool centre point in the last joint's frame [m].
     """
 

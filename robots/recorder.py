@@ -1,9 +1,9 @@
 """Record what the bridge does without ever keeping its loop waiting.
 
-`put` and `put_frame` append to a ring and return; a thread of its own writes. When the disk cannot
-follow, the OLDEST records in the ring give way: after a stall the newest ones, which lead up to
-now, are what an inquiry needs, and a ring of that kind needs no lock, so that no thread can keep
-the loop waiting. Every loss is counted, and noted in the file where it happened.
+`record_message` and `record_frame` append to a ring and return; a thread of its own writes. When
+the disk cannot follow, the OLDEST records in the ring give way: after a stall the newest ones,
+which lead up to now, are what an inquiry needs, and a ring of that kind needs no lock, so that no
+thread can keep the loop waiting. Every loss is counted, and noted in the file where it happened.
 
 A recording grows in `<folder>.part` and becomes `<folder>` when it is closed. It is written in
 blocks that are complete in themselves, so that a kill or a full disk costs half a second at most;

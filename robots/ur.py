@@ -256,7 +256,7 @@ class _Sdk:
     """The process that holds the SDK.
 
     Args:
-        options: see `robots.ur_process.Worker`.
+        options: see `robots.ur_process.UrSdkWorker`.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:

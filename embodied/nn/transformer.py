@@ -205,8 +205,8 @@ class CrossLayer(nn.Module):
         bias: Tensor,
         packing: Packing | None = None,
     ) -> Tensor:
-        """Return (B, S, D) from tokens (B, S, D), `CrossAttention.remember`'s answer and masks;
-        (T, D) if packed.
+        """Return (B, S, D) from tokens (B, S, D), `CrossAttention.project_keys_values`'s answer and
+        masks; (T, D) if packed.
         """
         x = self.cross_norm(x + self.drop(self.cross(x, text, text_bias, packing)))
         return self.own(x, bias, packing)

@@ -19,7 +19,8 @@ class ServerMetrics:
 
     Attributes:
         waiting: requests waiting or being answered now.
-        requests: finished ones by outcome: "ok", a `protocol.Cause`, or "left" (the client did).
+        requests: finished ones by outcome: "ok", a `protocol.ErrorCause`, or "left" (the client
+            did).
         refused: connections by reason: "key", "full".
         infer_seconds: time spent in the policy [s].
     """

@@ -66,8 +66,8 @@ def perceive_predicted(
         images: "rgb", "depth" and "instance" (the true one, for scoring) of N places.
         segment: the predictor.
         truth: N percepts with true semantics.
-        reach: as in `perceive`.
-        min_area: as in `perceive`.
+        reach: as in `build_panorama_from_images`.
+        min_area: as in `build_panorama_from_images`.
 
     Returns:
         N percepts, and per percept the true object behind each of its objects: the one listed in

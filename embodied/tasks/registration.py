@@ -25,7 +25,7 @@ VLN_ENVIRONMENTS: dict[str, tuple[str, str]] = {
 
 
 CONTINUOUS = "embodied/VLNCE-Houses-v0"
-"""Language-guided navigation with low-level actions; settings are `ContinuousTask`'s."""
+"""Language-guided navigation with low-level actions; settings are `ContinuousTaskConfig`'s."""
 
 ARMS = {"Panda": "panda", "Kuka": "kuka", "XArm6": "xarm6", "SO101": "so101"}
 TABLETOP = {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FEATURES = 7
-"""Numbers that place one node relative to another, see `ViewGraph.position_features`."""
+"""Numbers that place one node relative to another, see `ViewGraph.compute_position_features`."""
 
 DISTANCE_SCALE, HOP_SCALE = 30.0, 10.0
 """Metres and hops that count as 1 (DUET, Chen et al. 2022)."""

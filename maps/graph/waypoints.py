@@ -72,7 +72,8 @@ def propose_waypoints(
     """Choose waypoints around a cell.
 
     Args:
-        weight: (H, W) uint8, 0 where the body cannot stand (`maps.paths.planning.weights`).
+        weight: (H, W) uint8, 0 where the body cannot stand
+            (`maps.paths.planning.compute_cost_weights`).
         clearance: (H, W) distance to the nearest obstacle [m].
         start: (row, column) of the agent.
         cell_size: [m].

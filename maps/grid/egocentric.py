@@ -85,7 +85,7 @@ class EgocentricMaps:
         """Cut a window centred on each agent, its heading up.
 
         Args:
-            pose: (N, 4) as for `integrate`.
+            pose: (N, 4) as for `integrate_depth`.
             cell_size: of the window [m], a multiple of the grid's is sampled that finely.
             size: window side in cells.
             out: (N, 3, size, size) filled with obstacle, floor and visited shares, 0-255.

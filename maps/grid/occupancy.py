@@ -211,7 +211,7 @@ class OccupancyMap:
     def integrate_depths(
         self, depths: Iterable[ArrayLike], poses: Iterable[ArrayLike], hfov: float
     ) -> None:
-        """Add images (N, H, W) taken at poses (N, 4, 4); see `integrate`."""
+        """Add images (N, H, W) taken at poses (N, 4, 4); see `integrate_depth`."""
         for depth, pose in zip(depths, poses, strict=True):
             self.integrate_depth(depth, pose, hfov)
 

@@ -113,7 +113,8 @@ def compute_any_angle_distances(
     source_xyz: Array,
     limit: float,
 ) -> tuple[Array, Array, Array]:
-    """Measure distances from the sources to all cells within `limit` (`maps.paths.geodesic.Field`).
+    """Measure distances from the sources to all cells within `limit`
+    (`maps.paths.geodesic.GeodesicField`).
 
     Cells are finished in order of distance. A cell first believes the corner its neighbour is
     measured from; when the sight line fails, it chooses among the corners its finished neighbours

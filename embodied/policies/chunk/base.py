@@ -90,7 +90,7 @@ class ChunkPolicy(ABC):
 
         Args:
             context: of the backbone.
-            state: (B, F) features of `Scaling.state`.
+            state: (B, F) features of `Scaling.scale_state`.
         """
 
     def parameters(self) -> list[nn.Parameter]:

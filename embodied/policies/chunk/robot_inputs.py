@@ -66,7 +66,7 @@ class RobotInputs:
 
     @property
     def state_features(self) -> int:
-        """Size of what `Scaling.state` makes of a state: six numbers take a quaternion's place."""
+        """Size of what `Scaling.scale_state` makes of a state: a quaternion takes six numbers."""
         return self.state + (2 if self.orientation >= 0 else 0)
 
     @property

@@ -121,7 +121,7 @@ class ObjectExplorer:
         reachable = np.isfinite(mapper.travel_costs) & (gap <= config.accept_distance)
         if not reachable.any():
             return False
-        # walk on until `approach`; the last metre is worth a detour
+        # walk on until `approach_distance`; the last metre is worth a detour
         merit = mapper.travel_costs + 4.0 * np.maximum(gap - config.approach_distance, 0)
         merit = np.where(reachable, merit, np.inf)
         self.approaching, self._age = True, 0

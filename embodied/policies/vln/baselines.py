@@ -187,7 +187,7 @@ class DetectorConfig:
 
     Attributes:
         target: which landmark of the instruction is the target: "read" (the one that
-            `target_landmark` finds behind the last verb of action), "first", "last" or "any".
+            `find_target_landmark` finds behind the last verb of action), "first", "last" or "any".
         reach: an object counts as found up to this distance [m]; objects of unknown distance
             always count (REVERIE lists none beyond 3 m).
         evidence: how many of the instruction's landmark categories, the target's among them, must

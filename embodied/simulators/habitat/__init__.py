@@ -1,6 +1,7 @@
 """Habitat, both ways: our simulator inside stock habitat-lab, and habitat-sim behind our interface.
 
-Importing this package needs neither; `register` needs habitat-lab, `HabitatSimulator` habitat-sim.
+Importing this package needs neither; `register_with_habitat` needs habitat-lab, `HabitatSimulator`
+habitat-sim.
 """
 
 from embodied.simulators.habitat.registration import register_with_habitat

@@ -1,4 +1,5 @@
-"""The embedded simulator as a simulator of stock habitat-lab. Loaded by `register`, never before.
+"""The embedded simulator as a simulator of stock habitat-lab. Loaded by `register_with_habitat`,
+never before.
 
 It answers what habitat-lab's navigation tasks, sensors, measures and tools ask of `Sim-v0`.
 """

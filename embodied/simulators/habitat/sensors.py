@@ -1,7 +1,7 @@
 """habitat-lab's cameras, rendered by the embedded simulator.
 
-Loaded by `register`, never before. The sensors keep their own class names: habitat-sim's stay
-registered where it is installed.
+Loaded by `register_with_habitat`, never before. The sensors keep their own class names:
+habitat-sim's stay registered where it is installed.
 """
 
 from __future__ import annotations

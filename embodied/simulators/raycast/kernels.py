@@ -145,9 +145,9 @@ def render(
         rows: (S, COLUMNS) int64 scene addresses.
         which: (N,) scene of each pose.
         poses: (N, 4, 4) float64 camera-to-world.
-        directions: see `cameras.pixel_rays`.
-        pixels: see `cameras.pixel_rays`.
-        pixel_size: see `cameras.pixel_rays`.
+        directions: see `cameras.compute_pixel_rays`.
+        pixels: see `cameras.compute_pixel_rays`.
+        pixel_size: see `cameras.compute_pixel_rays`.
         near: least depth shown [m], float32.
         far: greatest depth shown [m], float32 and finite (a miss is infinitely far).
         want: (4,) bool: rgb, depth, semantic, instance asked for.

@@ -22,8 +22,8 @@ Randomisation: the house, the stands' places and wood, the cubes' places, turns 
 mark's place, the start. Episode `seed` plays in house `seed` modulo their number.
 Success: as of `embodied/PandaPick-v0`: the wanted cube is within 25 mm of the ball, which hangs 16
 to 26 cm above the stand, and the arm is at rest; and the base touches nothing.
-Reward: metres of geodesic progress while driving, the change of `Pick`'s dense reward in ARM, and
-`navigation.success_reward`; `navigation.step_penalty` is taken off at each step.
+Reward: metres of geodesic progress while driving, the change of `PickTask`'s dense reward in ARM,
+and `navigation.success_reward`; `navigation.step_penalty` is taken off at each step.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class MobileViews(TableViews):
         self, cameras: Sequence[str] = CAMERAS, outputs: tuple[str, ...] = ("rgb",),
         rows: Sequence[int] | None = None,
     ) -> dict[str, dict[str, NDArray[np.generic]]]:  # fmt: skip
-        """Render what the arm's cameras see now; see `TableViews.images`."""
+        """Render what the arm's cameras see now; see `TableViews.render_images`."""
         chosen = list(range(len(self._cells)) if rows is None else rows)
         found: dict[str, dict[str, NDArray[np.generic]]] = {}
         for camera in cameras:

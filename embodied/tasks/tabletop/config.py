@@ -12,7 +12,7 @@ RATE = 20
 """Control steps per second."""
 
 Disturbance = Literal["none", "moved", "heavier", "camera", "delay"]
-"""See `disturbances.disturb`."""
+"""See `disturbances.apply_disturbance`."""
 
 Triple = tuple[float, float, float]
 

@@ -16,7 +16,7 @@ from embodied.tasks.tabletop.randomisation import Jolt, Layout
 
 Array = NDArray[np.float64]
 
-_STREAM = 5  # of an episode's chances; `Draw` takes 0 to 4
+_STREAM = 5  # of an episode's chances; `LayoutSampler` takes 0 to 4
 _HEAVIER = 1.2  # times the mass
 _WAY = (0.04, 0.06)  # that a thing is moved, at scale 1 [m]
 _NEAR = 0.1  # the tool has come so near when it is, at scale 1 [m]

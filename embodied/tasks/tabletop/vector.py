@@ -28,7 +28,7 @@ class TabletopVectorEnv(BatchVectorEnv):
     Args:
         num_envs: N.
         config: the task; keyword overrides are laid over it (`level=2`).
-        lazy: images are rendered where they are looked at before the next step, see `Glance`;
+        lazy: images are rendered where they are looked at before the next step, see `LazyImage`;
             those of `final_obs` always are.
 
     Attributes:

@@ -196,7 +196,7 @@ class VLNBatch:
         )
 
     def compute_metrics(self, row: int) -> dict[str, float]:
-        """Return all metrics of an environment's episode so far: `metrics.score` and "refused"."""
+        """Return all metrics of an episode so far: `metrics.score_episode` and "refused"."""
         episode = self.episodes[self.current[row]]
         distances = self._world[row].distances
         scores = metrics.score_episode(distances, episode, self.walks[row], bool(self._named[row]))

@@ -20,8 +20,8 @@ class VLNVectorEnv(BatchVectorEnv):
     Autoreset is SAME_STEP: when episode i ends, the returned observation is already the first of
     its next episode, `infos["final_obs"][i]` holds the last one and `infos["final_info"]` its
     metrics (arrays (N,), valid where `infos["final_info"]["_<name>"]`), besides "walk" and
-    "answer", the places visited and the object named, which `submission.entry` turns into what a
-    test server takes. On every step `infos` carries the running "steps", "path_length" and
+    "answer", the places visited and the object named, which `submission.build_entry` turns into
+    what a test server takes. On every step `infos` carries the running "steps", "path_length" and
     "episode". Returned arrays are fresh.
 
     Args:

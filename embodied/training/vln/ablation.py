@@ -74,7 +74,8 @@ class VariantOutcome:
     Attributes:
         name: of the variant.
         episodes: metrics of each.
-        costs: decisions, milliseconds, share of corrections, AUC: see `Tally.summary`.
+        costs: decisions, milliseconds, share of corrections, AUC: see
+            `DecisionCounters.compute_metrics`.
     """
 
     name: str

@@ -4,7 +4,7 @@ Actions, progress p and change of state d are noised with one flow time and deno
 
     x_t = (1 - t) e + t x,   v = x - e,   L = MSE(v_a) + 0.1 MSE(v_d) + 0.1 MSE(v_p)
 
-where e is noise and x is the scaled action chunk, `labels.delta_state`, and 2p - 1.
+where e is noise and x is the scaled action chunk, `labels.compute_state_delta`, and 2p - 1.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ScVlaPolicy(ChunkPolicy):
 
         Returns:
             "progress" (B,) in 0 to 1 and "delta_state" (B, 7): change over the next
-            `config.horizon` steps in the gripper's frame [m, rad, opening].
+            `config.imagination_horizon` steps in the gripper's frame [m, rad, opening].
 
         Raises:
             ConfigError: it was built without imagination.

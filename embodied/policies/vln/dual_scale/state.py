@@ -237,7 +237,7 @@ class DualScaleState:
 
     def predict_words(self) -> Tensor:
         """Return logits (B, L, words) of the words of the instructions of the episodes observed
-        last, see `DualScaleNetwork.words`.
+        last, see `DualScaleNetwork.predict_words`.
         """
         seen, on_map = self._now()
         return self.network.predict_words(

@@ -48,8 +48,8 @@ class MetaExploreConfig:
             control without any mode selector.
         memory_decay: what a visit counts for one decision later, two decisions later squared, ...
             1 never forgets a visit.
-        measure: compare the mode selector with its label at every decision (`Tally`); reads
-            privileged observations, and no decision depends on them.
+        measure: compare the mode selector with its label at every decision (`DecisionCounters`);
+            reads privileged observations, and no decision depends on them.
         seed: of the rules that draw.
     """
 
