@@ -32,6 +32,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy examples
 
 # Broken links and docstrings that cannot be read are errors.
 docs: $(VENV)/docs.stamp
@@ -58,7 +59,7 @@ $(VENV)/base.stamp: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp
-	@$(PIP) $(INSTALL) -e ".[dev,lora,viz,ktx,bullet,franka,feetech,ur,ros2,record,lerobot-export]"
+	@$(PIP) $(INSTALL) -e ".[dev,lora,viz,ktx,bullet,franka,feetech,ur,ros2,record,lerobot-export,examples]"
 	@# The client that policy servers are written for; it asks for an old numpy and runs on this one.
 	@$(PIP) install --no-compile --no-deps openpi-client==0.1.2
 	@touch $@

@@ -101,6 +101,7 @@ EXTRAS = {
     ],
     "record": ["mcap>=1.2.1"],
     "lerobot-export": ["pyarrow>=17"],
+    "examples": ["stable-baselines3>=2.7"],
     "docs": ["mkdocstrings-python>=2", "zensical>=0.0.70"],  # make docs
     "dev": [
         "hypothesis>=6",

@@ -112,5 +112,6 @@ def resolve(kind: str, name: str) -> Any:
         if target != name:  # a row of our own table: its failure is a bug or a missing dependency
             raise
         raise ConfigError(
-            f"{kind} '{name}' cannot be imported ({error}). Write it as module:attribute."
+            f"{kind} '{name}' cannot be imported ({error}). Write it as module:attribute, and run "
+            "the command in the folder of the module, or put that folder on PYTHONPATH."
         ) from error

@@ -37,6 +37,27 @@ def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return out.err
 
 
+def test_modules_of_a_users_own_are_found_where_it_is_run(tmp_path: Path) -> None:
+    """An installed script has its own folder on the path, and not the one it is run in."""
+    script, here = tmp_path / "bin" / "start.py", tmp_path / "mine"
+    for folder in (script.parent, here):
+        folder.mkdir()
+    script.write_text("from embodied.cli.main import main\nraise SystemExit(main())\n")
+    (here / "standing.py").write_text(
+        "import numpy as np\n\n\nclass Standing:\n    def act(self, observations, first):\n"
+        "        return np.zeros(len(first), np.int64)\n"
+    )
+    words = ["eval", "nav/pointnav_random", "policy=standing:Standing", "task.scene.rooms=[1,1]",
+             "evaluation.episodes=1"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    where = {"capture_output": True, "text": True, "check": False, "env": environment}
+    done = subprocess.run([sys.executable, script, *words], cwd=here, **where)
+    assert done.returncode == 0, done.stderr
+    lost = subprocess.run([sys.executable, script, *words], cwd=tmp_path, **where)
+    assert lost.returncode == 2
+    assert "in the folder of the module" in lost.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_examples(
     command: str, capsys: pytest.CaptureFixture[str]

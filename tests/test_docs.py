@@ -48,6 +48,11 @@ def test_the_simulator_page_runs_from_top_to_bottom(
     assert session["views"]["rgb"].std() > 5  # type: ignore[index]
 
 
+def test_the_quickstarts_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_page("quickstart.md", least=1)
+    assert 0 < float(capsys.readouterr().out) <= 1
+
+
 def test_the_manipulation_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     top = build_parser()
     try:
+        if os.getcwd() not in sys.path:  # modules of the user's own: policy=my_module:MyPolicy
+            sys.path.append(os.getcwd())
         _require_command(arguments, top)
         args, rest = top.parse_known_args(arguments)
         if args.command is None:

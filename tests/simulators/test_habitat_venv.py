@@ -18,6 +18,7 @@ NEEDED = (
     "habitat-lab>=0.3.320260507",
     "embreex",
     "gymnasium",
+    "lazy-loader",
     "lxml",
     "networkx",
     "pycollada",
