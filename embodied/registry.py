@@ -103,7 +103,8 @@ def resolve(kind: str, name: str) -> Any:
     elif ":" in name:
         target = name
     else:
-        raise ConfigError(f"unknown {kind} '{name}': {suggest_nearest(name, known)}")
+        own = ". One of your own is written module:attribute" if "." in name else ""
+        raise ConfigError(f"unknown {kind} '{name}': {suggest_nearest(name, known)}{own}")
     module, _, attribute = target.partition(":")
     try:
         with require_extra(f"The {kind} '{name}'"):

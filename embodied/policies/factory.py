@@ -7,6 +7,7 @@ alone, without either from nothing.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +47,23 @@ def make_policy(
         table: of the registry.
 
     Raises:
-        ConfigError: unknown policy, or a class without the method `act`.
+        ConfigError: unknown policy, a class without the method `act`, or one that wants other
+            arguments than its settings.
     """
     cls = registry.resolve(table, name)
     if hasattr(cls, "from_config"):
         policy = cls.from_config(config, task)
     elif isinstance(cls, type):
-        policy = cls() if isinstance(config, NoConfig) else cls(config)
+        settings = () if isinstance(config, NoConfig) else (config,)
+        try:
+            inspect.signature(cls).bind(*settings)
+        except TypeError as error:
+            raise ConfigError(
+                f"policy '{name}' cannot be built from {len(settings)} argument(s) ({error}): give "
+                "the class a `config_class`, the dataclass of its settings, or a class method "
+                "from_config(config, task); docs/extend/policy.md shows both"
+            ) from error
+        policy = cls(*settings)
     else:
         policy = cls
     if not isinstance(policy, Policy):

@@ -49,6 +49,14 @@ class Seeded(Steady):
         return policy
 
 
+class Sized:
+    def __init__(self, size):
+        self.size = size
+
+    def act(self, observations, first):
+        return np.full(len(first), self.size)
+
+
 class Bare:
     def act(self, observations, first):
         return np.zeros(len(first), np.int64)
@@ -105,6 +113,17 @@ def test_a_class_without_settings_takes_none(own: Path) -> None:
 def test_its_mistakes_are_found_as_ours_are(own: Path, word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_settings(str(own / "own.yaml"), [word])
+
+
+def test_a_class_that_wants_arguments_is_told_how_to_get_them(own: Path) -> None:
+    settings = load_settings("nav/pointnav_expert", ["policy=own_walk:Sized"])
+    with pytest.raises(ConfigError, match=r"'own_walk:Sized'.*'size'.*config_class"):
+        build_policy(settings)
+
+
+def test_a_dot_in_place_of_the_colon_is_answered(own: Path) -> None:
+    with pytest.raises(ConfigError, match="is written module:attribute"):
+        load_settings("nav/pointnav_expert", ["policy=own_walk.Bare"])
 
 
 def test_ours_take_settings_under_both_names() -> None:
