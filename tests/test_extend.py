@@ -46,19 +46,6 @@ def test_it_works_as_shown(guide: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_installed_command_finds_modules_of_the_folder_it_runs_in(tmp_path: Path) -> None:
-    for name, content in read_files("policy").items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    # -P: like the installed command, Python does not put the folder on its path by itself.
-    command = [sys.executable, "-P", "-m", "embodied", "eval", "bee_line.yaml", "--settings"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "policy_config.stop_distance" in done.stdout
-
-
 @pytest.mark.parametrize("guide", MOST_FILES)
 def test_it_touches_few_files_and_fits_one_page(guide: str) -> None:
     assert 1 < len(read_files(guide)) <= MOST_FILES[guide]

@@ -112,10 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _own_hooks() -> Iterator[None]:
-    """Show warnings our way, lose no Ctrl-C and find modules of the folder the command is run in,
-    while it runs and only then.
-
-    A recipe may name such a module; `python -m` finds it by itself, an installed command does not.
+    """Show warnings our way and lose no Ctrl-C while a command runs, and only then.
 
     Python drops an exception that falls into a destructor or a callback from C. Compiling spends
     seconds in such code, so a Ctrl-C does end there: it is sent once more. If what it fell into
@@ -130,10 +127,6 @@ def _own_hooks() -> Iterator[None]:
         else:
             sys.__unraisablehook__(what)
 
-    here = os.getcwd()
-    own = here not in sys.path and "" not in sys.path
-    if own:
-        sys.path.append(here)  # last: a file of the user's hides no installed module
     before = warnings.formatwarning, sys.unraisablehook
     warnings.formatwarning, sys.unraisablehook = _as_sentence, dropped
     try:
@@ -144,8 +137,6 @@ def _own_hooks() -> Iterator[None]:
         raise
     finally:
         warnings.formatwarning, sys.unraisablehook = before
-        if own and here in sys.path:
-            sys.path.remove(here)
         for timer in again:
             timer.cancel()
 

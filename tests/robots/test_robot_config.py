@@ -26,6 +26,10 @@ GOOD = {
 }
 
 
+def need_pybullet() -> None:
+    pytest.importorskip("pybullet", reason="the twin needs pybullet (extra 'bullet')")
+
+
 def written(folder: Path, **changes: object) -> str:
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump({**GOOD, **changes}))
@@ -43,6 +47,8 @@ def test_every_shipped_recipe_opens_and_its_home_is_in_its_workspace(name: str) 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_every_driver_is_an_arm_that_knows_itself_before_it_is_connected(driver: str) -> None:
+    if driver == "bullet":
+        need_pybullet()
     model = load_model({"feetech": "so101", "ur": "ur5e", "ros2": "ur5e"}.get(driver, "fr3"))
     arm = make_arm(driver, model, {})
     assert isinstance(arm, Arm)
@@ -51,6 +57,7 @@ def test_every_driver_is_an_arm_that_knows_itself_before_it_is_connected(driver:
 
 
 def test_a_recipe_of_ones_own_with_settings_laid_over_it(tmp_path: Path) -> None:
+    need_pybullet()
     cell = load_robot(written(tmp_path), ["safety.share=0.1", "safety.workspace.floor=0.3"])
     assert cell.safety.share == 0.1
     assert cell.safety.workspace.floor == 0.3
@@ -59,6 +66,7 @@ def test_a_recipe_of_ones_own_with_settings_laid_over_it(tmp_path: Path) -> None
 
 
 def test_a_driver_of_ones_own_by_module_and_class(tmp_path: Path) -> None:
+    need_pybullet()
     with load_robot(written(tmp_path, driver="robots.bullet:BulletArm")).open_arm() as arm:
         assert type(arm).__name__ == "BulletArm"
 

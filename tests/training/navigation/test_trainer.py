@@ -144,7 +144,7 @@ def test_resuming_in_houses_repeats_the_curve(tmp_path: Path) -> None:
             "task.scene.rooms=[1, 2]",
             "task.scene.count=4",
             "task.max_steps=12",
-            "policy={width: 16, hidden: 16}",
+            "policy={width: 16, hidden_size: 16}",
         ],
     )
     whole, again = tmp_path / "whole", tmp_path / "again"
