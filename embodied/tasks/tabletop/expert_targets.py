@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embodied.tasks.tabletop.cubes import HALF, PickTask, ReachTask
-from embodied.tasks.tabletop.insertion import DrawerTask, InsertTask
+from embodied.tasks.tabletop.drawer import DrawerTask
+from embodied.tasks.tabletop.insertion import InsertTask
 from embodied.tasks.tabletop.placing import PlaceTrayTask, PushTask, StackTask
 from embodied.tasks.tabletop.task import Array, Hand, axes_of, to_local, yaw_of
 

@@ -15,7 +15,8 @@ from embodied.simulators.bullet.world import TIMESTEP
 from embodied.tasks.tabletop.config import RATE, SafetyLimits, TabletopConfig
 from embodied.tasks.tabletop.cubes import PickTask, ReachTask
 from embodied.tasks.tabletop.disturbances import apply_disturbance
-from embodied.tasks.tabletop.insertion import DrawerTask, PegInsertTask, PlugInTask
+from embodied.tasks.tabletop.drawer import DrawerTask
+from embodied.tasks.tabletop.insertion import PegInsertTask, PlugInTask
 from embodied.tasks.tabletop.placing import PlaceTrayTask, PushTask, StackTask
 from embodied.tasks.tabletop.randomisation import Layout, LayoutSampler
 from embodied.tasks.tabletop.task import Hand, Task, TaskResult, make_pose
