@@ -6,6 +6,7 @@ A batch steps N episodes at once: `step(actions)` returns arrays (N,) of rewards
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ def override_config(config: Config, overrides: Mapping[str, Any]) -> Config:
     return replace(config, **settings)  # type: ignore[type-var]
 
 
-class BatchEnv(gymnasium.Env):
+class BatchEnv(gymnasium.Env, ABC):
     """A batch of one as a single environment.
 
     Args:
@@ -64,8 +65,9 @@ class BatchEnv(gymnasium.Env):
     def _observe(self) -> dict[str, Any]:
         return {name: values[0] for name, values in self.batch.observe().items()}
 
+    @abstractmethod
     def _info(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return how the episode stands, as `gymnasium.Env.step` gives it."""
 
 
 class BatchVectorEnv(VectorEnv):
